@@ -1,0 +1,1 @@
+"""What is written down: migrations, ranges done, the alias and its history, dead letters."""

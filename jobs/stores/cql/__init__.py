@@ -1,0 +1,1 @@
+"""ScyllaDB and Apache Cassandra through scylla-driver."""
