@@ -1,0 +1,104 @@
+"""The alias row: the one thing that readers follow, moved only by compare-and-set on its version."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from dataclasses import dataclass
+
+from jobs.catalog.endpoint import Endpoint
+from jobs.catalog.tables import ALIAS, ALIAS_HISTORY, now_us
+from jobs.errors import RefusedError, StateError
+from jobs.stores.contract import Record, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Where an alias points now, and where it pointed before."""
+
+    name: str
+    target: Endpoint
+    version: int
+    migration: str
+    previous: Endpoint | None
+    moved_us: int
+    moved_by: str
+
+
+def whoami() -> str:
+    """Who acts: user, host and process, for the record."""
+    return f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
+
+
+def find_alias(store: Store, name: str) -> Alias | None:
+    """The alias row, or None where there is none yet."""
+    row = store.records.get(ALIAS, {"alias": name})
+    if row is None:
+        return None
+    previous = Endpoint.from_json(row["previous"]) if row["previous"] else None
+    return Alias(
+        name,
+        Endpoint.from_json(row["target"]),
+        row["version"],
+        row["migration"],
+        previous,
+        row["moved_us"],
+        row["moved_by"],
+    )
+
+
+def get_alias(store: Store, name: str) -> Alias:
+    """The alias row. Raises StateError where there is none."""
+    alias = find_alias(store, name)
+    if alias is None:
+        raise StateError(f"there is no alias {name}", hint="run embedshift import or embedshift prepare first")
+    return alias
+
+
+def create_alias(store: Store, name: str, target: Endpoint) -> Alias:
+    """Point a new alias at a table; where it exists, it is left alone and returned."""
+    row = _row(name, target, version=1, migration="", previous=None)
+    if store.records.insert(ALIAS, row):
+        _remember(store, row, reason="created")
+    return get_alias(store, name)
+
+
+def move_alias(store: Store, seen: Alias, target: Endpoint, *, migration: str, reason: str) -> Alias:
+    """Move the alias from what was seen to a new target: table and model in one write.
+
+    Raises:
+        RefusedError: somebody else has moved it since it was seen; nothing is changed.
+    """
+    row = _row(seen.name, target, version=seen.version + 1, migration=migration, previous=seen.target)
+    changes = {key: value for key, value in row.items() if key != "alias"}
+    if not store.records.update_if(ALIAS, {"alias": seen.name}, changes, {"version": seen.version}):
+        now = get_alias(store, seen.name)
+        raise RefusedError(
+            f"the alias {seen.name} was moved to {now.target.table} (version {now.version}) by {now.moved_by} meanwhile",
+            hint="look at embedshift status and decide anew",
+        )
+    _remember(store, row, reason=reason)
+    return get_alias(store, seen.name)
+
+
+def history(store: Store, name: str) -> list[Record]:
+    """Every move of the alias, oldest first."""
+    return list(store.records.select(ALIAS_HISTORY, {"alias": name}))
+
+
+def _row(name: str, target: Endpoint, *, version: int, migration: str, previous: Endpoint | None) -> Record:
+    return {
+        "alias": name,
+        "target": target.to_json(),
+        "version": version,
+        "migration": migration,
+        "previous": previous.to_json() if previous else "",
+        "moved_us": now_us(),
+        "moved_by": whoami(),
+    }
+
+
+def _remember(store: Store, row: Record, *, reason: str) -> None:
+    kept = {key: row[key] for key in ("alias", "version", "target", "migration", "moved_us", "moved_by")}
+    store.records.insert(ALIAS_HISTORY, {**kept, "reason": reason})

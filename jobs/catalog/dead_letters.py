@@ -1,0 +1,57 @@
+"""Dead letters: rows that could not be embedded or written, with the reason, never with their text."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jobs.catalog.tables import BUCKETS, DEAD_LETTER, now_us
+from jobs.stores.contract import Store
+from jobs.tokens import TokenRange
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A row that is not in the target. ``id`` is its primary key as JSON."""
+
+    id: str
+    range: TokenRange
+    step: str
+    reason: str
+    attempts: int
+
+
+def write_dead_letters(store: Store, migration: str, letters: Sequence[DeadLetter]) -> None:
+    """Record dead letters; one of the same row is replaced."""
+    store.records.put(
+        DEAD_LETTER,
+        [
+            {
+                "migration": migration,
+                "bucket": zlib.crc32(letter.id.encode()) % BUCKETS,
+                "id": letter.id,
+                "range_start": letter.range.start,
+                "range_end": letter.range.end,
+                "step": letter.step,
+                "reason": letter.reason,
+                "attempts": letter.attempts,
+                "updated_us": now_us(),
+            }
+            for letter in letters
+        ],
+    )
+
+
+def read_dead_letters(store: Store, migration: str) -> Iterator[DeadLetter]:
+    """Every dead letter of a migration."""
+    for bucket in range(BUCKETS):
+        for row in store.records.select(DEAD_LETTER, {"migration": migration, "bucket": bucket}):
+            token_range = TokenRange(row["range_start"], row["range_end"])
+            yield DeadLetter(row["id"], token_range, row["step"], row["reason"], row["attempts"])
+
+
+def drop_dead_letter(store: Store, migration: str, letter: str) -> None:
+    """Forget the dead letter of one row."""
+    bucket = zlib.crc32(letter.encode()) % BUCKETS
+    store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket, "id": letter})

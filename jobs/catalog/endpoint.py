@@ -1,0 +1,81 @@
+"""What an alias points at: a table, its index, and the model that must embed its questions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from jobs.settings import IndexSettings, ModelSettings
+from jobs.stores.contract import Index
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """A model as it is written down: enough to load it again, and to know that it is the same one."""
+
+    name: str
+    revision: str | None
+    query_prompt: str
+    document_prompt: str
+    max_length: int | None
+    normalize: bool
+    precision: str
+    dimension: int
+    fingerprint: str
+
+    def settings(self, device: str = "auto") -> ModelSettings:
+        """The settings that load this model."""
+        return ModelSettings(
+            name=self.name,
+            revision=self.revision,
+            query_prompt=self.query_prompt,
+            document_prompt=self.document_prompt,
+            max_length=self.max_length,
+            normalize=self.normalize,
+            device=device,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A table, the template of its texts, the column and index of its vectors, and their model.
+
+    ``digests`` says whether the table has the column ``embedding_digest``.
+    """
+
+    table: str
+    id: str
+    text: str
+    vector: str
+    digests: bool
+    index_name: str
+    index_options: IndexSettings
+    model: ModelRecord
+
+    @property
+    def index(self) -> Index:
+        """The vector index in the store's words."""
+        return Index(self.index_name, self.table, self.vector, self.model.dimension, self.index_options)
+
+    def to_json(self) -> str:
+        """The text that the catalog keeps."""
+        tree = {name: getattr(self, name) for name in ("table", "id", "text", "vector", "digests", "index_name")}
+        options = self.index_options.model_dump(mode="json", exclude_unset=True)
+        return json.dumps({**tree, "index_options": options, "model": asdict(self.model)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Endpoint:
+        """The inverse of ``to_json``."""
+        tree = json.loads(text)
+        tree["index_options"] = IndexSettings.model_validate(tree["index_options"])
+        tree["model"] = ModelRecord(**tree["model"])
+        return cls(**tree)
+
+
+#: The column, in every table that embedshift fills, of the digest of model and text.
+DIGEST = "embedding_digest"
+
+
+def index_name(table: str, vector: str) -> str:
+    """How the vector index of a table is called."""
+    return f"{table}_{vector}_ann"

@@ -1,0 +1,221 @@
+"""The row of a migration: what it moves from where to where, how far it is, and which run owns it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+from typing import Any
+
+from jobs.catalog.alias import whoami
+from jobs.catalog.endpoint import Endpoint
+from jobs.catalog.states import ENDED, check_step
+from jobs.catalog.tables import MIGRATION, now_us
+from jobs.errors import OwnedByAnother, RefusedError, StateError
+from jobs.settings import Settings
+from jobs.stores.contract import Record, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A migration as the catalog has it. ``facts`` are figures of the steps: rows, seconds, times."""
+
+    id: str
+    alias: str
+    source: Endpoint
+    target: Endpoint
+    result_keys: Mapping[str, str]
+    state: str
+    facts: Mapping[str, Any]
+    owner: str
+    owned_since_us: int
+    lease_until_us: int
+    created_us: int
+    updated_us: int
+
+    @property
+    def copies_vectors(self) -> bool:
+        """Whether source and target have one model, so that vectors are copied and not computed."""
+        return self.source.model.fingerprint == self.target.model.fingerprint
+
+
+def _of(row: Record) -> Migration:
+    return Migration(
+        row["id"],
+        row["alias"],
+        Endpoint.from_json(row["source_endpoint"]),
+        Endpoint.from_json(row["target_endpoint"]),
+        json.loads(row["result_keys"]),
+        row["state"],
+        json.loads(row["facts"]),
+        row["owner"] or "",
+        row["owned_since_us"] or 0,
+        row["lease_until_us"] or 0,
+        row["created_us"],
+        row["updated_us"],
+    )
+
+
+def migrations(store: Store, alias: str) -> list[Migration]:
+    """All migrations of an alias, oldest first."""
+    rows = [row for row in store.records.select(MIGRATION, {}) if row["alias"] == alias]
+    return sorted((_of(row) for row in rows), key=lambda each: each.created_us)
+
+
+def find_migration(store: Store, settings: Settings) -> Migration | None:
+    """The migration that these settings speak of, ended or not: the newest into this target."""
+    fitting = [each for each in migrations(store, settings.alias) if each.target.table == settings.target.table]
+    return fitting[-1] if fitting else None
+
+
+def get_migration(store: Store, settings: Settings) -> Migration:
+    """The migration of these settings.
+
+    Raises:
+        StateError: there is none.
+        RefusedError: it was prepared under settings that give another result; the keys that differ are named.
+    """
+    migration = find_migration(store, settings)
+    if migration is None:
+        raise StateError(f"there is no migration into {settings.target.table}", hint="run embedshift prepare first")
+    check_settings(migration, settings)
+    return migration
+
+
+def check_settings(migration: Migration, settings: Settings) -> None:
+    """Raises RefusedError where the settings would change the migration's result."""
+    now = settings.result_keys()
+    names = sorted({*migration.result_keys, *now})
+    changed = [
+        f"{name} (was {migration.result_keys.get(name, 'unset')}, now {now.get(name, 'unset')})"
+        for name in names
+        if migration.result_keys.get(name) != now.get(name)
+    ]
+    if changed:
+        raise RefusedError(
+            f"migration {migration.id} was prepared under other settings: {', '.join(changed)}",
+            hint="put them back, or name another target.table",
+        )
+
+
+def create_migration(store: Store, settings: Settings, source: Endpoint, target: Endpoint) -> Migration:
+    """Record a migration; where the same one is already there, that one is returned."""
+    ended = sum(each.target.table == target.table for each in migrations(store, settings.alias) if each.state in ENDED)
+    name = f"{source.table}-to-{target.table}" + (f"-{ended + 1}" if ended else "")
+    store.records.insert(
+        MIGRATION,
+        {
+            "id": name,
+            "alias": settings.alias,
+            "source": source.table,
+            "target": target.table,
+            "source_endpoint": source.to_json(),
+            "target_endpoint": target.to_json(),
+            "result_keys": json.dumps(settings.result_keys()),
+            "settings_digest": settings.digest(),
+            "state": "prepared",
+            "facts": "{}",
+            "owner": "",
+            "owned_since_us": 0,
+            "lease_until_us": 0,
+            "created_us": now_us(),
+            "updated_us": now_us(),
+        },
+    )
+    return get_migration(store, settings)
+
+
+def read_migration(store: Store, migration: str) -> Migration:
+    """The row of that id, as it is now."""
+    row = store.records.get(MIGRATION, {"id": migration})
+    if row is None:
+        raise StateError(f"there is no migration {migration}")
+    return _of(row)
+
+
+class Ownership:
+    """The right of one run to change a migration: a lease, renewed by a thread as long as the run lives."""
+
+    def __init__(self, store: Store, migration: str, lease: timedelta) -> None:
+        self._store = store
+        self.migration = migration
+        self._lease_us = int(lease.total_seconds() * 1_000_000)
+        self.owner = whoami()
+        self._ended = Event()
+        self._lost = ""
+        self._renewing = Thread(target=self._renew, name="embedshift-lease", daemon=True)
+
+    def take(self) -> None:
+        """Take the lease. Raises OwnedByAnother where a living run has it."""
+        seen = read_migration(self._store, self.migration)
+        now = now_us()
+        if seen.owner and seen.owner != self.owner and seen.lease_until_us > now:
+            since = datetime.fromtimestamp(seen.owned_since_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            wait = (seen.lease_until_us - now) / 1e6
+            raise OwnedByAnother(
+                f"migration {self.migration} is owned by {seen.owner} since {since}",
+                hint=f"wait for it; a dead run loses it in {wait:.0f} s at most",
+            )
+        taken = self._store.records.update_if(
+            MIGRATION,
+            {"id": self.migration},
+            {"owner": self.owner, "owned_since_us": now, "lease_until_us": now + self._lease_us},
+            {"owner": seen.owner, "lease_until_us": seen.lease_until_us},
+        )
+        if not taken:
+            raise OwnedByAnother(f"migration {self.migration} was taken by another run this moment")
+        self._renewing.start()
+
+    def change(self, *, state: str | None = None, **facts: Any) -> Migration:
+        """Set the state and add facts, while the lease is ours. Raises OwnedByAnother where it was lost."""
+        self.check()
+        seen = read_migration(self._store, self.migration)
+        changes: Record = {"facts": json.dumps({**seen.facts, **facts}), "updated_us": now_us()}
+        if state is not None:
+            changes["state"] = state
+        if not self._store.records.update_if(MIGRATION, {"id": self.migration}, changes, {"owner": self.owner}):
+            self._lost = "another run took it"
+            self.check()
+        return read_migration(self._store, self.migration)
+
+    def check(self) -> None:
+        """Raises OwnedByAnother where the lease was lost."""
+        if self._lost:
+            raise OwnedByAnother(f"this run lost migration {self.migration} ({self._lost})", hint="look at status")
+
+    def give_back(self) -> None:
+        """End the lease, so that the next run need not wait for it to run out."""
+        self._ended.set()
+        self._renewing.join()
+        self._store.records.update_if(
+            MIGRATION, {"id": self.migration}, {"owner": "", "lease_until_us": 0}, {"owner": self.owner}
+        )
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._lease_us / 3e6):
+            until = now_us() + self._lease_us
+            try:
+                if not self._store.records.update_if(
+                    MIGRATION, {"id": self.migration}, {"lease_until_us": until}, {"owner": self.owner}
+                ):
+                    self._lost = "its lease ran out and another run took it"
+                    return
+            except Exception as error:  # noqa: BLE001 - the store may come back; the run itself will meet the error
+                if self._ended.is_set():
+                    return
+                self._last_error = error
+
+
+@contextmanager
+def owned(store: Store, migration: Migration, step: str, lease: timedelta) -> Iterator[Ownership]:
+    """Own a migration while a step runs: refuses a step that may not follow, or a second run beside a living one."""
+    ownership = Ownership(store, migration.id, lease)
+    ownership.take()
+    try:
+        check_step(step, read_migration(store, migration.id).state, migration.id)
+        yield ownership
+    finally:
+        ownership.give_back()

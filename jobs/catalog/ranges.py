@@ -1,0 +1,165 @@
+"""The ranges of a step: planned, done or failed, one row each. What is covered stays covered, however it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from jobs.catalog.tables import BUCKETS, RANGE, now_us
+from jobs.stores.contract import Record, Store
+from jobs.tokens import WHOLE_RING, TokenRange, subtract, unite
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the rows of a range. Balanced when ``read == written + unchanged + dead``.
+
+    ``deleted`` are rows of the target that the source has not; ``shadowed`` are written rows that a newer deletion hides.
+    """
+
+    read: int = 0
+    written: int = 0
+    unchanged: int = 0
+    dead: int = 0
+    deleted: int = 0
+    shadowed: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.read + other.read,
+            self.written + other.written,
+            self.unchanged + other.unchanged,
+            self.dead + other.dead,
+            self.deleted + other.deleted,
+            self.shadowed + other.shadowed,
+        )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row that was read is accounted for."""
+        return self.read == self.written + self.unchanged + self.dead
+
+    @property
+    def difference(self) -> int:
+        """Rows in which source and target differed and that could be mended."""
+        return self.written + self.deleted - self.shadowed
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRecord:
+    """One range of a step. ``state`` is planned, done or failed."""
+
+    range: TokenRange
+    state: str = "planned"
+    counts: Counts = Counts()
+    attempts: int = 0
+    owner: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The sum over the ranges of a step."""
+
+    ranges: int
+    done: int
+    failed: int
+    counts: Counts
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned range is done."""
+        return self.ranges > 0 and self.done == self.ranges
+
+
+def _bucket(range_start: int) -> int:
+    # The high bits of a token are its place on the ring; a multiplicative hash spreads neighbours.
+    return ((range_start & (2**64 - 1)) * 0x9E3779B97F4A7C15 >> 32) % BUCKETS
+
+
+def _row(migration: str, step: str, record: RangeRecord) -> Record:
+    return {
+        "migration": migration,
+        "step": step,
+        "bucket": _bucket(record.range.start),
+        "range_start": record.range.start,
+        "range_end": record.range.end,
+        "state": record.state,
+        "rows_read": record.counts.read,
+        "written": record.counts.written,
+        "unchanged": record.counts.unchanged,
+        "dead": record.counts.dead,
+        "deleted": record.counts.deleted,
+        "shadowed": record.counts.shadowed,
+        "attempts": record.attempts,
+        "owner": record.owner,
+        "error": record.error,
+        "seconds": record.seconds,
+        "updated_us": now_us(),
+    }
+
+
+def _record(row: Record) -> RangeRecord:
+    counts = Counts(row["rows_read"], row["written"], row["unchanged"], row["dead"], row["deleted"], row["shadowed"])
+    return RangeRecord(
+        TokenRange(row["range_start"], row["range_end"]),
+        row["state"],
+        counts,
+        row["attempts"],
+        row["owner"],
+        row["error"],
+        row["seconds"],
+    )
+
+
+def write_ranges(store: Store, migration: str, step: str, records: Sequence[RangeRecord]) -> None:
+    """Write the rows of ranges, over what stood at the same start."""
+    store.records.put(RANGE, [_row(migration, step, record) for record in records])
+
+
+def read_ranges(store: Store, migration: str, step: str) -> Iterator[RangeRecord]:
+    """Every range of a step, in no order."""
+    for bucket in range(BUCKETS):
+        partition = {"migration": migration, "step": step, "bucket": bucket}
+        yield from (_record(row) for row in store.records.select(RANGE, partition))
+
+
+def progress(store: Store, migration: str, step: str) -> Progress:
+    """Count the ranges of a step and what became of their rows."""
+    counts, states = Counts(), {"planned": 0, "done": 0, "failed": 0}
+    for record in read_ranges(store, migration, step):
+        states[record.state] += 1
+        if record.state == "done":
+            counts = counts + record.counts
+    return Progress(sum(states.values()), states["done"], states["failed"], counts)
+
+
+def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRange]) -> list[RangeRecord]:
+    """The ranges that are still to do, in ring order; what no row speaks of yet is planned now.
+
+    Args:
+        plan: how to cut the ring where nothing is recorded; a piece that is partly covered is cut to what is not.
+
+    Returns:
+        Planned and failed ranges, and those done ranges that left dead letters: a later run tries these rows again.
+    """
+    known = list(read_ranges(store, migration, step))
+    spoken_for = unite(record.range for record in known)
+    fresh: list[RangeRecord] = []
+    if subtract([WHOLE_RING], spoken_for):
+        fresh = [RangeRecord(part) for piece in plan for part in subtract([piece], spoken_for)]
+        write_ranges(store, migration, step, fresh)
+    again = [record for record in known if record.state != "done" or record.counts.dead]
+    return sorted([*again, *fresh], key=lambda record: record.range)
+
+
+def split_failed(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> list[RangeRecord]:
+    """Halve failed ranges, so that the next try asks for less at once; the halves keep the count of attempts."""
+    halves = [
+        replace(record, range=half, state="planned")
+        for record in records
+        for half in record.range.split(2 if record.range.width > 1 else 1)
+    ]
+    write_ranges(store, migration, step, halves)
+    return halves
