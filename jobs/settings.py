@@ -183,6 +183,7 @@ class TargetSettings(Frozen):
         None, description="the new model; the source's where null: vectors are copied, only the index changes"
     )
     index: IndexSettings = IndexSettings()
+    index_wait: Duration = Field(timedelta(hours=6), description="how long the step index waits for the index to serve")
 
 
 class LoadSettings(Frozen):

@@ -75,7 +75,7 @@ def move_alias(store: Store, seen: Alias, target: Endpoint, *, migration: str, r
     if not store.records.update_if(ALIAS, {"alias": seen.name}, changes, {"version": seen.version}):
         now = get_alias(store, seen.name)
         raise RefusedError(
-            f"the alias {seen.name} was moved to {now.target.table} (version {now.version}) by {now.moved_by} meanwhile",
+            f"{now.moved_by} has moved the alias {seen.name} to {now.target.table} (version {now.version})",
             hint="look at embedshift status and decide anew",
         )
     _remember(store, row, reason=reason)

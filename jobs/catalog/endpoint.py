@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from jobs.settings import IndexSettings, ModelSettings
 from jobs.stores.contract import Index
@@ -19,7 +20,7 @@ class ModelRecord:
     document_prompt: str
     max_length: int | None
     normalize: bool
-    precision: str
+    precision: Literal["float32", "bfloat16", "float16"]
     dimension: int
     fingerprint: str
 
@@ -70,10 +71,6 @@ class Endpoint:
         tree["index_options"] = IndexSettings.model_validate(tree["index_options"])
         tree["model"] = ModelRecord(**tree["model"])
         return cls(**tree)
-
-
-#: The column, in every table that embedshift fills, of the digest of model and text.
-DIGEST = "embedding_digest"
 
 
 def index_name(table: str, vector: str) -> str:

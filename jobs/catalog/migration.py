@@ -116,7 +116,7 @@ def create_migration(store: Store, settings: Settings, source: Endpoint, target:
             "target_endpoint": target.to_json(),
             "result_keys": json.dumps(settings.result_keys()),
             "settings_digest": settings.digest(),
-            "state": "prepared",
+            "state": "preparing",
             "facts": "{}",
             "owner": "",
             "owned_since_us": 0,

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 
 from jobs.catalog.tables import BUCKETS, RANGE, now_us
 from jobs.stores.contract import Record, Store
-from jobs.tokens import WHOLE_RING, TokenRange, subtract, unite
+from jobs.tokens import TokenRange, subtract, unite
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What became of the rows of a range. Balanced when ``read == written + unchanged + dead``.
 
-    ``deleted`` are rows of the target that the source has not; ``shadowed`` are written rows that a newer deletion hides.
+    ``deleted`` are rows of the target that the source has not; ``shadowed`` are rows written that a newer deletion
+    hides.
     """
 
     read: int = 0
@@ -136,25 +137,28 @@ def progress(store: Store, migration: str, step: str) -> Progress:
 
 
 def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRange]) -> list[RangeRecord]:
-    """The ranges that are still to do, in ring order; what no row speaks of yet is planned now.
+    """Plan what is not covered yet: what is done stays done, however the rest was cut before.
+
+    A done range that left dead letters is planned anew: a later run tries these rows again.
 
     Args:
-        plan: how to cut the ring where nothing is recorded; a piece that is partly covered is cut to what is not.
+        plan: how to cut the ring; a piece that is partly covered is cut to what is not.
 
     Returns:
-        Planned and failed ranges, and those done ranges that left dead letters: a later run tries these rows again.
+        The planned ranges, in ring order.
     """
     known = list(read_ranges(store, migration, step))
-    spoken_for = unite(record.range for record in known)
-    fresh: list[RangeRecord] = []
-    if subtract([WHOLE_RING], spoken_for):
-        fresh = [RangeRecord(part) for piece in plan for part in subtract([piece], spoken_for)]
-        write_ranges(store, migration, step, fresh)
-    again = [record for record in known if record.state != "done" or record.counts.dead]
-    return sorted([*again, *fresh], key=lambda record: record.range)
+    done = [record for record in known if record.state == "done" and not record.counts.dead]
+    covered = unite(record.range for record in done)
+    planned = [RangeRecord(part) for piece in plan for part in subtract([piece], covered)]
+    # First the new rows, then the end of the old: a run killed in between has planned too much, never too little.
+    write_ranges(store, migration, step, planned)
+    kept = {record.range.start for record in (*done, *planned)}
+    _forget(store, migration, step, [record for record in known if record.range.start not in kept])
+    return planned
 
 
-def split_failed(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> list[RangeRecord]:
+def split_failed(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> None:
     """Halve failed ranges, so that the next try asks for less at once; the halves keep the count of attempts."""
     halves = [
         replace(record, range=half, state="planned")
@@ -162,4 +166,15 @@ def split_failed(store: Store, migration: str, step: str, records: Iterable[Rang
         for half in record.range.split(2 if record.range.width > 1 else 1)
     ]
     write_ranges(store, migration, step, halves)
-    return halves
+
+
+def forget_step(store: Store, migration: str, step: str) -> None:
+    """Remove the rows of a step that is history."""
+    for bucket in range(BUCKETS):
+        store.records.delete(RANGE, {"migration": migration, "step": step, "bucket": bucket})
+
+
+def _forget(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> None:
+    for record in records:
+        key = {"migration": migration, "step": step, "bucket": _bucket(record.range.start)}
+        store.records.delete(RANGE, {**key, "range_start": record.range.start})

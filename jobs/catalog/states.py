@@ -6,6 +6,7 @@ from jobs.errors import StateError
 
 #: State → the step that usually comes next.
 NEXT = {
+    "preparing": "prepare",
     "prepared": "load",
     "loaded": "index",
     "indexed": "sync",
@@ -20,6 +21,7 @@ NEXT = {
 
 #: Step → the states in which it may run. A step that is done already may run again and finds nothing to do.
 ALLOWED = {
+    "prepare": ("preparing", "prepared"),
     "load": ("prepared", "loaded"),
     "index": ("loaded", "indexed"),
     "sync": ("indexed", "synced", "validated", "switched", "rolled_back"),

@@ -1,12 +1,12 @@
 """Text in, vectors out: template, model, batching, precision, digests."""
 
-from jobs.embedding.digest import DIGEST_BYTES, digest_texts
+from jobs.embedding.digest import DIGEST, digest_texts
 from jobs.embedding.model import Embedded, Model, Precision, load_model, use_threads
 from jobs.embedding.precision import choose_precision
 from jobs.embedding.template import Template
 
 __all__ = [
-    "DIGEST_BYTES",
+    "DIGEST",
     "Embedded",
     "Model",
     "Precision",

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-#: Bytes of a digest.
-DIGEST_BYTES = 16
+#: The column of the digest, in every table that embedshift fills.
+DIGEST = "embedding_digest"
 
 
 def digest_texts(fingerprint: str, texts: pa.Array, empty: pa.Array) -> pa.Array:

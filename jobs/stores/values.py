@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.errors import InputError
+from jobs.stores.contract import Table
 
 _ARROW: dict[str, pa.DataType] = {
     "text": pa.string(),
@@ -59,6 +60,11 @@ def arrow_type(cql_type: str) -> pa.DataType:
     if dimension is not None:
         return pa.list_(pa.float32(), dimension)
     return _ARROW.get(cql_type, pa.binary())
+
+
+def readable(table: Table) -> dict[str, bool]:
+    """The columns that a text template may name, and whether their values can be read as text."""
+    return {column.name: column.type in READABLE for column in table.columns}
 
 
 def is_opaque(cql_type: str) -> bool:

@@ -1,1 +1,1 @@
-"""ScyllaDB and Apache Cassandra through scylla-driver."""
+"""Clusters that speak CQL: ScyllaDB and Apache Cassandra 5, through scylla-driver."""

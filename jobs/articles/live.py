@@ -1,0 +1,65 @@
+"""The live table as the settings and the catalog describe it together."""
+
+from __future__ import annotations
+
+from jobs.catalog.alias import find_alias
+from jobs.catalog.endpoint import Endpoint, ModelRecord, index_name
+from jobs.catalog.models import record_of
+from jobs.embedding import DIGEST, Template, load_model
+from jobs.errors import ModelUnavailable, RefusedError, SchemaError, SettingsError
+from jobs.settings import IndexSettings, ModelSettings, Settings
+from jobs.stores.contract import Store, Table
+from jobs.stores.values import readable, vector_dimension
+
+
+def live_endpoint(settings: Settings, store: Store, table: Table) -> Endpoint:
+    """The live table as an endpoint, once its columns, its model and the alias agree with the settings."""
+    _check_columns(settings, table)
+    column = table.column(settings.source.vector)
+    dimension = vector_dimension(column.type) if column else None
+    if dimension is None:
+        raise SchemaError(
+            f"{table.name} has no vector column {settings.source.vector}", hint="name it in source.vector"
+        )
+    alias = find_alias(store, settings.alias)
+    if alias is not None:
+        if alias.target.table != table.name:
+            raise RefusedError(
+                f"the alias {settings.alias} points to {alias.target.table}, not to source.table {table.name}",
+                hint="migrate from the table that is live",
+            )
+        _check_same_model(settings.source.model, alias.target.model)
+        return alias.target
+    model = load_model(settings.source.model)
+    if model.dimension != dimension:
+        raise ModelUnavailable(
+            f"{model.settings.name} makes {model.dimension} dimensions, {table.name}.{settings.source.vector} "
+            f"holds {dimension}",
+            hint="name in source.model the model that made the vectors",
+        )
+    return Endpoint(
+        table.name,
+        settings.source.id,
+        settings.source.text,
+        settings.source.vector,
+        table.column(DIGEST) is not None,
+        index_name(table.name, settings.source.vector),
+        IndexSettings(),
+        record_of(model),
+    )
+
+
+def _check_columns(settings: Settings, table: Table) -> None:
+    if table.column(settings.source.id) is None:
+        names = ", ".join(column.name for column in table.columns)
+        raise SchemaError(f"{table.name} has no column {settings.source.id}", hint=f"set source.id to one of {names}")
+    Template.parse(settings.source.text).check(readable(table), table.name)
+
+
+def _check_same_model(wanted: ModelSettings, recorded: ModelRecord) -> None:
+    now = wanted.model_copy(update={"device": "auto"})
+    if now != recorded.settings():
+        raise SettingsError(
+            f"source.model is {wanted.name}, but the alias says that {recorded.name} made the vectors",
+            hint="set source.model as it was, with its prompts and length",
+        )

@@ -1,0 +1,301 @@
+"""The command line: ``embedshift STEP --config FILE``. Each command is one step module; an error is one line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jobs import __version__
+from jobs.console import Console
+from jobs.errors import CheckFailed, EmbedshiftError, UsageError
+from jobs.settings import Settings, load_settings
+from jobs.stores import open_store
+from jobs.stores.contract import Store
+
+app = typer.Typer(
+    name="embedshift",
+    help="Change the embedding model under a live vector search, and lose nothing.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit codes: 0 done, 1 a check failed, 2 wrong use or settings, 3 the store or a model cannot be had, "
+    "4 refused because another run owns it or the state forbids it, 130 interrupted.",
+)
+config_app = typer.Typer(help="Explain a settings file, or print its JSON Schema.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", envvar="EMBEDSHIFT_CONFIG", metavar="FILE", help="The settings file (YAML).")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override one setting; may be repeated.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; lines for people go to standard error.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+#: Set by --debug: errors show their traceback.
+_debug = False
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    global _debug  # noqa: PLW0603 - one process, one command
+    _debug = debug
+    if version:
+        typer.echo(f"embedshift {__version__}")
+        raise typer.Exit
+
+
+@contextlib.contextmanager
+def _opened(config: Path, overrides: list[str] | None) -> Iterator[tuple[Settings, Store]]:
+    settings = load_settings(config, overrides or ())
+    store = open_store(settings.store)
+    try:
+        yield settings, store
+    finally:
+        store.close()
+
+
+def _run(
+    step: Callable[..., dict[str, Any]], config: Path, overrides: list[str] | None, as_json: bool, **options: Any
+) -> None:
+    console = Console(as_json=as_json)
+    with _opened(config, overrides) as (settings, store):
+        result = step(settings, store, console, **options)
+    console.finish(result)
+
+
+@app.command()
+def migrate(
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    until: Annotated[str, typer.Option(metavar="STEP", help="The last step to run.")] = "cutover",
+) -> None:
+    """Run prepare, load, index, sync, validate and cutover, taken up where an earlier run left off."""
+    from jobs.migrate import migrate as step
+
+    _run(step, config, overrides, as_json, dry_run=dry_run, until=until)
+
+
+@app.command()
+def prepare(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+    """Check source, model and settings; create the versioned target; record the migration."""
+    from jobs.prepare import prepare as step
+
+    _run(step, config, overrides, as_json, dry_run=dry_run)
+
+
+@app.command()
+def load(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+    """Scan the source by token ranges, embed with the new model, write into the target."""
+    from jobs.load import load as step
+
+    _run(step, config, overrides, as_json, dry_run=dry_run)
+
+
+@app.command()
+def index(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+    """Build the target's vector index and wait until it answers."""
+    from jobs.index import index as step
+
+    _run(step, config, overrides, as_json, dry_run=dry_run)
+
+
+@app.command()
+def sync(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+    """Compare source and target and mend what differs, until a pass finds nothing."""
+    from jobs.sync import sync as step
+
+    _run(step, config, overrides, as_json, dry_run=dry_run)
+
+
+@app.command()
+def validate(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Prove that the target is complete and that it answers as well; exit 1 where a check fails."""
+    from jobs.validate import validate as step
+
+    _run(step, config, overrides, as_json)
+
+
+@app.command()
+def cutover(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+    """Move the alias to the new table and model, by compare-and-set, after a fresh passing validation."""
+    from jobs.cutover import cutover as step
+
+    _run(step, config, overrides, as_json, dry_run=dry_run)
+
+
+@app.command()
+def rollback(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+    """Carry what was written since the cutover back into the old table, then move the alias back."""
+    from jobs.rollback import rollback as step
+
+    _run(step, config, overrides, as_json, dry_run=dry_run)
+
+
+@app.command()
+def retire(
+    config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False, yes: Yes = False
+) -> None:
+    """Drop the old table and its index after the grace time; then there is no way back."""
+    from jobs.retire import retire as step
+
+    confirm = None if yes else _ask
+    _run(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
+
+
+def _ask(table: str) -> str:
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on", hint="say --yes")
+    return str(typer.prompt(f"type the name of the table to drop ({table})", err=True))
+
+
+@app.command()
+def status(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Show what is live, what is running and how far it is."""
+    from jobs.status import status as step
+
+    _run(step, config, overrides, as_json)
+
+
+@app.command()
+def reindex(
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Drop and create the live table's own index.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Give the live table's index the options of target.index; search is away while it is built."""
+    from jobs.reindex import reindex as step
+
+    if not in_place:
+        raise UsageError(
+            "reindex works in place only: say --in-place",
+            hint="for other options without an interruption leave target.model out and run embedshift migrate",
+        )
+    _run(step, config, overrides, as_json, dry_run=dry_run, accepted=yes)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="One article a line: id, title, content, …")],
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Put articles into the source table, embedded with the source's model; the table is made where it is missing."""
+    from jobs.articles.importing import import_articles
+
+    console = Console(as_json=as_json)
+    with _opened(config, overrides) as (settings, store):
+        console.say(f"import {file} into {settings.source.table}, embedded with {settings.source.model.name}")
+        if dry_run:
+            console.finish({"dry_run": True, "table": settings.source.table})
+            return
+        imported = import_articles(settings, store, file)
+    for line, reason in imported.faults:
+        console.say(f"{file}, line {line} {reason}")
+    console.say(f"imported {imported.rows:,} articles, {imported.without_text} of them without text")
+    faults = [{"line": line, "reason": reason} for line, reason in imported.faults]
+    console.finish({"rows": imported.rows, "faults": faults, "next": "embedshift migrate"})
+    if faults:
+        raise CheckFailed(f"{len(faults)} lines of {file} were left out", hint="mend these lines and import them again")
+
+
+@app.command()
+def search(
+    question: Annotated[str, typer.Argument(metavar="QUESTION")],
+    config: Config,
+    k: Annotated[int, typer.Option("-k", metavar="N", help="How many articles, 1 to 1000.")] = 10,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find articles through the alias, with the model that the alias names."""
+    from jobs.articles.searching import search as find
+    from jobs.catalog.alias import get_alias
+    from jobs.catalog.tables import ensure_catalog
+
+    with _opened(config, overrides) as (settings, store):
+        ensure_catalog(store)
+        alias = get_alias(store, settings.alias)
+        found = find(store, alias, question, k)
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
+        return
+    console = Console()
+    for place, each in enumerate(found, 1):
+        console.say(f"{place:>3}  {each.score:.4f}  {each.title or each.id}")
+    console.say(f"from {alias.target.table} by {alias.target.model.name}")
+
+
+@config_app.command("check")
+def config_check(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Read a settings file and say what each key is, with the default where the file is silent."""
+    from jobs.explain import explain
+
+    settings = load_settings(config, overrides or ())
+    if as_json:
+        typer.echo(settings.model_dump_json())
+        return
+    for line in explain(settings):
+        typer.echo(line)
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of settings files, for editors."""
+    typer.echo(json.dumps(Settings.model_json_schema(), indent=2))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns the exit code; an error has been printed as one line by then."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except EmbedshiftError as error:
+        return _failed(error, str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _failed(error, error.format_message(), 2)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        return _failed(error, "interrupted: what is done stays done, run the same command again to go on", 130)
+    # A defect of ours, or of a library: still one line, and the way to more.
+    except Exception as error:  # noqa: BLE001
+        return _failed(error, f"{type(error).__name__}: {str(error).partition(chr(10))[0]} (--debug shows where)", 1)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: BaseException, line: str, code: int) -> int:
+    if _debug:
+        import traceback
+
+        traceback.print_exception(error)
+    with contextlib.suppress(BrokenPipeError):
+        print(f"embedshift: {line}", file=sys.stderr)
+    return code
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,102 @@
+"""What a step says: to people on a terminal or in a log, and as one JSON object to machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+#: Seconds between two progress lines where there is no terminal.
+_LINE_SECONDS = 5.0
+
+
+class Gauge(Protocol):
+    """The figures of a running step, as the catalog sums them up."""
+
+    @property
+    def ranges(self) -> int: ...  # noqa: D102 - the names say it
+    @property
+    def done(self) -> int: ...  # noqa: D102
+    @property
+    def failed(self) -> int: ...  # noqa: D102
+
+
+class Console:
+    """Where a step reports. Lines for people go to standard output, or to standard error where JSON is asked for."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self._rich = RichConsole(stderr=as_json, highlight=False, soft_wrap=True, quiet=quiet)
+
+    def say(self, line: str) -> None:
+        """One line for people. Square brackets are taken literally."""
+        self._rich.print(line, markup=False)
+
+    def title(self, line: str) -> None:
+        """The name of a step, before its lines."""
+        self._rich.print(line, style="bold", markup=False)
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """The end: the result as JSON for machines, the next command for people."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+        elif result.get("next"):
+            self.say(f"next: {result['next']}")
+
+    @contextmanager
+    def watching(self, what: str, rows_total: int) -> Iterator[Watch]:
+        """Show the progress of a job until the block ends: a bar on a terminal, a line every few seconds elsewhere."""
+        watch = Watch(self._rich, what, rows_total)
+        with watch.live():
+            yield watch
+
+
+class Watch:
+    """The progress of one job."""
+
+    def __init__(self, console: RichConsole, what: str, rows_total: int) -> None:
+        self._console = console
+        self._what = what
+        self._total = max(rows_total, 1)
+        self._started = time.monotonic()
+        self._spoken = self._started
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Hold the bar open, where there is a terminal to draw it on."""
+        if not self._console.is_terminal:
+            yield
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+        with Progress(*columns, TimeRemainingColumn(), console=self._console) as bar:
+            self._bar = bar
+            self._task = bar.add_task(self._what, total=self._total, figures="")
+            yield
+
+    def show(self, gauge: Gauge, rows: int, dead: int) -> None:
+        """Report where the job is now.
+
+        Args:
+            gauge: ranges in all, done and failed.
+            rows: rows of the ranges done.
+            dead: dead letters among them.
+        """
+        rate = rows / max(time.monotonic() - self._started, 0.001)
+        figures = f"{rows:,} rows  {rate:,.0f} rows/s  {gauge.done}/{gauge.ranges} ranges  {dead} dead"
+        if gauge.failed:
+            figures += f"  {gauge.failed} failed"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=min(rows, self._total), figures=figures)
+        elif time.monotonic() - self._spoken >= _LINE_SECONDS:
+            self._spoken = time.monotonic()
+            left = (self._total - rows) / rate if rate and rows else 0
+            self._console.print(f"{self._what}: {figures}  about {left:,.0f} s left", markup=False)

@@ -1,0 +1,69 @@
+"""The whole way: prepare, load, index, sync, validate, cutover; taken up where an earlier run has left it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from jobs.catalog.migration import get_migration
+from jobs.console import Console
+from jobs.cutover import cutover
+from jobs.errors import StateError
+from jobs.index import index
+from jobs.load import load
+from jobs.prepare import prepare
+from jobs.settings import Settings
+from jobs.spark.session import spark_session
+from jobs.stores.contract import Store
+from jobs.sync import sync
+from jobs.validate import validate
+
+#: The steps in their order, and the states after which each has nothing left to do.
+_STEPS = (
+    (prepare, ("prepared", "loaded", "indexed", "synced", "validated", "switching")),
+    (load, ("loaded", "indexed", "synced", "validated", "switching")),
+    (index, ("indexed", "synced", "validated", "switching")),
+    (sync, ("switching",)),
+    (validate, ("switching",)),
+    (cutover, ()),
+)
+
+
+def migrate(
+    settings: Settings, store: Store, console: Console, *, dry_run: bool = False, until: str = "cutover"
+) -> dict[str, Any]:
+    """Run the steps in order, up to ``until``; what is done already is not done again.
+
+    Raises:
+        StateError: the migration was rolled back, so that somebody must decide first.
+    """
+    result: dict[str, Any] = {"steps": {}}
+    if dry_run:
+        console.say(f"migrate runs {', '.join(step.__name__ for step, _ in _STEPS)}, up to {until}")
+        return {"dry_run": True, "prepare": prepare(settings, store, console, dry_run=True)}
+    started = time.monotonic()
+    console.title("prepare")
+    result["steps"]["prepare"] = prepare(settings, store, console)
+    state = get_migration(store, settings).state
+    if state == "switched":
+        console.say("the alias is on the new table already")
+        return {**result, "next": "embedshift retire"}
+    if state in ("rolled_back", "rolling_back", "retired"):
+        raise StateError(
+            f"the migration is {state.replace('_', ' ')}", hint="go on step by step, once the reason is mended"
+        )
+    with spark_session(settings, "migrate"):
+        for step, done in _STEPS[1:]:
+            if get_migration(store, settings).state not in done and result["steps"].keys().isdisjoint({until}):
+                console.title(step.__name__)
+                result["steps"][step.__name__] = step(settings, store, console)
+    last = list(result["steps"].values())[-1]
+    result["seconds"] = round(time.monotonic() - started, 3)
+    return {**result, "next": last.get("next", "")}
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["migrate", *sys.argv[1:]]))

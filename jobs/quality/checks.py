@@ -1,0 +1,127 @@
+"""The checks of a validation: what was measured, what is allowed, and whether the cutover may follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, isfinite
+
+from jobs.quality.findings import Survey
+from jobs.quality.recall import Recall
+from jobs.quality.relevance import Relevance
+from jobs.settings import ValidationSettings
+
+#: Texts that differ only after the model's maximum length have one vector: so large a share of repeats is no fault.
+_DUPLICATES_SHARE = 0.01
+#: How far an index's own count may lag behind a table that is being written to.
+_LIVE_LAG_SHARE = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Args:
+        name: stable; scripts go by it.
+        value: what was measured; None where it was not.
+        limit: what is allowed: most of a fault, least of a virtue.
+        passed: the verdict.
+        denominator: of how many.
+        note: what else a person wants to know; may be empty.
+    """
+
+    name: str
+    value: float | None
+    limit: float | None
+    passed: bool
+    denominator: int | None = None
+    note: str = ""
+
+
+def checks(
+    survey: Survey,
+    recall: Recall | None,
+    relevance: Relevance | None,
+    settings: ValidationSettings,
+    dead_letters: int,
+    tolerated: float,
+    *,
+    index_rows: int | None = None,
+) -> list[Check]:
+    """Every check, in the order in which people should read them.
+
+    Args:
+        survey: of the whole ring.
+        recall: recall@10; None where there was no vector to search for.
+        relevance: None where there are no labelled questions.
+        settings: the limits.
+        dead_letters: rows that could not be embedded or written.
+        tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
+        index_rows: vectors that the index says it holds; None where the store cannot say.
+    """
+    most_dead = tolerated if tolerated >= 1 else floor(tolerated * survey.source_rows)
+    # A tolerated dead letter is a row that is not in the target, or is there with its former vector.
+    excused = dead_letters if dead_letters <= most_dead else 0
+    return [
+        _rows(survey, excused),
+        _none_of("missing", survey.missing, survey.source_rows, excused),
+        _none_of("orphans", survey.orphans, survey.target_rows),
+        _none_of("stale", survey.stale, survey.source_rows, excused),
+        _none_of("without_vector", survey.without_vector, survey.with_text, excused),
+        _none_of("apart", survey.apart, survey.vectors, note="vector and digest written at different times"),
+        _none_of("finite", survey.nonfinite, survey.vectors),
+        _none_of("unit_norm", survey.not_unit, survey.vectors),
+        _none_of("dimension", survey.wrong_dimension, survey.vectors),
+        _duplicates(survey),
+        Check("dead_letters", dead_letters, most_dead, dead_letters <= most_dead, survey.source_rows),
+        _index_rows(survey, index_rows),
+        _recall(survey, recall, settings.recall_at_10),
+        _relevance(relevance, settings.relevance_drop),
+    ]
+
+
+def _none_of(name: str, faults: int, of: int, allowed: int = 0, *, note: str = "") -> Check:
+    return Check(name, faults, allowed, faults <= allowed, of, note if faults else "")
+
+
+def _rows(survey: Survey, excused: int) -> Check:
+    lacking = survey.source_rows - survey.target_rows
+    note = "the source is empty" if survey.source_rows == 0 else ""
+    if survey.in_flight:
+        note = f"{survey.in_flight} rows were being written and agreed at a second look"
+    return Check("rows", survey.target_rows, survey.source_rows, 0 <= lacking <= excused, survey.source_rows, note)
+
+
+def _duplicates(survey: Survey) -> Check:
+    found = survey.duplicates
+    # One pair in a small table is no sign of anything.
+    most = max(1, floor(_DUPLICATES_SHARE * survey.vectors))
+    note = "" if survey.repeats.sampled == 1 else "at least: beyond a million vectors a sample is compared"
+    return Check("duplicates", found, most, found <= most, survey.vectors, note)
+
+
+def _index_rows(survey: Survey, index_rows: int | None) -> Check:
+    wanted = survey.vectors - survey.nonfinite - survey.wrong_dimension
+    if index_rows is None:
+        return Check("index_rows", None, wanted, True, wanted, "the store cannot say how many vectors its index holds")
+    lag = max(survey.in_flight, floor(_LIVE_LAG_SHARE * wanted)) if survey.in_flight else 0
+    return Check("index_rows", index_rows, wanted - lag, index_rows >= wanted - lag, wanted)
+
+
+def _recall(survey: Survey, recall: Recall | None, least: float) -> Check:
+    name = "recall_at_10"
+    if recall is None or not isfinite(recall.value):
+        empty = survey.vectors == 0
+        return Check(name, None, least, empty, 0, "there is no vector to search for" if empty else "not measured")
+    note = f"{recall.low:.4f} to {recall.high:.4f}; the lower end is held against the limit"
+    return Check(name, recall.value, least, recall.low >= least or recall.value == 1, recall.probes, note)
+
+
+def _relevance(relevance: Relevance | None, drop: float) -> Check:
+    name = "relevance_ndcg_at_10"
+    if relevance is None:
+        return Check(name, None, -drop, True, 0, "not measured: there are no labelled questions of these articles")
+    change = relevance.differences["ndcg@10"]
+    note = f"new minus old: {change.low:+.4f} to {change.high:+.4f}, p = {change.p_value:.3g}"
+    if relevance.unanswerable:
+        note += f"; {len(relevance.unanswerable)} questions left out, the table has none of their articles"
+    return Check(name, change.mean, -drop, change.mean >= -drop, relevance.questions, note)

@@ -1,0 +1,46 @@
+"""Whether an index finds vectors that are known to be in its table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.stores.contract import Hit, Index, Store, Table
+from jobs.tokens import WHOLE_RING
+
+#: Parts of the ring of which one row each is asked for.
+PARTS = 16
+#: A vector must be among so many nearest to itself: an index is approximate, and twins exist.
+NEAREST = 10
+
+
+def missing_from_index(store: Store, index: Index) -> int:
+    """Ask for one known vector of each part of the ring. Returns how many were not found."""
+    table = store.describe(index.table)
+    return sum(_is_lost(store, table, index, rows) for rows in _samples(store, table, index.column))
+
+
+def _samples(store: Store, table: Table, column: str) -> list[pa.RecordBatch]:
+    samples = []
+    for part in WHOLE_RING.split(PARTS):
+        for rows in store.scan(table, part, values=[column], batch_rows=16):
+            filled = rows.filter(rows.column(column).is_valid())
+            if filled.num_rows:
+                samples.append(filled.slice(0, 1))
+                break
+    return samples
+
+
+def _is_lost(store: Store, table: Table, index: Index, rows: pa.RecordBatch) -> bool:
+    vector = np.array(rows.column(index.column)[0].as_py(), np.float32)
+    hits = store.search(table, index, vector, NEAREST)
+    return not any(_same(hit, rows, table) for hit in hits) and not _twins(hits)
+
+
+def _same(hit: Hit, rows: pa.RecordBatch, table: Table) -> bool:
+    return all(hit.values[key.name] == rows.column(key.name)[0].as_py() for key in table.keys)
+
+
+def _twins(hits: list[Hit]) -> bool:
+    """Whether the results are all at one distance: rows of one text crowd each other out."""
+    return len(hits) == NEAREST and abs(hits[0].score - hits[-1].score) < 1e-6

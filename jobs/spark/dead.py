@@ -1,0 +1,54 @@
+"""Dead letters after a job: those that have found their way since are forgotten, the rest are weighed."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+
+from jobs.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters
+from jobs.embedding import DIGEST, Template, digest_texts
+from jobs.errors import CheckFailed
+from jobs.spark.transfer import Layout, Transfer
+from jobs.stores.contract import Store
+from jobs.stores.values import arrow_type, from_json
+
+
+def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
+    """Forget the letters whose row is gone from the source, or in the target by now. Returns those that remain."""
+    layout = transfer.layout
+    remaining = []
+    for letter in read_dead_letters(store, transfer.migration):
+        if _settled(store, layout, letter):
+            drop_dead_letter(store, transfer.migration, letter.id)
+        else:
+            remaining.append(letter)
+    return remaining
+
+
+def _settled(store: Store, layout: Layout, letter: DeadLetter) -> bool:
+    values = json.loads(letter.id)
+    key = pa.RecordBatch.from_pydict(
+        {c.name: pa.array([from_json(c.type, values[c.name])], arrow_type(c.type)) for c in layout.keys}
+    )
+    template = Template.parse(layout.source.text)
+    text = [name for name in template.columns if name not in values]
+    row = store.fetch(layout.source_table, key, values=text)
+    if row.num_rows == 0:
+        return True
+    if not layout.target.digests:
+        return bool(store.fetch(layout.target_table, key).num_rows == 1)
+    copy = store.fetch(layout.target_table, key, values=[DIGEST])
+    wanted = digest_texts(layout.target.model.fingerprint, template.render(row), template.empty(row))
+    return copy.num_rows == 1 and bool(copy.column(DIGEST)[0] == wanted[0])
+
+
+def check_dead_letters(letters: list[DeadLetter], rows: int, tolerated: float) -> None:
+    """Raises CheckFailed where more rows are dead than tolerated: a number of rows, or below 1 a share of all."""
+    limit = tolerated if tolerated >= 1 or tolerated == 0 else tolerated * rows
+    if len(letters) > limit:
+        first = letters[0]
+        raise CheckFailed(
+            f"{len(letters)} of {rows:,} rows are dead letters, such as {first.id}: {first.reason}",
+            hint="mend these rows and run the step again, or raise load.tolerate_dead",
+        )

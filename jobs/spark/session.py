@@ -1,0 +1,83 @@
+"""The Spark session: the one that spark-submit brings, or one of the settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jobs.errors import UnavailableError
+from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+#: What embedshift needs of Spark; spark.conf in the settings may change the rest, and these at one's own risk.
+_CONF = {
+    "spark.python.worker.reuse": "true",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
+    # A task that fails fails its range, which the driver plans anew and smaller: Spark need not insist.
+    "spark.task.maxFailures": "2",
+}
+_CONF_LOCAL = {
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "1g",
+}
+
+
+@contextmanager
+def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
+    """A session with the data source registered; stopped at the end where it was started here.
+
+    Raises:
+        UnavailableError: Java is missing, or the master does not answer.
+    """
+    # Workers must run the interpreter that has the models' libraries, not whatever python3 the system finds.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    from jobs.spark.source import EmbedshiftSource
+
+    if "SPARK_HOME" not in os.environ and os.environ.get("PYSPARK_GATEWAY_PORT") is None:
+        _find_java()
+    running = SparkSession.getActiveSession()
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    builder = SparkSession.builder.appName(f"embedshift {name}")
+    for key, value in _conf(settings, submitted).items():
+        builder = builder.config(key, value)
+    try:
+        session = builder.getOrCreate()
+    except (PySparkException, OSError, RuntimeError) as error:
+        raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint="see its log above") from error
+    session.sparkContext.setLogLevel("ERROR")
+    session.dataSource.register(EmbedshiftSource)
+    try:
+        yield session
+    finally:
+        if running is None:
+            session.stop()
+
+
+def _conf(settings: Settings, submitted: bool) -> dict[str, str]:
+    rows = {"spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.load.window_rows)}
+    chosen = {key: str(value) for key, value in settings.spark.conf.items()}
+    if submitted:
+        return {**_CONF, **rows, **chosen}
+    local = _CONF_LOCAL if settings.spark.master.startswith("local") else {}
+    return {"spark.master": settings.spark.master, **_CONF, **local, **rows, **chosen}
+
+
+def _find_java() -> None:
+    import shutil
+
+    if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
+        raise UnavailableError(
+            "Spark needs Java 17 or 21, and none is on the path", hint="install one, or set JAVA_HOME"
+        )

@@ -1,0 +1,193 @@
+"""A transfer: what one Spark job carries from which table to which, and the columns in which rows travel.
+
+Load and sync are one transfer: a load meets an empty target, so that every row differs. The reader compares a token
+range of both tables and yields only what differs; the embedding stage fills in vectors; the writer writes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+
+import pyarrow as pa
+
+from jobs.catalog.endpoint import Endpoint
+from jobs.catalog.migration import Migration
+from jobs.embedding import DIGEST
+from jobs.errors import SchemaError
+from jobs.settings import Settings, StoreSettings
+from jobs.stores.contract import Column, Store, Table, remaining_ttl, write_time
+from jobs.stores.values import arrow_type
+
+
+class Action(IntEnum):
+    """What is to be done with a row that travels."""
+
+    END = 0  # no row: the reader's own count, the last of its range
+    EMBED = 1
+    WRITE = 2
+    DELETE = 3
+    DEAD = 4
+    FAILED = 5  # the stage could not work at all: the range fails, the row does not
+
+
+# Columns beside those of the table. Parentheses keep them apart from any column a table can have.
+ACTION = "action()"
+#: End row: the reader's report as JSON. Dead row: the reason.
+NOTE = "note()"
+#: Milliseconds since the epoch at which the row's TTLs were read.
+SCANNED = "scanned()"
+#: When a DELETE row is deleted, in microseconds.
+DELETED_AT = "deleted_at()"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Everything that a task must know, as plain data: it travels to executors as JSON and holds no secret.
+
+    ``orphans_before_us`` bounds what may be deleted: only rows of the target written before then (None: all).
+    ``batch_tokens`` is 0 where the device's own value serves. ``read_back`` looks whether written rows are there.
+    """
+
+    store: str
+    source: str
+    target: str
+    source_table: str
+    target_table: str
+    migration: str
+    step: str
+    window_rows: int
+    batch_tokens: int
+    read_back: bool
+    overwrite_shadowed: bool
+    orphans_before_us: int | None
+
+    def to_json(self) -> str:
+        """The text that travels as an option of the data source."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Transfer:
+        """The inverse of ``to_json``."""
+        return cls(**json.loads(text))
+
+    @property
+    def store_settings(self) -> StoreSettings:
+        """Where both tables and the catalog are."""
+        return StoreSettings.model_validate_json(self.store)
+
+    @property
+    def layout(self) -> Layout:
+        """The columns of the rows that travel."""
+        return Layout(
+            Endpoint.from_json(self.source),
+            Endpoint.from_json(self.target),
+            table_from_json(self.source_table),
+            table_from_json(self.target_table),
+        )
+
+
+def transfer_of(
+    settings: Settings,
+    store: Store,
+    migration: Migration,
+    step: str,
+    *,
+    backwards: bool = False,
+    read_back: bool = False,
+    orphans_before_us: int | None = None,
+) -> Transfer:
+    """The transfer of one step of a migration.
+
+    Args:
+        backwards: from target to source, as a rollback needs it.
+        read_back: look whether written rows are there.
+        orphans_before_us: as in ``Transfer``.
+    """
+    source, target = migration.source, migration.target
+    if backwards:
+        source, target = target, source
+    where = settings.store
+    if where.path is not None:
+        # Workers may have another working directory.
+        where = where.model_copy(update={"path": where.path.resolve()})
+    return Transfer(
+        store=where.model_dump_json(),
+        source=source.to_json(),
+        target=target.to_json(),
+        source_table=table_to_json(store.describe(source.table)),
+        target_table=table_to_json(store.describe(target.table)),
+        migration=migration.id,
+        step=step,
+        window_rows=settings.load.window_rows,
+        batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
+        read_back=read_back,
+        overwrite_shadowed=settings.sync.shadowed == "overwrite",
+        orphans_before_us=orphans_before_us,
+    )
+
+
+def table_to_json(table: Table) -> str:
+    """A table's description as text."""
+    return json.dumps(asdict(table))
+
+
+def table_from_json(text: str) -> Table:
+    """The inverse of ``table_to_json``."""
+    tree = json.loads(text)
+    return Table(tree["name"], tuple(Column(**column) for column in tree["columns"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which columns are carried between two tables, and the schema of the rows on their way."""
+
+    source: Endpoint
+    target: Endpoint
+    source_table: Table
+    target_table: Table
+
+    @property
+    def keys(self) -> tuple[Column, ...]:
+        """The primary key, the same in both tables."""
+        return self.source_table.keys
+
+    @property
+    def carried(self) -> tuple[Column, ...]:
+        """Non-key columns that are copied as they are: all but the vectors and their digests."""
+        made = {self.source.vector, self.target.vector, DIGEST}
+        return tuple(c for c in self.source_table.others if c.name not in made)
+
+    @property
+    def copies_vectors(self) -> bool:
+        """Whether both tables have one model."""
+        return self.source.model.fingerprint == self.target.model.fingerprint
+
+    @property
+    def digests(self) -> tuple[Column, ...]:
+        """The digest column of the target, none where the target keeps no digests."""
+        return (Column(DIGEST, "blob"),) if self.target.digests else ()
+
+    @property
+    def made(self) -> tuple[Column, ...]:
+        """What the pipeline makes: the vector, and its digest where the target keeps one."""
+        column = self.target_table.column(self.target.vector)
+        if column is None:
+            raise SchemaError(f"{self.target.table} has no column {self.target.vector}")
+        return (column, *self.digests)
+
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of rows on their way.
+
+        Vectors travel packed, as binary of 4 bytes a number: one copy in the JVM instead of one object a number.
+        """
+        fields = [pa.field(ACTION, pa.int8()), pa.field(NOTE, pa.string()), pa.field(SCANNED, pa.int64())]
+        fields += [pa.field(DELETED_AT, pa.int64())]
+        fields += [pa.field(key.name, arrow_type(key.type)) for key in self.keys]
+        for column in (*self.carried, *self.made):
+            packed = column.name == self.target.vector
+            fields.append(pa.field(column.name, pa.binary() if packed else arrow_type(column.type)))
+            fields.append(pa.field(write_time(column.name), pa.int64()))
+            fields.append(pa.field(remaining_ttl(column.name), pa.int32()))
+        return pa.schema(fields)

@@ -1,0 +1,164 @@
+"""The writing half of the data source: writes a range's rows, and records the range when every row is accounted for."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql.datasource import DataSourceArrowWriter, WriterCommitMessage
+
+from jobs.catalog.alias import whoami
+from jobs.catalog.dead_letters import DeadLetter, write_dead_letters
+from jobs.catalog.ranges import Counts, RangeRecord, write_ranges
+from jobs.catalog.tables import now_us
+from jobs.embedding import DIGEST
+from jobs.errors import EmbedshiftError
+from jobs.spark.reader import shared_store
+from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout, Transfer
+from jobs.spark.vectors import unpack_vectors
+from jobs.stores.contract import Store, remaining_ttl, write_time
+from jobs.stores.merge import key_array
+from jobs.stores.values import to_json
+from jobs.tokens import TokenRange
+
+
+class RangeWriter(DataSourceArrowWriter):
+    """Writes what one task brings. Spark may run a task twice: every write can be repeated."""
+
+    def __init__(self, transfer: str) -> None:
+        self._transfer = transfer
+
+    def write(self, iterator: Iterator[pa.RecordBatch]) -> WriterCommitMessage:
+        """Write one range and record its outcome. A failed range is recorded too, and harms no other."""
+        transfer = Transfer.from_json(self._transfer)
+        RangeWriting(shared_store(transfer.store_settings), transfer).run(iterator)
+        return WriterCommitMessage()
+
+
+class RangeWriting:
+    """The writing of one range, from its first batch to its record."""
+
+    def __init__(self, store: Store, transfer: Transfer) -> None:
+        self._store = store
+        self._transfer = transfer
+        self._layout: Layout = transfer.layout
+        self._written = self._dead = self._deleted = self._shadowed = 0
+        self._letters: list[tuple[str, str]] = []
+        self._error = ""
+
+    def run(self, batches: Iterator[pa.RecordBatch]) -> None:
+        """Write all batches, then record the range that the end row names; without an end row nothing is recorded."""
+        started = time.monotonic()
+        note: dict[str, object] = {}
+        for rows in batches:
+            actions = rows.column(ACTION)
+            for end in rows.filter(pc.equal(actions, int(Action.END))).column(NOTE).to_pylist():
+                note = json.loads(end)
+            # After a failure the rest is only drained: the range is tried again as a whole.
+            if not self._error:
+                self._apply(rows)
+        if note:
+            self._record(note, time.monotonic() - started)
+
+    def _apply(self, rows: pa.RecordBatch) -> None:
+        actions = rows.column(ACTION).to_numpy()
+        try:
+            self._fail(rows.filter(pa.array(actions == Action.FAILED)))
+            self._bury(rows.filter(pa.array(actions == Action.DEAD)))
+            self._write(rows.filter(pa.array((actions == Action.EMBED) | (actions == Action.WRITE))))
+            self._delete(rows.filter(pa.array(actions == Action.DELETE)))
+        except EmbedshiftError as error:
+            self._error = str(error)
+        # Whatever a driver may throw concerns this range alone; its message could hold text of an article.
+        except Exception as error:  # noqa: BLE001
+            self._error = f"writing failed: {type(error).__name__}"
+
+    def _fail(self, rows: pa.RecordBatch) -> None:
+        if rows.num_rows:
+            self._error = rows.column(NOTE)[0].as_py()
+
+    def _bury(self, rows: pa.RecordBatch) -> None:
+        for row, reason in enumerate(rows.column(NOTE).to_pylist()):
+            self._letters.append((self._name(rows, row), reason))
+        self._dead += rows.num_rows
+
+    def _write(self, rows: pa.RecordBatch) -> None:
+        if rows.num_rows == 0:
+            return
+        cells = self._cells(rows)
+        refused = self._store.write(self._layout.target_table, cells)
+        for rejection in refused:
+            self._letters.append((self._name(rows, rejection.row), rejection.reason))
+        self._dead += len(refused)
+        self._written += rows.num_rows - len(refused)
+        if self._transfer.read_back and self._layout.target.digests:
+            taken = np.setdiff1d(np.arange(rows.num_rows), [each.row for each in refused])
+            self._look_for_shadows(cells.take(pa.array(taken)))
+
+    def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows in the store's own form: vectors unpacked, TTLs as they are now."""
+        vector = self._layout.target.vector
+        names = [name for name in rows.schema.names if name not in (ACTION, NOTE, SCANNED, DELETED_AT)]
+        passed = pc.cast(pc.divide(pc.subtract(time.time_ns() // 1_000_000, rows.column(SCANNED)), 1000), pa.int32())
+        ttls = {remaining_ttl(c.name) for c in (*self._layout.carried, *self._layout.made)}
+        columns = {}
+        for name in names:
+            column = rows.column(name)
+            if name == vector:
+                column = unpack_vectors(column, self._layout.target.model.dimension)
+            elif name in ttls:
+                # A cell that ended on its way is written with its last second: it must not live for ever.
+                column = pc.max_element_wise(pc.subtract(column, passed), 1, skip_nulls=False)
+            columns[name] = column
+        return pa.RecordBatch.from_pydict(columns)
+
+    def _look_for_shadows(self, cells: pa.RecordBatch) -> None:
+        """Read back what was written: a row below a newer deletion was acknowledged and is not there."""
+        repaired = cells.filter(pc.is_valid(cells.column(DIGEST)))
+        hidden = self._hidden(repaired)
+        if hidden.num_rows and self._transfer.overwrite_shadowed:
+            now = pa.array(np.full(hidden.num_rows, now_us()))
+            for column in (*self._layout.carried, *self._layout.made):
+                name = write_time(column.name)
+                times = pc.if_else(pc.is_valid(hidden.column(name)), now, None)
+                hidden = hidden.set_column(hidden.schema.get_field_index(name), name, times)
+            self._store.write(self._layout.target_table, hidden)
+            hidden = self._hidden(hidden)
+        self._shadowed += hidden.num_rows
+
+    def _hidden(self, cells: pa.RecordBatch) -> pa.RecordBatch:
+        if cells.num_rows == 0:
+            return cells
+        keys = [key.name for key in self._layout.keys]
+        found = self._store.fetch(self._layout.target_table, cells.select(keys), times=[DIGEST])
+        present = found.filter(pc.is_valid(found.column(write_time(DIGEST))))
+        there = pc.is_in(key_array(cells, keys), value_set=key_array(present, keys))
+        return cells.filter(pc.invert(there))
+
+    def _delete(self, rows: pa.RecordBatch) -> None:
+        if rows.num_rows:
+            keys = rows.select([key.name for key in self._layout.keys])
+            self._store.delete(self._layout.target_table, keys, rows.column(DELETED_AT).to_numpy())
+            self._deleted += rows.num_rows
+
+    def _name(self, rows: pa.RecordBatch, row: int) -> str:
+        keys = {key.name: to_json(key.type, rows.column(key.name)[row].as_py()) for key in self._layout.keys}
+        return json.dumps(keys)
+
+    def _record(self, note: dict[str, object], seconds: float) -> None:
+        within = TokenRange(int(str(note["start"])), int(str(note["end"])))
+        attempt = int(str(note["attempt"]))
+        read, unchanged = int(str(note.get("read", 0))), int(str(note.get("unchanged", 0)))
+        counts = Counts(read, self._written, unchanged, self._dead, self._deleted, self._shadowed)
+        error = self._error or str(note.get("error", ""))
+        if not error and (not counts.balanced or self._deleted != note["deleted"]):
+            error = f"read {read} rows, but {self._written} written + {unchanged} unchanged + {self._dead} dead"
+        letters = [DeadLetter(id_, within, self._transfer.step, reason, attempt) for id_, reason in self._letters]
+        write_dead_letters(self._store, self._transfer.migration, letters)
+        state = "failed" if error else "done"
+        record = RangeRecord(within, state, counts, attempt, whoami(), error, seconds)
+        write_ranges(self._store, self._transfer.migration, self._transfer.step, [record])

@@ -1,0 +1,136 @@
+"""Apache Cassandra 5: vectors by storage-attached indexes (SAI)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from jobs.errors import SchemaError, StoreUnavailable
+from jobs.stores.contract import Index, IndexState, Piece
+from jobs.stores.cql.dialects import asked, refuse, version_numbers
+from jobs.stores.cql.names import quote
+from jobs.stores.cql.session import Link
+
+ALLOW = "cassandra.sai.vector.allow_custom_parameters"
+#: An index that is neither queryable nor being built for so long has failed: a build starts within moments.
+IDLE_S_MAX = 30.0
+_WIDTHS = {"connections": ("maximum_node_connections", 512), "expansion_add": ("construction_beam_width", 3200)}
+_ABSENT = {
+    "expansion_search": "Cassandra widens a search with LIMIT",
+    "quantization": "Cassandra compresses by itself",
+    "oversampling": "Cassandra ranks by the table's exact vectors already",
+    "rescoring": "Cassandra ranks by the table's exact vectors already",
+}
+
+
+class Cassandra:
+    """The statements and the ways of Apache Cassandra 5."""
+
+    product = "Apache Cassandra"
+    scan_suffix = ""
+    times_of_collections = True
+    index_class = "StorageAttachedIndex"
+    index_defaults: ClassVar[Mapping[str, str]] = {
+        "similarity_function": "cosine",
+        "maximum_node_connections": "16",
+        "construction_beam_width": "100",
+    }
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self._idle_since: dict[str, float] = {}
+
+    def time_of_collection(self, column: str) -> str:
+        """``maxwritetime``, which Cassandra has since 5.0 (CASSANDRA-17425)."""
+        return f"maxwritetime({quote(column)})"
+
+    def index_options(self, index: Index) -> dict[str, str]:
+        """SAI's words for what was asked for."""
+        chosen = asked(index)
+        for name, why in _ABSENT.items():
+            if name in chosen:
+                raise refuse(index, name, why, f"leave out target.index.{name} on Cassandra, or set it to null")
+        words = {"similarity_function": str(chosen["metric"])}
+        for name, (word, most) in _WIDTHS.items():
+            if name in chosen:
+                if chosen[name] > most:
+                    raise refuse(index, f"{name} {chosen[name]}", f"Cassandra takes {most} at most", f"write {most}")
+                words[word] = str(chosen[name])
+        return words
+
+    def check_index(self, link: Link, index: Index) -> None:
+        """Read from every node what it allows: nothing is created, and what may not be read counts as allowed."""
+        if version_numbers(self.version) < (5, 0):
+            raise SchemaError(
+                f"{self.product} {self.version} has no vectors", hint="use Cassandra 5.0 or later, or ScyllaDB"
+            )
+        widths = [name for name in _WIDTHS if name in asked(index)]
+        for host in link.hosts():
+            if widths and _setting(link, host, "system_properties", ALLOW, "true") != "true":
+                named = " and ".join(f"target.index.{name}" for name in widths)
+                raise SchemaError(
+                    f"the node {host.address} refuses {named}",
+                    hint=f"start the nodes with -D{ALLOW}=true, or leave {named} out",
+                )
+            if _setting(link, host, "settings", "secondary_indexes_enabled", "true") == "false":
+                raise SchemaError(
+                    f"the node {host.address} allows no new indexes",
+                    hint="set secondary_indexes_enabled: true in its cassandra.yaml",
+                )
+            most = _setting(link, host, "settings", "vector_dimensions_fail_threshold", "-1")
+            if most.isdigit() and 0 < int(most) < index.dimension:
+                raise SchemaError(
+                    f"the node {host.address} allows vectors of {most} dimensions at most, not {index.dimension}",
+                    hint="raise vector_dimensions_fail_threshold in its cassandra.yaml",
+                )
+
+    def index_state(self, link: Link, index: Index) -> IndexState:
+        """Serving once every node of the local datacenter that is up can be queried."""
+        idle: list[str] = []
+        building: list[str] = []
+        for host in link.hosts():
+            found = link.rows(
+                "SELECT index_name, is_queryable, is_building FROM system_views.sai_column_indexes "
+                "WHERE keyspace_name = ?",
+                (link.keyspace,),
+                doing="asking for the state of the index",
+                host=host,
+            )
+            here = next((row for row in found if row["index_name"] == index.name), None)
+            if here is None or not here["is_queryable"]:
+                (building if here and here["is_building"] else idle).append(str(host.address))
+        if not idle:
+            self._idle_since.pop(index.name, None)
+        if not idle and not building:
+            return IndexState("serving")
+        if building:
+            return IndexState("building", reason=f"being built on {', '.join(building)}")
+        since = self._idle_since.setdefault(index.name, time.monotonic())
+        if time.monotonic() - since < IDLE_S_MAX:
+            return IndexState("building", reason=f"not yet begun on {', '.join(idle)}")
+        return IndexState("failed", reason=f"neither built nor queryable on {', '.join(idle)}; see the log there")
+
+    def similarity(self, metric: str) -> str | None:
+        """``similarity_cosine`` and its sisters."""
+        return f"similarity_{metric}"
+
+    def keyspace_options(self, *, catalog: bool) -> str:
+        """Nothing."""
+        return ""
+
+    def tablets(self, link: Link, keyspace: str, table: str) -> list[Piece]:
+        """None: Cassandra has no tablets."""
+        return []
+
+
+def _setting(link: Link, host: Any, view: str, name: str, unknown: str) -> str:
+    """A line of a node's settings; ``unknown`` where it may not be read, ``"false"`` where a property is not set."""
+    try:
+        found = link.rows(
+            f"SELECT value FROM system_views.{view} WHERE name = ?", (name,), doing="reading settings", host=host
+        )
+    except (SchemaError, StoreUnavailable):
+        return unknown
+    absent = "false" if view == "system_properties" else unknown
+    return str(found[0]["value"]).lower() if found and found[0]["value"] is not None else absent

@@ -1,0 +1,76 @@
+"""Vector indexes: checked, created, watched, dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs.errors import SchemaError
+from jobs.stores.contract import Index, IndexState
+from jobs.stores.cql.dialects import Dialect
+from jobs.stores.cql.names import options, qualified, quote
+from jobs.stores.cql.session import Link
+
+
+def check_index(link: Link, dialect: Dialect, index: Index) -> None:
+    """Raises SchemaError where this server cannot build the index, or would not be let to."""
+    dialect.index_options(index)
+    dialect.check_index(link, index)
+
+
+def creation(keyspace: str, dialect: Dialect, index: Index) -> str:
+    """The CREATE CUSTOM INDEX statement of an index, with the options asked for and no others."""
+    return (
+        f"CREATE CUSTOM INDEX IF NOT EXISTS {quote(index.name)} ON {qualified(keyspace, index.table)} "
+        f"({quote(index.column)}) USING '{dialect.index_class}' WITH OPTIONS = {options(dialect.index_options(index))}"
+    )
+
+
+def create_index(link: Link, dialect: Dialect, index: Index) -> None:
+    """Start to build an index; nothing where the same one exists.
+
+    Raises:
+        SchemaError: another index has that name, or the server will not have this one.
+    """
+    statement = creation(link.keyspace, dialect, index)
+    present = _present(link, index.name)
+    if present is None:
+        link.define(statement, f"creating the index {index.name}")
+        return
+    target = str(present["options"].get("target", "")).strip('"')
+    if (present["table_name"], target) != (index.table, index.column):
+        what = f"on {target} of {present['table_name']}"
+    else:
+        has = {**dialect.index_defaults, **present["options"]}
+        wanted = {**dialect.index_defaults, **dialect.index_options(index)}
+        other = [key for key, value in wanted.items() if not _same(has.get(key, ""), value)]
+        if not other:
+            return
+        what = "with " + ", ".join(f"{key} {has.get(key)}" for key in other)
+    raise SchemaError(f"there is another index {index.name}, {what}", hint="drop it, or choose another name")
+
+
+def index_state(link: Link, dialect: Dialect, index: Index) -> IndexState:
+    """How far the index is."""
+    if _present(link, index.name) is None:
+        return IndexState("absent")
+    return dialect.index_state(link, index)
+
+
+def drop_index(link: Link, index: Index) -> None:
+    """Drop the index; no error where it is gone already."""
+    if _present(link, index.name) is not None:
+        statement = f"DROP INDEX IF EXISTS {qualified(link.keyspace, index.name)}"
+        link.define(statement, f"dropping the index {index.name}")
+
+
+def _present(link: Link, name: str) -> dict[str, Any] | None:
+    query = "SELECT table_name, index_name, options FROM system_schema.indexes WHERE keyspace_name = ?"
+    found = link.rows(query, (link.keyspace,), doing=f"looking for the index {name}")
+    return next((row for row in found if row["index_name"] == name), None)
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return one.lower() == other.lower()

@@ -1,0 +1,113 @@
+"""Where a table's rows lie, and how many there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs.errors import SchemaError, StoreUnavailable
+from jobs.stores.contract import Estimate, Piece, Table
+from jobs.stores.cql.dialects import Dialect
+from jobs.stores.cql.names import listed, qualified
+from jobs.stores.cql.session import Link, addresses
+from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, from_ring
+
+#: Places of the ring that are looked at, and rows looked at in each, to judge how many rows there are.
+PROBES = 4
+PROBE_ROWS = 250
+
+
+def ring(link: Link, dialect: Dialect, table: str) -> list[Piece]:
+    """The whole ring once, in order: the table's tablets where it has some, else the nodes' vnodes."""
+    tablets = dialect.tablets(link, link.keyspace, table)
+    if tablets:
+        return tablets
+    metadata = link.session.cluster.metadata
+    tokens = metadata.token_map
+    if tokens is None or not tokens.ring:
+        return [Piece(WHOLE_RING)]
+    local = {host.host_id for host in link.hosts()}
+
+    def holding(end: int) -> tuple[str, ...]:
+        replicas = tokens.get_replicas(link.keyspace, tokens.token_class(end))
+        return addresses(host for host in replicas if host.host_id in local)
+
+    return [Piece(each, holding(each.end)) for each in from_ring(token.value for token in tokens.ring)]
+
+
+def estimate(link: Link, table: Table) -> Estimate:
+    """How many rows and bytes a table holds, by the server's size estimates and by a look at a few places of the ring.
+
+    The estimates are made every few minutes, of what is on disk, so a table just filled has none; the places looked at
+    tell how densely the ring is populated now. The greater of the two counts.
+    """
+    partitions, size = _by_size_estimates(link, table.name)
+    try:
+        seen = _by_probes(link, table)
+        each = _rows_in_a_partition(link, table) if seen else 1.0
+    except StoreUnavailable:
+        seen, each = 0.0, 1.0
+    rows = max(seen, partitions) * each
+    return Estimate(round(rows), round(size * max(1.0, seen / partitions)) if partitions else 0)
+
+
+def _by_size_estimates(link: Link, table: str) -> tuple[float, float]:
+    """Partitions and bytes, from what each node says of its own primary ranges, scaled to the whole ring."""
+    said: dict[tuple[str, str], tuple[int, int]] = {}
+    for host in link.hosts():
+        try:
+            rows = link.rows(
+                "SELECT range_start, range_end, partitions_count, mean_partition_size FROM system.size_estimates "
+                "WHERE keyspace_name = ? AND table_name = ?",
+                (link.keyspace, table),
+                doing=f"estimating the size of {table}",
+                host=host,
+                again=False,
+            )
+        except (SchemaError, StoreUnavailable):
+            continue
+        for row in rows:
+            said[row["range_start"], row["range_end"]] = (row["partitions_count"], row["mean_partition_size"])
+    covered = sum(_width(start, end) for start, end in said)
+    if not covered:
+        return 0.0, 0.0
+    scale = 2**64 / min(covered, 2**64)
+    partitions = sum(count for count, _ in said.values())
+    return partitions * scale, sum(count * mean for count, mean in said.values()) * scale
+
+
+def _width(start: str, end: str) -> int:
+    return (int(end) - int(start)) % 2**64 or 2**64
+
+
+def _by_probes(link: Link, table: Table) -> float:
+    """Partitions, by how far apart the first of them are behind a few tokens; exact for tables smaller than a probe."""
+    partition = listed([column.name for column in table.keys if column.role == "partition"])
+    one = " PER PARTITION LIMIT 1" if table.keys[-1].role == "clustering" else ""
+    query = (
+        f"SELECT token({partition}) AS at FROM {qualified(link.keyspace, table.name)} "
+        f"WHERE token({partition}) > ? AND token({partition}) <= ?{one} LIMIT {PROBE_ROWS}"
+    )
+    found = width = 0
+    for part in WHOLE_RING.split(PROBES):
+        rows = _asked(link, query, part, table.name)
+        full = len(rows) == PROBE_ROWS
+        found += len(rows)
+        width += (rows[-1]["at"] if full else part.end) - part.start
+    return found * (MAX_TOKEN - MIN_TOKEN) / width
+
+
+def _rows_in_a_partition(link: Link, table: Table) -> float:
+    """Rows of a partition on average, by the first few partitions of the ring."""
+    if table.keys[-1].role != "clustering":
+        return 1.0
+    partition = listed([column.name for column in table.keys if column.role == "partition"])
+    query = (
+        f"SELECT token({partition}) AS at FROM {qualified(link.keyspace, table.name)} "
+        f"WHERE token({partition}) > ? AND token({partition}) <= ? LIMIT {PROBES * PROBE_ROWS}"
+    )
+    rows = _asked(link, query, WHOLE_RING, table.name)
+    return len(rows) / len({row["at"] for row in rows}) if rows else 1.0
+
+
+def _asked(link: Link, query: str, part: TokenRange, table: str) -> list[dict[str, Any]]:
+    return link.rows(query, (part.start, part.end), doing=f"estimating the size of {table}")

@@ -1,0 +1,188 @@
+"""ScyllaDB: vectors by ``vector_index``, served by vector stores beside the cluster."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+from urllib.parse import quote as url_quote
+
+import numpy as np
+
+from jobs.errors import EmbedshiftError, SchemaError
+from jobs.stores.contract import Index, IndexState, Piece
+from jobs.stores.cql.dialects import asked, version_numbers
+from jobs.stores.cql.names import listed, qualified, quote
+from jobs.stores.cql.session import Link
+from jobs.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
+
+#: The first version with the vector type and vector_index.
+VECTORS_SINCE = (2025, 4)
+DIMENSION_MAX = 16_000
+_WORDS = {
+    "connections": "maximum_node_connections",
+    "expansion_add": "construction_beam_width",
+    "expansion_search": "search_beam_width",
+    "quantization": "quantization",
+    "oversampling": "oversampling",
+    "rescoring": "rescoring",
+}
+
+
+class Scylla:
+    """The statements and the ways of ScyllaDB."""
+
+    product = "ScyllaDB"
+    scan_suffix = " BYPASS CACHE"
+    times_of_collections = False
+    index_class = "vector_index"
+    index_defaults: ClassVar[Mapping[str, str]] = {
+        "similarity_function": "COSINE",
+        "maximum_node_connections": "16",
+        "construction_beam_width": "128",
+        "search_beam_width": "64",
+        "quantization": "f32",
+        "oversampling": "1.0",
+        "rescoring": "false",
+    }
+
+    def __init__(self, version: str, status: Sequence[str] = ()) -> None:
+        self.version = version
+        self._status = tuple(address.rstrip("/") for address in status)
+
+    def time_of_collection(self, column: str) -> str:
+        """ScyllaDB gives no write time of a whole collection."""
+        raise NotImplementedError(column)
+
+    def index_options(self, index: Index) -> dict[str, str]:
+        """The words of ``vector_index`` for what was asked for."""
+        chosen = asked(index)
+        words = {"similarity_function": str(chosen["metric"]).upper()}
+        for name, word in _WORDS.items():
+            if name in chosen:
+                value = chosen[name]
+                words[word] = str(value).lower() if isinstance(value, bool) else str(value)
+        return words
+
+    def check_index(self, link: Link, index: Index) -> None:
+        """By the version and by the keyspace: vector indexes need tablets."""
+        if version_numbers(self.version) < VECTORS_SINCE:
+            needed = ".".join(str(part) for part in VECTORS_SINCE)
+            raise SchemaError(f"ScyllaDB {self.version} has no vector indexes", hint=f"use ScyllaDB {needed} or later")
+        if index.dimension > DIMENSION_MAX:
+            raise SchemaError(
+                f"ScyllaDB takes vectors of {DIMENSION_MAX} dimensions at most, not {index.dimension}",
+                hint="choose a model of fewer dimensions",
+            )
+        if not self._has_tablets(link):
+            raise SchemaError(
+                f"the keyspace {link.keyspace} has no tablets, which vector indexes need",
+                hint="create a keyspace WITH tablets = {'enabled': true} for the tables",
+            )
+
+    def _has_tablets(self, link: Link) -> bool:
+        found = link.rows(
+            "SELECT initial_tablets FROM system_schema.scylla_keyspaces WHERE keyspace_name = ?",
+            (link.keyspace,),
+            doing="asking whether the keyspace has tablets",
+        )
+        return bool(found) and found[0]["initial_tablets"] is not None
+
+    def index_state(self, link: Link, index: Index) -> IndexState:
+        """By the vector stores' status addresses where the settings name them, else by whether a search is answered."""
+        if not self._status:
+            return _by_searching(link, index)
+        found = [self._ask(address, link.keyspace, index.name) for address in self._status]
+        waiting = [state for state in found if state.status != "serving"]
+        if waiting:
+            return waiting[0]
+        return IndexState("serving", rows=min(state.rows or 0 for state in found))
+
+    def _ask(self, address: str, keyspace: str, name: str) -> IndexState:
+        url = f"{address}/api/v1/indexes/{url_quote(keyspace, safe='')}/{url_quote(name, safe='')}/status"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                said = json.load(answer)
+            status, rows = str(said["status"]).upper(), int(said["count"])
+        except urllib.error.HTTPError as error:
+            reason = "has not found the index yet" if error.code == 404 else f"answers {error.code}"
+            error.close()
+            return IndexState("building", reason=f"the vector store {address} {reason}")
+        except OSError as error:
+            return IndexState("building", reason=f"the vector store {address} does not answer ({error})")
+        except (ValueError, KeyError, TypeError):
+            return IndexState("building", reason=f"the vector store {address} says something else than a status")
+        if status == "SERVING":
+            return IndexState("serving", rows=rows)
+        return IndexState("building", rows=rows, reason=f"the vector store {address} is {status.lower()}")
+
+    def similarity(self, metric: str) -> str | None:
+        """None: only newer versions have such functions, and the vectors read back give the same numbers."""
+        return None
+
+    def keyspace_options(self, *, catalog: bool) -> str:
+        """Tablets for vector indexes; none for the catalog: not every version has lightweight transactions on them."""
+        return f" AND tablets = {{'enabled': {'false' if catalog else 'true'}}}"
+
+    def tablets(self, link: Link, keyspace: str, table: str) -> list[Piece]:
+        """The table's tablets from ``system.tablets``: each ends at its ``last_token``."""
+        doing = f"asking for the tablets of {table}"
+        ids = link.rows(
+            "SELECT id FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?",
+            (keyspace, table),
+            doing=doing,
+        )
+        if not ids:
+            return []
+        try:
+            found = link.rows(
+                "SELECT last_token, replicas FROM system.tablets WHERE table_id = ?", (ids[0]["id"],), doing=doing
+            )
+        except SchemaError:  # a version from before tablets
+            return []
+        addresses = {host.host_id: str(host.address) for host in link.hosts()}
+        return pieces_of_tablets([(row["last_token"], row["replicas"] or ()) for row in found], addresses)
+
+
+def pieces_of_tablets(
+    rows: Sequence[tuple[int, Sequence[tuple[object, int]]]], addresses: dict[object, str]
+) -> list[Piece]:
+    """Tablets as pieces of the ring.
+
+    Args:
+        rows: each tablet's last token and its replicas, as (host id, shard).
+        addresses: the addresses of the hosts of the local datacenter, by host id.
+    """
+    pieces = []
+    start = MIN_TOKEN
+    for last, replicas in sorted(rows, key=lambda row: row[0]):
+        hosts = tuple(sorted(addresses[host] for host, _ in replicas if host in addresses))
+        if last > start:
+            pieces.append(Piece(TokenRange(start, last), hosts))
+            start = last
+    if pieces and start < MAX_TOKEN:
+        pieces.append(Piece(TokenRange(start, MAX_TOKEN)))
+    return pieces
+
+
+def _by_searching(link: Link, index: Index) -> IndexState:
+    keys = link.rows(
+        "SELECT column_name FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ?",
+        (link.keyspace, index.table),
+        doing="describing the table",
+    )
+    if not keys:
+        return IndexState("absent")
+    probe = np.zeros(index.dimension, np.float32)
+    probe[0] = 1
+    query = (
+        f"SELECT {listed([keys[0]['column_name']])} FROM {qualified(link.keyspace, index.table)} "
+        f"ORDER BY {quote(index.column)} ANN OF ? LIMIT 1"
+    )
+    try:
+        link.rows(query, (probe.tolist(),), doing="searching the index", again=False)
+    except EmbedshiftError as error:
+        return IndexState("building", reason=error.what)
+    return IndexState("serving")

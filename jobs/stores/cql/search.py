@@ -1,0 +1,129 @@
+"""Searching a vector index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from jobs.errors import InputError, SchemaError
+from jobs.stores.contract import Hit, Index, Table
+from jobs.stores.cql import faults, wire
+from jobs.stores.cql.dialects import Dialect
+from jobs.stores.cql.names import qualified, quote
+from jobs.stores.cql.session import SCAN, Link, bound, retrying
+from jobs.stores.values import arrow_type
+
+#: The most results that one search of SAI or of a vector store gives.
+RESULTS_MAX = 1000
+
+
+def search(
+    link: Link,
+    dialect: Dialect,
+    table: Table,
+    index: Index,
+    query: NDArray[np.float32],
+    k: int,
+    values: Sequence[str],
+) -> list[Hit]:
+    """The ``k`` nearest rows, nearest first (``contract.Store.search``).
+
+    Raises:
+        InputError: more results than the server gives, or a vector that cannot be searched for.
+        SchemaError: there is no such index.
+    """
+    vector = np.ascontiguousarray(query, np.float32)
+    if vector.shape != (index.dimension,):
+        raise InputError(f"a query of {index.name} has {index.dimension} dimensions, not {vector.size}")
+    if not 1 <= k <= RESULTS_MAX:
+        raise InputError(f"a search gives 1 to {RESULTS_MAX} results, not {k}", hint="ask for fewer")
+    if index.options.metric == "cosine" and not vector.any():
+        raise InputError("a vector of zeros is at no angle to any other", hint="search for another text")
+    names = [*(column.name for column in table.keys), *values]
+    function = dialect.similarity(index.options.metric)
+    page = _nearest(link, statement(link.keyspace, table, index, names, function), vector, k, function, index)
+    starts, lengths = wire.cells(page) if page.rows else (np.empty((0, 0), np.int64),) * 2
+    if not page.rows:
+        return []
+
+    def cell(at: int, cql_type: str) -> pa.Array:
+        return wire.column(page, starts[:, at], lengths[:, at], cql_type)
+
+    types = [_type(table, name) for name in names]
+    columns = [cell(at, cql_type).cast(arrow_type(cql_type)).to_pylist() for at, cql_type in enumerate(types)]
+    if function is not None:
+        scores = from_similarity(index.options.metric, cell(len(names), "float").to_numpy(zero_copy_only=False))
+    else:
+        found = cell(len(names), _type(table, index.column))
+        matrix = found.flatten().to_numpy(zero_copy_only=False).reshape(page.rows, index.dimension)
+        scores = similarity(index.options.metric, matrix, vector)
+    rows = zip(scores.tolist(), zip(*columns, strict=True), strict=True)
+    return [Hit(score, dict(zip(names, row, strict=True))) for score, row in rows]
+
+
+def statement(keyspace: str, table: Table, index: Index, names: Sequence[str], function: str | None) -> str:
+    """The SELECT of a search: its values are the vector (for the score, where there is a function), the vector, k."""
+    column = quote(index.column)
+    score = f"{function}({column}, ?)" if function is not None else column
+    asked = ", ".join([*(quote(name) for name in names), score])
+    return f"SELECT {asked} FROM {qualified(keyspace, table.name)} ORDER BY {column} ANN OF ? LIMIT ?"
+
+
+def from_similarity(metric: str, scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The server's similarity, which lies in 0 to 1, as the contract's score.
+
+    Cassandra gives (1 + cos) / 2, (1 + dot) / 2 and 1 / (1 + squared distance).
+    """
+    precise = scores.astype(np.float64)
+    return 1 - 1 / precise if metric == "euclidean" else 2 * precise - 1
+
+
+def similarity(metric: str, vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The contract's score of vectors of shape (n, dimension) for a query of shape (dimension,)."""
+    rows, wanted = vectors.astype(np.float64), query.astype(np.float64)
+    if metric == "euclidean":
+        distances: NDArray[np.float64] = np.square(rows - wanted).sum(axis=1)
+        return -distances
+    products: NDArray[np.float64] = rows @ wanted
+    if metric == "dot_product":
+        return products
+    cosines: NDArray[np.float64] = products / (np.linalg.norm(rows, axis=1) * np.linalg.norm(wanted))
+    return cosines
+
+
+def _nearest(
+    link: Link, text: str, vector: NDArray[np.float32], k: int, function: str | None, index: Index
+) -> wire.Page:
+    packed = vector.astype(">f4").tobytes()
+    values: list[Any] = [packed, packed] if function is not None else [packed]
+
+    def run() -> wire.Page:
+        ready = bound(link.prepare(text), [*values, k.to_bytes(4, "big")])
+        ready.fetch_size = 0  # one page: a search cannot be continued
+        found: wire.Page = link.session.execute(ready, execution_profile=SCAN).current_rows[0]
+        return found
+
+    try:
+        return retrying(link.patience)(run)
+    except SchemaError as error:
+        raise _unindexed(error, index) from error
+    except faults.RAISED as error:
+        raise _unindexed(link.failed(error, f"searching {index.table}"), index) from error
+
+
+def _unindexed(error: Exception, index: Index) -> Exception:
+    words = str(error)
+    if "requires the column to be indexed" in words or "no vector index" in words.lower() or "isn't indexed" in words:
+        return SchemaError(f"{index.table} has no vector index on {index.column}", hint="build it: embedshift index")
+    return error
+
+
+def _type(table: Table, name: str) -> str:
+    column = table.column(name)
+    if column is None:
+        raise SchemaError(f"{table.name} has no column {name}")
+    return column.type

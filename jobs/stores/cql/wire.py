@@ -1,0 +1,214 @@
+"""Result pages as raw bytes of the protocol, and their cells as Arrow arrays.
+
+The driver makes a Python object of every cell. A scan needs none: the page is kept as it came, the places of its cells
+are found, and each column is gathered by Arrow or numpy. A cell is ``[int32 length][length bytes]``, big-endian; a
+negative length is null (native protocol v4, sections 3 and 4.2.5.2).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from cassandra.protocol import ProtocolHandler, ResultMessage, read_int
+from numpy.typing import NDArray
+
+from jobs.stores.values import vector_dimension
+
+_NUMBERS = {
+    "int": ">i4",
+    "bigint": ">i8",
+    "smallint": ">i2",
+    "tinyint": ">i1",
+    "timestamp": ">i8",
+    "float": ">f4",
+    "double": ">f8",
+}
+_LENGTH = struct.Struct(">i")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows as they came: ``body`` holds ``rows`` times ``columns`` cells from ``offset`` on."""
+
+    body: bytes
+    offset: int
+    rows: int
+    columns: int
+
+
+class _RawResult(ResultMessage):  # type: ignore[misc] # the driver ships no types
+    def recv_results_rows(self, f: Any, *args: Any) -> None:
+        result_metadata = args[2]
+        self.recv_results_metadata(f, args[1])
+        columns = self.column_metadata or result_metadata
+        rows = read_int(f)
+        self.column_names = [column[2] for column in columns]
+        self.column_types = [column[3] for column in columns]
+        self.parsed_rows = [Page(f.getvalue(), f.tell(), rows, len(columns))]
+
+
+class RawHandler(ProtocolHandler):  # type: ignore[misc] # the driver ships no types
+    """Leaves result rows undecoded."""
+
+    message_types_by_opcode: ClassVar[dict[int, Any]] = {
+        **ProtocolHandler.message_types_by_opcode,
+        _RawResult.opcode: _RawResult,
+    }
+
+
+def pages(_names: Sequence[str], rows: list[Page]) -> list[Page]:
+    """The row factory of requests that are read raw."""
+    return rows
+
+
+def listen(session: Any) -> None:
+    """Have a session leave the rows undecoded for requests whose row factory is ``pages``."""
+
+    def choose(future: Any) -> None:
+        if future.row_factory is pages:
+            future._protocol_handler = RawHandler
+
+    session.add_request_init_listener(choose)
+
+
+def join(parts: Sequence[Page]) -> Page:
+    """Several pages of the same columns as one."""
+    if len(parts) == 1:
+        return parts[0]
+    body = b"".join(memoryview(part.body)[part.offset :] for part in parts)
+    return Page(body, 0, sum(part.rows for part in parts), parts[0].columns)
+
+
+def cells(page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each cell starts and how long it is, negative for null: two arrays of shape (rows, columns)."""
+    found = _cells_of_equal_rows(page)
+    if found is not None:
+        return found
+    unpack, body, at = _LENGTH.unpack_from, page.body, page.offset
+    starts: list[int] = []
+    lengths: list[int] = []
+    for _ in range(page.rows * page.columns):
+        (length,) = unpack(body, at)
+        at += 4
+        starts.append(at)
+        lengths.append(length)
+        if length > 0:
+            at += length
+    shape = (page.rows, page.columns)
+    return np.array(starts, np.int64).reshape(shape), np.array(lengths, np.int64).reshape(shape)
+
+
+def _cells_of_equal_rows(page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """The same without a loop over rows, for pages whose rows are all as long as the first, cell by cell."""
+    first, at = [], page.offset
+    for _ in range(page.columns):
+        (length,) = _LENGTH.unpack_from(page.body, at)
+        first.append((at + 4, length))
+        at += 4 + max(length, 0)
+    width = at - page.offset
+    if page.rows * width != len(page.body) - page.offset:
+        return None
+    table = np.frombuffer(page.body, np.uint8, page.rows * width, page.offset).reshape(page.rows, width)
+    for start, length in first:
+        place = start - 4 - page.offset
+        if not (table[:, place : place + 4] == np.frombuffer(_LENGTH.pack(length), np.uint8)).all():
+            return None
+    rows = np.arange(page.rows, dtype=np.int64)[:, None] * width
+    starts = rows + np.array([start for start, _ in first], np.int64)
+    return starts, np.broadcast_to(np.array([length for _, length in first], np.int64), starts.shape)
+
+
+def column(page: Page, starts: NDArray[np.int64], lengths: NDArray[np.int64], cql_type: str) -> pa.Array:
+    """One column as the Arrow array in which its type travels (``values.arrow_type``).
+
+    Args:
+        page: the page.
+        starts: where this column's cells start, shape (rows,).
+        lengths: their lengths, shape (rows,).
+        cql_type: the type, as CQL text.
+    """
+    dimension = vector_dimension(cql_type)
+    if dimension is not None:
+        data, nulls = _fixed(page, starts, lengths, 4 * dimension)
+        floats = pa.array(data.view(">f4").astype(np.float32).reshape(-1))
+        return pa.FixedSizeListArray.from_arrays(floats, dimension, mask=_mask(nulls))
+    if cql_type in _NUMBERS:
+        number = np.dtype(_NUMBERS[cql_type])
+        data, nulls = _fixed(page, starts, lengths, number.itemsize)
+        return pa.array(data.view(number).astype(number.newbyteorder("=")).reshape(-1), mask=nulls)
+    if cql_type == "boolean":
+        data, nulls = _fixed(page, starts, lengths, 1)
+        return pa.array(data.reshape(-1) != 0, mask=nulls)
+    return _gathered(page, starts, lengths, pa.string() if cql_type in ("text", "varchar", "ascii") else pa.binary())
+
+
+def _mask(nulls: NDArray[np.bool_]) -> pa.Array | None:
+    return pa.array(nulls) if nulls.any() else None
+
+
+def _fixed(
+    page: Page, starts: NDArray[np.int64], lengths: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Cells of one width as an array of shape (rows, width), and which of them are null.
+
+    A cell of another length is one of the empty values that Thrift allowed; it reads as null, as in the driver.
+    """
+    nulls = lengths != width
+    body = np.frombuffer(page.body, np.uint8)
+    if not nulls.any() and len(starts):
+        step = int(starts[1] - starts[0]) if len(starts) > 1 else width
+        if step >= width and (np.diff(starts) == step).all():
+            first = int(starts[0])
+            view = np.lib.stride_tricks.as_strided(body[first:], (len(starts), width), (step, 1), writeable=False)
+            return np.ascontiguousarray(view), nulls
+    binary = _gathered(page, starts, np.where(nulls, 0, lengths), pa.binary())
+    found = np.zeros((len(starts), width), np.uint8)
+    found[~nulls] = np.frombuffer(binary.buffers()[2] or b"", np.uint8).reshape(-1, width)
+    return found, nulls
+
+
+def _gathered(page: Page, starts: NDArray[np.int64], lengths: NDArray[np.int64], kind: pa.DataType) -> pa.Array:
+    """Cells of any length, gathered by Arrow.
+
+    The page itself serves as the data of an array of twice as many values: each cell, and the gap behind it. Taking
+    every other value drops the gaps.
+    """
+    rows = len(starts)
+    nulls = lengths < 0
+    if rows == 0:
+        return pa.array([], kind)
+    edges = np.empty(2 * rows, np.int32)
+    edges[0::2] = starts
+    edges[1::2] = starts + np.maximum(lengths, 0)
+    array = pa.Array.from_buffers(kind, 2 * rows - 1, [None, pa.py_buffer(edges), pa.py_buffer(page.body)])
+    chosen = pa.array(np.arange(0, 2 * rows, 2), mask=nulls if nulls.any() else None)
+    return array.take(chosen)
+
+
+def longest_ttls(lists: pa.Array) -> pa.Array:
+    """For the TTLs of a collection's elements, as ``ttl(c)`` gives them: the longest, null where one lives for ever.
+
+    Args:
+        lists: binary array of ``list<int>`` in the protocol's form.
+    """
+    return pa.array([_longest(each) for each in lists.to_pylist()], pa.int32())
+
+
+def _longest(raw: bytes | None) -> int | None:
+    if raw is None:
+        return None
+    (count,) = _LENGTH.unpack_from(raw, 0)
+    longest, at = None, 4
+    for _ in range(count):
+        (length,) = _LENGTH.unpack_from(raw, at)
+        if length < 0:
+            return None
+        value = int.from_bytes(raw[at + 4 : at + 4 + length], "big", signed=True)
+        longest = value if longest is None else max(longest, value)
+        at += 4 + length
+    return longest

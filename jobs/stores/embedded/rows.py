@@ -1,0 +1,121 @@
+"""Rows: scan, fetch, write, delete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from jobs.errors import SchemaError
+from jobs.stores.contract import Rejection, Table
+from jobs.stores.embedded.cells import deletion, key, row_alive, rows_table, selected, upsert
+from jobs.stores.embedded.columns import batch_schema, to_batch
+from jobs.stores.embedded.connection import Connections
+from jobs.stores.embedded.incoming import Incoming, keys_of
+from jobs.stores.embedded.schema import next_sequence
+from jobs.tokens import TokenRange
+
+
+class Reading:
+    """What a scan or a fetch asks of a table: its SQL parts and the schema of its batches.
+
+    Args:
+        table: as the store describes it now, so that no cell is overlooked that keeps a row alive.
+        values, times: as ``Store.scan`` takes them.
+
+    Raises:
+        SchemaError: the table has no such column, or it is a key.
+    """
+
+    def __init__(self, table: Table, values: Sequence[str], times: Sequence[str]) -> None:
+        others = {c.name: c for c in table.others}
+        for name in (*values, *times):
+            if name not in others:
+                raise SchemaError(f"table {table.name} has no column {name} beside its key", hint="see its description")
+        values, times = list(dict.fromkeys(values)), list(dict.fromkeys(times))
+        self.schema = batch_schema(table, values, times)
+        types = ["bigint", *(c.type for c in table.keys), *(others[name].type for name in values)]
+        self.types = [*types, *["bigint", "int"] * len(times)]
+        self.keys = [key(c.name) for c in table.keys]
+        self.columns = selected(table, values, times)
+        self.source = rows_table(table.name)
+        self.select = f"SELECT {self.columns} FROM {self.source}"
+        self.alive = row_alive(table)
+
+
+def now_s() -> int:
+    """The present second since the epoch, by which cells expire."""
+    return int(time.time())
+
+
+def scan(
+    connections: Connections,
+    table: Table,
+    within: TokenRange,
+    *,
+    values: Sequence[str],
+    times: Sequence[str],
+    batch_rows: int,
+) -> Iterator[pa.RecordBatch]:
+    """Live rows of a token range in token order; see ``Store.scan``.
+
+    Every batch is a short read of its own: a long scan keeps no writer's log from being folded into the file.
+    """
+    reading = Reading(table, values, times)
+    order = ", ".join(["token", *reading.keys])
+    after = ", ".join(f":k{at}" for at in range(len(reading.keys)))
+    tail = f"token <= :end AND {reading.alive} ORDER BY {order} LIMIT :limit"
+    first = f"{reading.select} WHERE token > :start AND {tail}"
+    following = f"{reading.select} WHERE ({order}) > (:start, {after}) AND {tail}"
+    place: dict[str, Any] = {"start": within.start, "end": within.end, "limit": batch_rows}
+    statement = first
+    while True:
+        with connections.borrow() as connection:
+            rows = connection.execute(statement, {**place, "now": now_s()}).fetchall()
+        if rows:
+            yield to_batch(reading.schema, reading.types, rows)
+        if len(rows) < batch_rows:
+            return
+        statement = following
+        place["start"] = rows[-1][0]
+        place |= {f"k{at}": value for at, value in enumerate(rows[-1][1 : 1 + len(reading.keys)])}
+
+
+def fetch(
+    connections: Connections, table: Table, keys: pa.RecordBatch, values: Sequence[str], times: Sequence[str]
+) -> pa.RecordBatch:
+    """The live rows of these keys; see ``Store.fetch``."""
+    reading = Reading(table, values, times)
+    wanted = " AND ".join(["token = :token", *(f"{name} = :k{at}" for at, name in enumerate(reading.keys))])
+    statement = f"{reading.select} WHERE {wanted} AND {reading.alive}"
+    now = now_s()
+    rows = []
+    with connections.borrow() as connection:
+        for token, *parts in dict.fromkeys(keys_of(table, keys)):
+            place = {"now": now, "token": token, **{f"k{at}": part for at, part in enumerate(parts)}}
+            rows += connection.execute(statement, place).fetchall()
+    return to_batch(reading.schema, reading.types, rows)
+
+
+def write(connections: Connections, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
+    """Write a batch in one transaction; see ``Store.write``."""
+    incoming = Incoming(table, rows, now_s())
+    if incoming.rows:
+        statement = upsert(table, incoming.columns)
+        with connections.transaction() as connection:
+            sequence = next_sequence(connection, table.name)
+            connection.executemany(statement, ((sequence, *row) for row in incoming.rows))
+    return incoming.rejections
+
+
+def delete(connections: Connections, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
+    """Delete whole rows in one transaction; see ``Store.delete``."""
+    rows = list(zip(keys_of(table, keys), write_times.tolist(), strict=True))
+    if rows:
+        with connections.transaction() as connection:
+            sequence = next_sequence(connection, table.name)
+            connection.executemany(deletion(table), ((sequence, *parts, moment) for parts, moment in rows))
