@@ -220,6 +220,7 @@ class ValidationSettings(Frozen):
     recall_at_10: float = Field(0.95, ge=0, le=1, description="least recall@10 of the index against exact search")
     relevance_drop: float = Field(0.01, ge=0, le=1, description="most that nDCG@10 may fall from old to new")
     max_age: Duration = Field(timedelta(hours=1), description="how long a validation holds")
+    report: Path | None = Field(None, description="where the JSON record goes; validation-MIGRATION.json where null")
     probes: int = Field(200, ge=1, le=10_000, description="articles whose vectors are searched for, to measure recall")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor, isfinite
 
+from jobs.quality.agreement import Agreement
 from jobs.quality.findings import Survey
 from jobs.quality.recall import Recall
 from jobs.quality.relevance import Relevance
@@ -46,6 +47,7 @@ def checks(
     tolerated: float,
     *,
     index_rows: int | None = None,
+    agreement: Agreement | None = None,
 ) -> list[Check]:
     """Every check, in the order in which people should read them.
 
@@ -57,6 +59,7 @@ def checks(
         dead_letters: rows that could not be embedded or written.
         tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
         index_rows: vectors that the index says it holds; None where the store cannot say.
+        agreement: of a sample with its vectors computed anew; the check is left out where None.
     """
     most_dead = tolerated if tolerated >= 1 else floor(tolerated * survey.source_rows)
     # A tolerated dead letter is a row that is not in the target, or is there with its former vector.
@@ -72,6 +75,7 @@ def checks(
         _none_of("unit_norm", survey.not_unit, survey.vectors),
         _none_of("dimension", survey.wrong_dimension, survey.vectors),
         _duplicates(survey),
+        *([] if agreement is None else [_agreement(agreement)]),
         Check("dead_letters", dead_letters, most_dead, dead_letters <= most_dead, survey.source_rows),
         _index_rows(survey, index_rows),
         _recall(survey, recall, settings.recall_at_10),
@@ -97,6 +101,12 @@ def _duplicates(survey: Survey) -> Check:
     most = max(1, floor(_DUPLICATES_SHARE * survey.vectors))
     note = "" if survey.repeats.sampled == 1 else "at least: beyond a million vectors a sample is compared"
     return Check("duplicates", found, most, found <= most, survey.vectors, note)
+
+
+def _agreement(agreement: Agreement) -> Check:
+    elsewhere, sample = agreement.disagreeing, agreement.sample
+    note = f"of a sample embedded again; least cosine {agreement.least:.5f}"
+    return Check("agreement", elsewhere, 0, elsewhere == 0, sample, note)
 
 
 def _index_rows(survey: Survey, index_rows: int | None) -> Check:

@@ -118,4 +118,5 @@ def wilson(share: float, trials: float, confidence: float = 0.95) -> tuple[float
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # At either end the interval ends there; rounding must not put it a hair inside.
+    return 0.0 if share == 0 else float(centre - half), 1.0 if share == 1 else float(centre + half)

@@ -88,6 +88,13 @@ class Transfer:
         )
 
 
+def reachable(store: StoreSettings) -> StoreSettings:
+    """The same store for workers, which may have another working directory."""
+    if store.path is None:
+        return store
+    return store.model_copy(update={"path": store.path.resolve()})
+
+
 def transfer_of(
     settings: Settings,
     store: Store,
@@ -108,12 +115,8 @@ def transfer_of(
     source, target = migration.source, migration.target
     if backwards:
         source, target = target, source
-    where = settings.store
-    if where.path is not None:
-        # Workers may have another working directory.
-        where = where.model_copy(update={"path": where.path.resolve()})
     return Transfer(
-        store=where.model_dump_json(),
+        store=reachable(settings.store).model_dump_json(),
         source=source.to_json(),
         target=target.to_json(),
         source_table=table_to_json(store.describe(source.table)),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 from jobs.errors import SchemaError, StoreUnavailable
 from jobs.stores.contract import Index, IndexState, Piece
@@ -31,11 +32,13 @@ class Cassandra:
     scan_suffix = ""
     times_of_collections = True
     index_class = "StorageAttachedIndex"
-    index_defaults: ClassVar[Mapping[str, str]] = {
-        "similarity_function": "cosine",
-        "maximum_node_connections": "16",
-        "construction_beam_width": "100",
-    }
+    index_defaults: Mapping[str, str] = MappingProxyType(
+        {
+            "similarity_function": "cosine",
+            "maximum_node_connections": "16",
+            "construction_beam_width": "100",
+        }
+    )
 
     def __init__(self, version: str) -> None:
         self.version = version

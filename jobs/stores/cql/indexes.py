@@ -8,7 +8,9 @@ from jobs.errors import SchemaError
 from jobs.stores.contract import Index, IndexState
 from jobs.stores.cql.dialects import Dialect
 from jobs.stores.cql.names import options, qualified, quote
+from jobs.stores.cql.schema import describe
 from jobs.stores.cql.session import Link
+from jobs.stores.values import vector_type
 
 
 def check_index(link: Link, dialect: Dialect, index: Index) -> None:
@@ -31,6 +33,7 @@ def create_index(link: Link, dialect: Dialect, index: Index) -> None:
     Raises:
         SchemaError: another index has that name, or the server will not have this one.
     """
+    _check_column(link, index)
     statement = creation(link.keyspace, dialect, index)
     present = _present(link, index.name)
     if present is None:
@@ -61,6 +64,16 @@ def drop_index(link: Link, index: Index) -> None:
     if _present(link, index.name) is not None:
         statement = f"DROP INDEX IF EXISTS {qualified(link.keyspace, index.name)}"
         link.define(statement, f"dropping the index {index.name}")
+
+
+def _check_column(link: Link, index: Index) -> None:
+    column = describe(link, index.table).column(index.column)
+    if column is None or column.type != vector_type(index.dimension):
+        held = "no such column" if column is None else f"it is {column.type}"
+        raise SchemaError(
+            f"the index {index.name} wants {vector_type(index.dimension)} in {index.column} of {index.table}: {held}",
+            hint="name the column of the vectors, and the model that made them",
+        )
 
 
 def _present(link: Link, name: str) -> dict[str, Any] | None:

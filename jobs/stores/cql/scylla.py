@@ -6,7 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from types import MappingProxyType
 from urllib.parse import quote as url_quote
 
 import numpy as np
@@ -38,15 +38,17 @@ class Scylla:
     scan_suffix = " BYPASS CACHE"
     times_of_collections = False
     index_class = "vector_index"
-    index_defaults: ClassVar[Mapping[str, str]] = {
-        "similarity_function": "COSINE",
-        "maximum_node_connections": "16",
-        "construction_beam_width": "128",
-        "search_beam_width": "64",
-        "quantization": "f32",
-        "oversampling": "1.0",
-        "rescoring": "false",
-    }
+    index_defaults: Mapping[str, str] = MappingProxyType(
+        {
+            "similarity_function": "COSINE",
+            "maximum_node_connections": "16",
+            "construction_beam_width": "128",
+            "search_beam_width": "64",
+            "quantization": "f32",
+            "oversampling": "1.0",
+            "rescoring": "false",
+        }
+    )
 
     def __init__(self, version: str, status: Sequence[str] = ()) -> None:
         self.version = version

@@ -41,8 +41,8 @@ def search(
         raise InputError(f"a query of {index.name} has {index.dimension} dimensions, not {vector.size}")
     if not 1 <= k <= RESULTS_MAX:
         raise InputError(f"a search gives 1 to {RESULTS_MAX} results, not {k}", hint="ask for fewer")
-    if index.options.metric == "cosine" and not vector.any():
-        raise InputError("a vector of zeros is at no angle to any other", hint="search for another text")
+    if not np.isfinite(vector).all() or (index.options.metric == "cosine" and not vector.any()):
+        raise InputError("the query has no direction (zeros, or numbers that are not finite)", hint="ask otherwise")
     names = [*(column.name for column in table.keys), *values]
     function = dialect.similarity(index.options.metric)
     page = _nearest(link, statement(link.keyspace, table, index, names, function), vector, k, function, index)
@@ -108,7 +108,7 @@ def _nearest(
         return found
 
     try:
-        return retrying(link.patience)(run)
+        return retrying(link.settings.request_timeout)(run)
     except SchemaError as error:
         raise _unindexed(error, index) from error
     except faults.RAISED as error:
