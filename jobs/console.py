@@ -98,5 +98,5 @@ class Watch:
             self._bar.update(self._task, completed=min(rows, self._total), figures=figures)
         elif time.monotonic() - self._spoken >= _LINE_SECONDS:
             self._spoken = time.monotonic()
-            left = (self._total - rows) / rate if rate and rows else 0
-            self._console.print(f"{self._what}: {figures}  about {left:,.0f} s left", markup=False)
+            left = f"  about {max(0, self._total - rows) / rate:,.0f} s left" if rows else ""
+            self._console.print(f"{self._what}: {figures}{left}", markup=False)

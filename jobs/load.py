@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from jobs.catalog.migration import get_migration, owned
-from jobs.catalog.ranges import Counts, Progress, progress
+from jobs.catalog.ranges import Progress, progress
 from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.settings import Settings
@@ -60,7 +60,7 @@ def load(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
         spent = float(migration.facts.get("load_seconds", 0)) + seconds
         ownership.change(state="loaded" if migration.state == "prepared" else None, load_seconds=spent)
     console.say(_summary(done, seconds))
-    return {**counted(done.counts), "ranges": done.ranges, "seconds": round(seconds, 3), "next": "embedshift index"}
+    return {**done.counts.summary(), "ranges": done.ranges, "seconds": round(seconds, 3), "next": "embedshift index"}
 
 
 def _summary(done: Progress, seconds: float) -> str:
@@ -69,18 +69,6 @@ def _summary(done: Progress, seconds: float) -> str:
         f"loaded {counts.read:,} rows in {seconds:.1f} s, in {done.ranges} ranges: {counts.written:,} written, "
         f"{counts.unchanged:,} there already, {counts.dead} dead"
     )
-
-
-def counted(counts: Counts) -> dict[str, int]:
-    """The counts of a step as its result has them."""
-    return {
-        "rows": counts.read,
-        "written": counts.written,
-        "unchanged": counts.unchanged,
-        "dead": counts.dead,
-        "deleted": counts.deleted,
-        "shadowed": counts.shadowed,
-    }
 
 
 if __name__ == "__main__":

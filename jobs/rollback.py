@@ -10,8 +10,8 @@ from jobs.catalog.alias import get_alias, move_alias
 from jobs.catalog.migration import Migration, get_migration, owned
 from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
-from jobs.cutover import verify
 from jobs.errors import RefusedError
+from jobs.quality.known import check_known
 from jobs.settings import Settings, format_duration
 from jobs.spark.session import spark_session
 from jobs.stores.contract import Store
@@ -48,7 +48,7 @@ def rollback(settings: Settings, store: Store, console: Console, *, dry_run: boo
             alias = move_alias(store, alias, migration.source, migration=migration.id, reason="rollback")
         threading.Event().wait(settings.cutover.client_cache.total_seconds())
         sync_passes(settings, store, console, session, ownership, backwards=True)
-        verify(store, alias)
+        check_known(store, alias.target.index)
         ownership.change(state="rolled_back")
     console.say(f"alias {alias.name}: {before} → {alias.target.table}, model {alias.target.model.name}")
     return {

@@ -14,7 +14,6 @@ from jobs.catalog.ranges import Counts, forget_step, progress
 from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.errors import CheckFailed
-from jobs.load import counted
 from jobs.settings import Settings
 from jobs.spark.dead import check_dead_letters, settle_dead_letters
 from jobs.spark.plan import plan_ranges
@@ -47,9 +46,9 @@ def sync(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
         ownership.change(state=None if unsettled else moved)
     last = passes[-1]
     return {
-        "passes": [counted(each) for each in passes],
+        "passes": [each.summary() for each in passes],
         "clean": True,
-        **counted(last),
+        **last.summary(),
         "next": "embedshift validate",
     }
 

@@ -45,6 +45,17 @@ class Counts:
         """Rows in which source and target differed and that could be mended."""
         return self.written + self.deleted - self.shadowed
 
+    def summary(self) -> dict[str, int]:
+        """The counts as the result of a step has them."""
+        return {
+            "rows": self.read,
+            "written": self.written,
+            "unchanged": self.unchanged,
+            "dead": self.dead,
+            "deleted": self.deleted,
+            "shadowed": self.shadowed,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class RangeRecord:

@@ -16,6 +16,8 @@ _DUPLICATES_SHARE = 0.01
 #: How far an index's own count may lag behind a table that is being written to.
 _LIVE_LAG_SHARE = 0.001
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -69,6 +71,7 @@ def checks(
         _none_of("missing", survey.missing, survey.source_rows, excused),
         _none_of("orphans", survey.orphans, survey.target_rows),
         _none_of("stale", survey.stale, survey.source_rows, excused),
+        _none_of("outdated", survey.outdated, survey.source_rows, excused),
         _none_of("without_vector", survey.without_vector, survey.with_text, excused),
         _none_of("apart", survey.apart, survey.vectors, note="vector and digest written at different times"),
         _none_of("finite", survey.nonfinite, survey.vectors),
@@ -129,9 +132,12 @@ def _recall(survey: Survey, recall: Recall | None, least: float) -> Check:
 def _relevance(relevance: Relevance | None, drop: float) -> Check:
     name = "relevance_ndcg_at_10"
     if relevance is None:
-        return Check(name, None, -drop, True, 0, "not measured: there are no labelled questions of these articles")
+        return Check(name, None, -drop, True, 0, "not measured: there are no labelled questions")
+    if relevance.questions == 0:
+        strange = len(relevance.unanswerable)
+        return Check(name, None, -drop, False, 0, f"the table has no article of any of the {strange} questions")
     change = relevance.differences["ndcg@10"]
     note = f"new minus old: {change.low:+.4f} to {change.high:+.4f}, p = {change.p_value:.3g}"
     if relevance.unanswerable:
         note += f"; {len(relevance.unanswerable)} questions left out, the table has none of their articles"
-    return Check(name, change.mean, -drop, change.mean >= -drop, relevance.questions, note)
+    return Check(name, change.mean, -drop, change.mean >= -drop - _ROUNDING, relevance.questions, note)

@@ -38,6 +38,8 @@ class Survey:
         missing: rows of the source that the target lacks.
         orphans: rows of the target that the source lacks.
         stale: rows of both whose digest is not that of the source's text under the target's model.
+        outdated: rows of both with a cell, of a column that is copied, that is older in the target, lacks its expiry
+            there, or is on one side only.
         without_vector: rows of both that have a text and no vector.
         apart: rows whose vector and digest were written at different times: one does not vouch for the other.
         nonfinite: vectors with a NaN or an infinity.
@@ -57,6 +59,7 @@ class Survey:
     missing: int = 0
     orphans: int = 0
     stale: int = 0
+    outdated: int = 0
     without_vector: int = 0
     apart: int = 0
     nonfinite: int = 0

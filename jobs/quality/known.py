@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from jobs.errors import CheckFailed
 from jobs.stores.contract import Hit, Index, Store, Table
 from jobs.tokens import WHOLE_RING
 
@@ -18,6 +19,16 @@ def missing_from_index(store: Store, index: Index) -> int:
     """Ask for one known vector of each part of the ring. Returns how many were not found."""
     table = store.describe(index.table)
     return sum(_is_lost(store, table, index, rows) for rows in _samples(store, table, index.column))
+
+
+def check_known(store: Store, index: Index) -> None:
+    """Raises CheckFailed where a known vector is not found."""
+    lost = missing_from_index(store, index)
+    if lost:
+        raise CheckFailed(
+            f"{index.table} does not find {lost} known articles",
+            hint="run embedshift cutover again to look again, or rollback to go back",
+        )
 
 
 def _samples(store: Store, table: Table, column: str) -> list[pa.RecordBatch]:

@@ -150,18 +150,18 @@ def compare(
         resamples: of the bootstrap.
 
     Returns:
-        None where no question is left.
+        None where there are no questions; without any figure where none of them can be answered.
     """
     fit = [question for question in questions if known is None or _answerable(question, known)]
+    kept = {question.id for question in fit}
+    unanswerable = tuple(question.id for question in questions if question.id not in kept)
     if not fit:
-        return None
+        return Relevance({}, {}, {}, 0, unanswerable, ()) if questions else None
     before, after = judge(fit, old), judge(fit, new)
     differences = {
         name: paired_difference(before.values[name], after.values[name], seed=seed, resamples=resamples)
         for name in MEASURES
     }
-    kept = {question.id for question in fit}
-    unanswerable = tuple(question.id for question in questions if question.id not in kept)
     return Relevance(before.means(), after.means(), differences, len(fit), unanswerable, _lost_most(before, after))
 
 

@@ -51,6 +51,13 @@ class Subject:
         return [name for name in Template.parse(self.text).columns if name not in keys]
 
     @property
+    def carried(self) -> list[str]:
+        """The columns beside key, vector and digest that both tables have: they are copied with their write times."""
+        made = {self.source_vector, self.target_vector, DIGEST}
+        theirs = {column.name for column in self.target.others}
+        return [column.name for column in self.source.others if column.name in theirs - made]
+
+    @property
     def target_digests(self) -> bool:
         """Whether the target has a column of digests; one that embedshift did not fill has none."""
         return self.target.column(DIGEST) is not None

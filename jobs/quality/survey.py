@@ -5,9 +5,6 @@ It shares no code with sync's comparison, so that neither hides a mistake of the
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,13 +12,14 @@ from numpy.typing import NDArray
 
 from jobs.embedding import DIGEST, Template, digest_texts
 from jobs.quality.content import Content, content_columns, content_of_rows
+from jobs.quality.doubts import Doubts
 from jobs.quality.exact import Nearest, all_finite
 from jobs.quality.findings import EXAMPLES_MAX, Examples, Survey
 from jobs.quality.keys import json_keys, row_keys
 from jobs.quality.repeats import Repeats
 from jobs.quality.subject import Subject
 from jobs.quality.vectors import matrix
-from jobs.stores.contract import Store, Table, write_time
+from jobs.stores.contract import Store, Table, remaining_ttl, write_time
 from jobs.stores.merge import Merged, key_array, merge, scan_schema
 from jobs.tokens import TokenRange
 
@@ -44,8 +42,8 @@ def survey_range(
 ) -> Survey:
     """Survey one token range: each table is scanned once.
 
-    A live table changes while it is read. So a row that seems missing, orphaned or stale is fetched again from both
-    tables, at least ``look_again_after_s`` after it was seen for the first such rows, and counts as it is found then.
+    A live table changes while it is read. So a row that seems missing, orphaned, stale or outdated is fetched again
+    from both tables, and counts as it is found then; the first such rows at least ``look_again_after_s`` later.
 
     Args:
         window_rows: rows of either table held at once, and differences held for the second look.
@@ -57,7 +55,7 @@ def survey_range(
         StoreUnavailable: the store does not answer.
     """
     started = _Examiner(store, subject, probes, k)
-    doubts = _Doubts(look_again_after_s)
+    doubts = Doubts(look_again_after_s)
     for merged in merge(
         store.scan(subject.source, within, **started.source_columns, batch_rows=window_rows),
         store.scan(subject.target, within, **started.target_columns, batch_rows=window_rows),
@@ -74,33 +72,6 @@ def survey_range(
     return started.survey()
 
 
-@dataclass(slots=True)
-class _Doubts:
-    """Keys of rows that seem to differ, until they are looked at again."""
-
-    wait_s: float
-    rows: int = 0
-    _keys: list[pa.RecordBatch] = field(default_factory=list)
-    _seen_at: float = 0.0
-    _waited: bool = False
-
-    def add(self, keys: pa.RecordBatch) -> None:
-        if keys.num_rows:
-            self._keys.append(keys)
-            self.rows += keys.num_rows
-            self._seen_at = time.monotonic()
-
-    def ripe(self) -> pa.RecordBatch | None:
-        """All of them, after the wait; None where there are none."""
-        if not self._keys:
-            return None
-        if not self._waited:
-            time.sleep(max(0.0, self._seen_at + self.wait_s - time.monotonic()))
-            self._waited = True
-        keys, self._keys, self.rows = self._keys, [], 0
-        return pa.concat_batches(keys)
-
-
 class _Examiner:
     """Counts the rows of one range."""
 
@@ -110,8 +81,11 @@ class _Examiner:
         self._template = Template.parse(subject.text)
         target = content_columns(subject)
         text = [] if subject.target_digests else subject.text_columns
-        self.source_columns: dict[str, list[str]] = {"values": subject.text_columns, "times": []}
-        self.target_columns = {"values": [subject.target_vector, *target["values"], *text], "times": target["times"]}
+        self.source_columns: dict[str, list[str]] = {"values": subject.text_columns, "times": subject.carried}
+        self.target_columns = {
+            "values": [subject.target_vector, *target["values"], *text],
+            "times": [*target["times"], *subject.carried],
+        }
         if probes is None:
             probes = np.empty((0, subject.dimension), np.float32)
         self._nearest = Nearest(subject.metric, probes, k)
@@ -129,7 +103,7 @@ class _Examiner:
 
     def sift(self, merged: Merged) -> pa.RecordBatch:
         """Count the rows that agree; return the keys of those that seem to differ."""
-        agree = ~self._stale(merged.left, merged.right)
+        agree = ~(self._stale(merged.left, merged.right) | self._outdated(merged.left, merged.right))
         agreeing, keys = pa.array(agree), self._subject.keys
         self._pairs(merged.left.filter(agreeing), merged.right.filter(agreeing))
         differing = [merged.left.filter(pa.array(~agree)), merged.left_only, merged.right_only]
@@ -163,14 +137,15 @@ class _Examiner:
         )
 
     def _settle(self, merged: Merged, doubtful: int) -> None:
-        stale = self._stale(merged.left, merged.right)
+        stale, outdated = self._stale(merged.left, merged.right), self._outdated(merged.left, merged.right)
         self._pairs(merged.left, merged.right)
         self._fault("stale", self._subject.target, merged.right, stale)
+        self._fault("outdated", self._subject.target, merged.right, outdated)
         self._fault("missing", self._subject.source, merged.left_only)
         self._fault("orphans", self._subject.target, merged.right_only)
         self._source(merged.left_only)
         self._target(merged.right_only)
-        faults = int(stale.sum()) + merged.left_only.num_rows + merged.right_only.num_rows
+        faults = int((stale | outdated).sum()) + merged.left_only.num_rows + merged.right_only.num_rows
         self._count("in_flight", doubtful - faults)
 
     def _pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> None:
@@ -189,6 +164,21 @@ class _Examiner:
         # A vector left behind when the text was emptied is found by searches all the same.
         left_behind = pc.and_(empty, pc.is_valid(right.column(self._subject.target_vector)))
         return _mask(pc.or_(differs, left_behind))
+
+    def _outdated(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
+        """Where a copied cell is older in the target, lacks its expiry, or is on one side only; shape (pairs,).
+
+        A newer cell in the target is the application's own.
+        """
+        outdated = np.zeros(left.num_rows, np.bool_)
+        for name in self._subject.carried:
+            ours, theirs = left.column(write_time(name)), right.column(write_time(name))
+            older = pc.fill_null(pc.greater(ours, theirs), False)
+            one_sided = pc.xor(pc.is_valid(ours), pc.is_valid(theirs))
+            expiring = [pc.is_valid(rows.column(remaining_ttl(name))) for rows in (left, right)]
+            lost_expiry = pc.and_(pc.fill_null(pc.equal(ours, theirs), False), pc.xor(*expiring))
+            outdated |= _mask(pc.or_(pc.or_(older, one_sided), lost_expiry))
+        return outdated
 
     def _digests(self, target: pa.RecordBatch) -> pa.Array:
         if self._subject.target_digests:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.errors import UnavailableError
@@ -28,6 +30,7 @@ _CONF_LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "1g",
+    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
 }
 
 
@@ -40,15 +43,17 @@ def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
     """
     # Workers must run the interpreter that has the models' libraries, not whatever python3 the system finds.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if settings.spark.master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
     from jobs.spark.source import EmbedshiftSource
 
-    if "SPARK_HOME" not in os.environ and os.environ.get("PYSPARK_GATEWAY_PORT") is None:
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not submitted:
         _find_java()
     running = SparkSession.getActiveSession()
-    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     builder = SparkSession.builder.appName(f"embedshift {name}")
     for key, value in _conf(settings, submitted).items():
         builder = builder.config(key, value)
@@ -56,7 +61,6 @@ def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
         session = builder.getOrCreate()
     except (PySparkException, OSError, RuntimeError) as error:
         raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint="see its log above") from error
-    session.sparkContext.setLogLevel("ERROR")
     session.dataSource.register(EmbedshiftSource)
     try:
         yield session
@@ -75,8 +79,6 @@ def _conf(settings: Settings, submitted: bool) -> dict[str, str]:
 
 
 def _find_java() -> None:
-    import shutil
-
     if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
         raise UnavailableError(
             "Spark needs Java 17 or 21, and none is on the path", hint="install one, or set JAVA_HOME"

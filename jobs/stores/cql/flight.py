@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cassandra import CoordinationFailure
+from cassandra import CoordinationFailure, OperationTimedOut
 
 from jobs.errors import StoreUnavailable
 from jobs.stores.cql import faults
@@ -16,7 +16,7 @@ from jobs.stores.cql.session import Link
 
 #: An answer slower than this is a sign of a queue at the server, not of the way there.
 SLOW_S = 0.25
-#: How often a replica may fail at one statement before the statement is blamed.
+#: How often the replicas may fail at one statement, while others pass, before the statement is blamed.
 FAILURES = 4
 
 
@@ -35,89 +35,104 @@ class Window:
         self.most = most
         self.size = max(1.0, min(float(most), size))
         self._slow_s = slow_s
-        self._in_flight = 0
         self._quiet_until = 0.0
-        self._changed = threading.Condition()
 
-    def enter(self) -> None:
-        """Wait for a place."""
-        with self._changed:
-            while self._in_flight >= int(self.size):
-                self._changed.wait()
-            self._in_flight += 1
-
-    def leave(self, now: float, took_s: float, *, failed: bool = False) -> None:
-        """Give a place back, and learn from how the request went.
+    def learn(self, now: float, took_s: float, *, failed: bool = False) -> None:
+        """Learn from how a request went.
 
         Args:
             now: monotonic seconds.
             took_s: how long it took.
             failed: whether the server was too slow or too busy to answer at all.
         """
-        with self._changed:
-            self._in_flight -= 1
-            if failed or took_s > self._slow_s:
-                # Once a round is enough: the others under way felt the same queue.
-                if now >= self._quiet_until:
-                    self.size = max(1.0, self.size * (0.5 if failed else 0.7))
-                    self._quiet_until = now + took_s
-            elif self.size < self.most:
-                self.size = min(float(self.most), self.size + 1 / self.size)
-            self._changed.notify()
-
-    def drained(self) -> None:
-        """Wait until nothing is under way."""
-        with self._changed:
-            while self._in_flight:
-                self._changed.wait()
+        if not failed and took_s <= self._slow_s:
+            self.size = min(float(self.most), self.size + 1 / self.size)
+        elif now >= self._quiet_until:
+            # Once a round is enough: the others under way felt the same queue.
+            self.size = max(1.0, self.size * (0.5 if failed else 0.7))
+            self._quiet_until = now + took_s
 
 
 class _Round:
-    """One pass over the requests that are still to be answered."""
+    """One pass over the requests that are still to be answered.
+
+    The driver can time each request, but a timer each wakes its event loop each time, which costs as much as the rest
+    of the request. Here one look at the oldest request under way does for all.
+    """
 
     def __init__(self, link: Link, window: Window, profile: Any, answered: Callable[[int, Any], None] | None) -> None:
-        self._link, self._window, self._profile, self._answered = link, window, profile, answered
-        self.again: list[tuple[int, BaseException]] = []
-        self.refused: list[tuple[int, BaseException]] = []
+        self._session, self._profile, self._answered = link.session, profile, answered
+        self._timeout_s = link.settings.request_timeout.total_seconds()
+        self._window = window
+        self._sent: dict[int, float] = {}  # in the order of sending
+        self._changed = threading.Condition()
+        self.again: dict[int, BaseException] = {}
+        self.refused: dict[int, BaseException] = {}
         self.fatal: BaseException | None = None
         self.acknowledged = 0
 
     def run(self, requests: Sequence[Any], places: Sequence[int]) -> None:
-        session, window, clock = self._link.session, self._window, time.monotonic
+        """Send the requests at ``places``; returns once each is answered or overdue."""
         for place in places:
-            window.enter()
-            if self.fatal is not None:
-                window.leave(clock(), 0.0)
+            if not self._admitted(place):
                 break
             try:
-                future = session.execute_async(requests[place], execution_profile=self._profile)
+                future = self._session.execute_async(requests[place], execution_profile=self._profile, timeout=None)
             except faults.RAISED as error:
-                self._failed(error, place, clock())
+                self._failed(error, place)
                 continue
-            future.add_callbacks(
-                self._done, self._failed, callback_args=(place, clock()), errback_args=(place, clock())
-            )
-        window.drained()
+            future.add_callbacks(self._done, self._failed, callback_args=(place,), errback_args=(place,))
+        with self._changed:
+            self._wait(lambda: not self._sent)
 
-    def _done(self, rows: Any, place: int, sent: float) -> None:
-        try:
+    def _admitted(self, place: int) -> bool:
+        """Wait for room in the window; False where the pass is to end."""
+        with self._changed:
+            self._wait(lambda: len(self._sent) < int(self._window.size))
+            self._sent[place] = time.monotonic()
+            if self.fatal is not None:
+                del self._sent[place]
+        return self.fatal is None
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            oldest = next(iter(self._sent))
+            left = self._sent[oldest] + self._timeout_s - time.monotonic()
+            if left <= 0:
+                # Its answer may come yet, and will find that nobody waits for it.
+                del self._sent[oldest]
+                self._window.learn(time.monotonic(), self._timeout_s, failed=True)
+                self.again[oldest] = OperationTimedOut(f"no answer within {self._timeout_s:g} s")
+            else:
+                self._changed.wait(left)
+
+    def _done(self, rows: Any, place: int) -> None:
+        with self._changed:
+            sent = self._sent.pop(place, None)
+            if sent is None:
+                return
             if self._answered is not None:
                 self._answered(place, rows)
             self.acknowledged += 1
-        finally:
             now = time.monotonic()
-            self._window.leave(now, now - sent)
+            self._window.learn(now, now - sent)
+            self._changed.notify()
 
-    def _failed(self, error: BaseException, place: int, sent: float) -> None:
-        passing = faults.is_transient(error)
-        if passing:
-            self.again.append((place, error))
-        elif isinstance(error, faults.REFUSED):
-            self.refused.append((place, error))
-        else:
-            self.fatal = error
-        now = time.monotonic()
-        self._window.leave(now, now - sent, failed=passing)
+    def _failed(self, error: BaseException, place: int) -> None:
+        with self._changed:
+            sent = self._sent.pop(place, None)
+            if sent is None:
+                return
+            passing = faults.is_transient(error)
+            if passing:
+                self.again[place] = error
+            elif isinstance(error, faults.REFUSED):
+                self.refused[place] = error
+            else:
+                self.fatal = error
+            now = time.monotonic()
+            self._window.learn(now, now - sent, failed=passing)
+            self._changed.notify()
 
 
 def send(
@@ -128,6 +143,7 @@ def send(
     doing: str,
     answered: Callable[[int, Any], None] | None = None,
     refused: Callable[[int, str], None] | None = None,
+    suspect: Callable[[int], str] = lambda place: "",
 ) -> None:
     """Send idempotent requests, all of them, and return once each is answered.
 
@@ -138,16 +154,17 @@ def send(
         answered: is given each request's place and rows, on the driver's thread.
         refused: is given the place of each request that the server will never take, and why; without it such a
             request is an error.
+        suspect: says of a place why replicas might fail at it whatever their health; empty where nothing is known.
 
     Raises:
         StoreUnavailable: some were not answered, after retries.
+        SchemaError: the server refused one, and ``refused`` is None; or the table is gone.
     """
     window = Window(link.settings.concurrency, link.window)
     deadline = time.monotonic() + link.patience.total_seconds()
     places: Sequence[int] = range(len(requests))
     failures: dict[int, int] = {}
-    acknowledged = 0
-    attempt = 0
+    acknowledged = attempt = 0
     while places:
         turn = _Round(link, window, profile, answered)
         turn.run(requests, places)
@@ -155,21 +172,22 @@ def send(
         link.window = window.size
         if turn.fatal is not None:
             raise link.failed(turn.fatal, doing) from turn.fatal
-        for place, error in turn.refused:
+        for place, error in turn.refused.items():
             if refused is None or faults.is_absent(error):
                 raise link.failed(error, doing) from error
             refused(place, faults.server_words(error))
-        again = []
-        for place, error in turn.again:
-            if isinstance(error, CoordinationFailure):
-                failures[place] = failures.get(place, 0) + 1
-            if refused is not None and acknowledged and failures.get(place, 0) >= FAILURES:
+        places = []
+        for place, error in turn.again.items():
+            failed = isinstance(error, CoordinationFailure)
+            failures[place] = failures.get(place, 0) + failed
+            if refused is not None and failed and suspect(place):
+                refused(place, suspect(place))
+            elif refused is not None and acknowledged and failures[place] >= FAILURES:
                 refused(place, f"the replicas fail at it, and at no other row ({faults.server_words(error)})")
             else:
-                again.append(place)
-        places = again
+                places.append(place)
         if places:
-            last = turn.again[-1][1]
+            last = turn.again[places[-1]]
             pause = random.uniform(0, min(5.0, 0.1 * 2**attempt))
             if time.monotonic() + pause > deadline:
                 raise StoreUnavailable(

@@ -1,0 +1,63 @@
+# The front door. `make help` lists the targets.
+PYTHON  ?= python3
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+CONFIG  ?= configs/demo.yaml
+NODES   ?= 1
+READY   := $(VENV)/.ready
+export HF_HUB_OFFLINE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
+        migrate prepare load index sync validate cutover rollback retire status dist
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) scripts/install.py $(VENV)
+	@touch $@
+
+install: $(READY)  ## create the virtual environment from the lock file
+
+demo: $(READY)  ## import 216 articles, migrate them to a better model, ask before and after
+	$(BIN)/python scripts/demo.py --config configs/demo.yaml
+
+test: check  ## lint, types, layering and all tests
+
+check: $(READY) lint types layers  ## what CI runs
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## types, strictly
+	$(BIN)/mypy
+
+layers: $(READY)  ## which room may import which
+	$(BIN)/lint-imports
+
+unit: $(READY)  ## the quick tests only
+	$(BIN)/python -m pytest tests/unit tests/contract -q
+
+migrate prepare load index sync validate cutover rollback retire status: $(READY)  ## a step, with CONFIG=FILE
+	$(BIN)/embedshift $@ --config $(CONFIG)
+
+cassandra: $(READY)  ## start Apache Cassandra 5 here (NODES=1 or 3)
+	$(BIN)/python scripts/cassandra.py start --nodes $(NODES)
+
+cassandra-stop: $(READY)  ## end exactly these nodes
+	$(BIN)/python scripts/cassandra.py stop
+
+demo-cassandra: $(READY) cassandra  ## the demo on that Cassandra
+	$(BIN)/python scripts/demo.py --config configs/demo-cassandra.yaml
+
+lock: $(READY)  ## resolve the dependencies anew into requirements.lock
+	$(PYTHON) scripts/install.py --lock $(VENV)
+
+dist: $(READY)  ## a wheel of the package
+	$(BIN)/python -m build --wheel
+
+clean:  ## remove what was built and what the demo made; the virtual environment stays
+	rm -rf .embedshift build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

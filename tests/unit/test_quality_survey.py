@@ -1,0 +1,570 @@
+"""The survey of two real tables: each planted defect under its own name. Defends invariants 1 and 2."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from itertools import pairwise
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import xxhash
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from jobs.embedding import DIGEST, Model, Template, digest_texts, load_model
+from jobs.errors import ModelUnavailable
+from jobs.quality.agreement import agreement
+from jobs.quality.checks import checks
+from jobs.quality.content import Content, content_of
+from jobs.quality.exact import exact_scores
+from jobs.quality.findings import Survey
+from jobs.quality.probes import sample_probes
+from jobs.quality.recall import recall_at, search_index
+from jobs.quality.subject import Subject
+from jobs.quality.survey import survey_range
+from jobs.settings import IndexSettings, ModelSettings, StoreSettings, ValidationSettings
+from jobs.stores import open_store
+from jobs.stores.contract import Column, Index, Store, Table, remaining_ttl, write_time
+from jobs.stores.values import vector_type
+from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange
+
+DIMENSION = 16
+FINGERPRINT = "0123456789abcdef0123456789abcdef"
+TEXT = "{title}. {content}"
+ROWS = 120
+WRITTEN_US = 1_700_000_000_000_000
+FAULTS = (
+    *("missing", "orphans", "stale", "outdated", "without_vector", "apart"),
+    *("nonfinite", "not_unit", "wrong_dimension"),
+)
+
+Texts = dict[str, tuple[str | None, str | None]]
+Vectors = NDArray[np.float32]
+
+
+def vector_of(text: str) -> Vectors:
+    """A unit vector that belongs to a text as to no other."""
+    drawn = np.random.default_rng(xxhash.xxh3_64_intdigest(text.encode())).standard_normal(DIMENSION)
+    return (drawn / np.linalg.norm(drawn)).astype(np.float32)
+
+
+@dataclass
+class World:
+    """Two tables in an embedded store, and writers of both."""
+
+    store: Store
+    subject: Subject
+    texts: Texts = field(default_factory=dict)
+
+    def write_source(self, texts: Texts, at_us: int = WRITTEN_US) -> None:
+        self.texts |= texts
+        self._write(self.subject.source, texts, {}, at_us)
+
+    def write_target(
+        self,
+        texts: Texts,
+        at_us: int = WRITTEN_US,
+        vector: Callable[[str], Vectors | None] = vector_of,
+        fingerprint: str = FINGERPRINT,
+    ) -> None:
+        rows = pa.RecordBatch.from_pydict(
+            {name: pa.array([t[i] for t in texts.values()], pa.string()) for i, name in enumerate(("title", "content"))}
+        )
+        template = Template.parse(TEXT)
+        rendered, empty = template.render(rows), template.empty(rows)
+        vectors = [None if e else vector(t) for t, e in zip(rendered.to_pylist(), empty.to_pylist(), strict=True)]
+        made = {
+            "embedding": pa.array(vectors, pa.list_(pa.float32(), self.subject.dimension)),
+            DIGEST: digest_texts(fingerprint, rendered, empty),
+        }
+        self._write(self.subject.target, texts, made, at_us)
+
+    def write_vectors(self, vectors: dict[str, Vectors], at_us: int) -> None:
+        """What an application does that knows nothing of digests."""
+        column = pa.array(list(vectors.values()), pa.list_(pa.float32(), DIMENSION))
+        self._put(self.subject.target, {"id": pa.array(list(vectors)), "embedding": column}, at_us)
+
+    def delete(self, table: Table, ids: list[str], at_us: int = WRITTEN_US + 1) -> None:
+        keys = pa.RecordBatch.from_pydict({"id": pa.array(ids, pa.string())})
+        self.store.delete(table, keys, np.full(len(ids), at_us, np.int64))
+
+    def _write(self, table: Table, texts: Texts, made: dict[str, pa.Array], at_us: int) -> None:
+        columns = {name: pa.array([t[i] for t in texts.values()]) for i, name in enumerate(("title", "content"))}
+        typed = {name: column.cast(pa.string()) for name, column in columns.items()}
+        self._put(table, {"id": pa.array(list(texts), pa.string()), **typed, **made}, at_us)
+
+    def _put(self, table: Table, columns: dict[str, pa.Array], at_us: int) -> None:
+        times = {
+            write_time(name): pa.array(
+                [at_us if there else None for there in column.is_valid().to_pylist()], pa.int64()
+            )
+            for name, column in columns.items()
+            if name != "id"
+        }
+        rejected = self.store.write(table, pa.RecordBatch.from_pydict({**columns, **times}))
+        assert rejected == []
+
+    def survey(self, **choices: Any) -> Survey:
+        return survey_range(self.store, self.subject, WHOLE_RING, look_again_after_s=0, **choices)
+
+
+def texts_of(numbers: range) -> Texts:
+    return {f"a{at}": (f"Title {at}", f"The content of article {at}") for at in numbers}
+
+
+def open_world(path: Path) -> World:
+    store = open_store(StoreSettings(kind="embedded", path=path / "articles.sqlite"))
+    common = (
+        Column("id", "text", "partition"),
+        Column("title", "text"),
+        Column("content", "text"),
+        Column("topic", "text"),
+    )
+    source = Table("articles", (*common, Column("embedding", vector_type(4))))
+    target = Table("articles_v2", (*common, Column("embedding", vector_type(DIMENSION)), Column(DIGEST, "blob")))
+    for table in (source, target):
+        store.create(table)
+    subject = Subject(
+        source, target, TEXT, "embedding", "embedding", FINGERPRINT, DIMENSION, True, "cosine", source_digests=False
+    )
+    return World(store, subject)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A hundred and twenty articles, all of them in both tables, one of them without a text."""
+    world = open_world(tmp_path)
+    world.write_source({**texts_of(range(ROWS - 1)), "empty": (None, " ")})
+    world.write_target(world.texts)
+    yield world
+    world.store.close()
+
+
+def test_of_two_tables_that_agree_every_fault_is_nought(world: World) -> None:
+    survey = world.survey()
+
+    assert survey.counts == {
+        "source_rows": ROWS,
+        "target_rows": ROWS,
+        "with_text": ROWS - 1,
+        "vectors": ROWS - 1,
+        **dict.fromkeys((*FAULTS, "in_flight", "duplicates"), 0),
+    }
+    assert survey.examples.of == {}
+
+
+def _lose(world: World) -> None:
+    world.delete(world.subject.target, ["a1", "a2"])
+
+
+def _keep_orphans(world: World) -> None:
+    world.delete(world.subject.source, ["a3"])
+
+
+def _swap(world: World) -> None:
+    mixed = {"a4": world.texts["a5"], "a5": world.texts["a4"]}
+    world.write_target(mixed, WRITTEN_US + 1)
+
+
+def _other_text(world: World) -> None:
+    world.write_target({"a6": ("another", "text")}, WRITTEN_US + 1)
+
+
+def _edit_source(world: World) -> None:
+    world.write_source({"a7": ("Title 7", "Written anew")}, WRITTEN_US + 1)
+
+
+def _empty_text(world: World) -> None:
+    world.write_source({"a8": ("", "")}, WRITTEN_US + 1)
+
+
+def _write_again(world: World) -> None:
+    world.write_source({"a7": world.texts["a7"]}, WRITTEN_US + 1)
+
+
+def _lose_column(world: World) -> None:
+    world._put(world.subject.source, {"id": pa.array(["a7"]), "topic": pa.array(["stars"])}, WRITTEN_US)
+
+
+def _lose_expiry(world: World) -> None:
+    for table, ttl in ((world.subject.source, 86_400), (world.subject.target, None)):
+        topic = {"id": ["a7"], "topic": ["stars"], write_time("topic"): [WRITTEN_US], remaining_ttl("topic"): [ttl]}
+        schema = [pa.string(), pa.string(), pa.int64(), pa.int32()]
+        arrays = [pa.array(values, type_) for values, type_ in zip(topic.values(), schema, strict=True)]
+        world.store.write(table, pa.RecordBatch.from_arrays(arrays, names=list(topic)))
+
+
+def _wrong_model(world: World) -> None:
+    world.write_target({"a9": world.texts["a9"]}, WRITTEN_US + 1, fingerprint="another")
+
+
+def _no_vector(world: World) -> None:
+    world.delete(world.subject.target, ["a10"], WRITTEN_US)
+    world.write_target({"a10": world.texts["a10"]}, WRITTEN_US + 1, vector=lambda _: None)
+
+
+def _vector_alone(world: World) -> None:
+    world.write_vectors({"a11": vector_of("whatever")}, WRITTEN_US + 1)
+
+
+def _not_a_number(world: World) -> None:
+    world.write_target({"a12": world.texts["a12"]}, WRITTEN_US + 1, lambda t: vector_of(t) * np.float32("nan"))
+    world.write_target(
+        {"a13": world.texts["a13"]},
+        WRITTEN_US + 1,
+        lambda t: np.where(vector_of(t) > 0, np.float32("inf"), vector_of(t)),
+    )
+
+
+def _not_normalised(world: World) -> None:
+    world.write_target({"a14": world.texts["a14"]}, WRITTEN_US + 1, lambda t: vector_of(t) * np.float32(1.01))
+
+
+def _constant(world: World) -> None:
+    some = {id_: world.texts[id_] for id_ in ("a15", "a16", "a17", "a18")}
+    world.write_target(some, WRITTEN_US + 1, lambda _: vector_of("one for all"))
+
+
+def _vector_of_another(world: World) -> None:
+    world.write_target(
+        {"a19": world.texts["a19"]}, WRITTEN_US + 1, lambda _: vector_of("Title 20. The content of article 20")
+    )
+
+
+DEFECTS = {
+    "rows that are lost": (_lose, {"missing": 2}, {"rows", "missing"}),
+    "a row deleted at the source": (_keep_orphans, {"orphans": 1}, {"rows", "orphans"}),
+    "two rows whose vectors and digests are swapped": (_swap, {"stale": 2}, {"stale"}),
+    "the vector and the digest of another text": (_other_text, {"stale": 1}, {"stale"}),
+    "a text that was edited later": (_edit_source, {"stale": 1, "outdated": 1}, {"stale", "outdated"}),
+    "a text that was emptied later": (_empty_text, {"stale": 1, "outdated": 1}, {"stale", "outdated"}),
+    "a text written again that stayed the same": (_write_again, {"outdated": 1}, {"outdated"}),
+    "a column that was not carried": (_lose_column, {"outdated": 1}, {"outdated"}),
+    "an expiry that was not carried": (_lose_expiry, {"outdated": 1}, {"outdated"}),
+    "a row of another model": (_wrong_model, {"stale": 1}, {"stale"}),
+    "a text without a vector": (_no_vector, {"without_vector": 1}, {"without_vector"}),
+    "a vector written without its digest": (_vector_alone, {"apart": 1}, {"apart"}),
+    "vectors with NaN and infinity": (_not_a_number, {"nonfinite": 2}, {"finite"}),
+    "a vector that is not normalised": (_not_normalised, {"not_unit": 1}, {"unit_norm"}),
+    "one vector for several texts": (_constant, {"duplicates": 3}, {"duplicates"}),
+    "the vector of another text": (_vector_of_another, {"duplicates": 1}, set()),
+}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_planted_defect_is_counted_under_its_own_name_and_no_other(name: str, world: World) -> None:
+    plant, expected, _ = DEFECTS[name]
+    plant(world)
+
+    survey = world.survey()
+
+    assert {kind: survey.counts[kind] for kind in (*FAULTS, "duplicates") if survey.counts[kind]} == expected
+    for kind, number in expected.items():
+        if kind != "duplicates":
+            assert len(survey.examples.of[kind]) == number
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_planted_defect_fails_the_check_that_is_named_for_it(name: str, world: World) -> None:
+    plant, _, failing = DEFECTS[name]
+    plant(world)
+    probes, _ = sample_probes(world.store, world.subject, 5, seed=1)
+    survey = world.survey(probes=probes, k=10)
+    recall = recall_at(survey.nearest, search_index(world.store, world.subject, index_of(world), probes, 10), 10)
+
+    made = checks(survey, recall, None, ValidationSettings(), dead_letters=0, tolerated=0)
+
+    assert {check.name for check in made if not check.passed} == failing
+
+
+def test_a_table_of_another_dimension_is_reported_for_every_vector(world: World) -> None:
+    survey = survey_range(world.store, replace(world.subject, dimension=8), WHOLE_RING, look_again_after_s=0)
+
+    assert survey.wrong_dimension == survey.vectors == ROWS - 1
+
+
+def test_a_row_is_named_by_its_key_in_the_examples_and_five_are_enough(world: World) -> None:
+    world.delete(world.subject.target, [f"a{at}" for at in range(20)])
+
+    survey = world.survey()
+
+    assert survey.missing == 20
+    assert len(survey.examples.of["missing"]) == 5
+    assert all(set(example) == {"id"} and example["id"] in world.texts for example in survey.examples.of["missing"])
+
+
+@pytest.mark.parametrize("window_rows", [1, 7, 1000])
+def test_more_differences_than_fit_a_window_are_counted_exactly(world: World, window_rows: int) -> None:
+    world.delete(world.subject.target, [f"a{at}" for at in range(0, 30)])
+    world.delete(world.subject.source, [f"a{at}" for at in range(30, 50)])
+    world.write_source({f"a{at}": ("new", str(at)) for at in range(50, 60)}, WRITTEN_US + 1)
+
+    survey = world.survey(window_rows=window_rows)
+
+    assert (survey.missing, survey.orphans, survey.stale) == (30, 20, 10)
+    assert (survey.source_rows, survey.target_rows) == (ROWS - 20, ROWS - 30)
+
+
+class Meanwhile:
+    """The real store, with an application that writes after a survey has scanned the tables."""
+
+    def __init__(self, store: Store, application: Callable[[], None]) -> None:
+        self._store = store
+        self._application: Callable[[], None] | None = application
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def fetch(self, *arguments: Any, **choices: Any) -> pa.RecordBatch:
+        if self._application is not None:
+            self._application()
+            self._application = None
+        return self._store.fetch(*arguments, **choices)
+
+
+def test_differences_that_the_application_makes_while_it_is_read_are_not_faults(world: World) -> None:
+    world.write_source({"new": ("A new", "article")})
+    world.delete(world.subject.source, ["a1"])
+    world.write_source({"a2": ("Title 2", "edited")}, WRITTEN_US + 1)
+
+    def catch_up() -> None:
+        world.write_target({"new": ("A new", "article")})
+        world.delete(world.subject.target, ["a1"])
+        world.write_target({"a2": ("Title 2", "edited")}, WRITTEN_US + 1)
+
+    survey = survey_range(Meanwhile(world.store, catch_up), world.subject, WHOLE_RING, look_again_after_s=0)
+
+    assert (survey.missing, survey.orphans, survey.stale, survey.in_flight) == (0, 0, 0, 3)
+    assert survey.source_rows == survey.target_rows == ROWS
+    assert survey.content == content_of(world.store, world.subject, WHOLE_RING)
+
+
+def test_a_survey_without_differences_waits_for_nothing(world: World) -> None:
+    survey_range(world.store, world.subject, WHOLE_RING, look_again_after_s=3600)
+
+
+def test_a_survey_travels_between_processes(world: World) -> None:
+    _lose(world)
+    survey = world.survey(probes=np.stack([vector_of("probe")]), k=3)
+
+    copy: Survey = pickle.loads(pickle.dumps(survey))
+
+    assert copy.counts == survey.counts
+    assert copy.content == survey.content
+    assert copy.nearest.ranked()[0].tolist() == survey.nearest.ranked()[0].tolist()
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(MIN_TOKEN + 1, MAX_TOKEN - 1), max_size=6, unique=True), window=st.integers(1, 50))
+def test_surveys_of_parts_of_the_ring_add_up_to_that_of_the_whole(world: World, cuts: list[int], window: int) -> None:
+    for plant in (_lose, _keep_orphans, _swap, _constant):
+        plant(world)
+    probes = np.stack([vector_of(f"probe {at}") for at in range(4)])
+    edges = [MIN_TOKEN, *sorted(cuts), MAX_TOKEN]
+    parts = [TokenRange(start, end) for start, end in pairwise(edges)]
+
+    surveys = [
+        survey_range(world.store, world.subject, part, window_rows=window, probes=probes, k=7, look_again_after_s=0)
+        for part in parts
+    ]
+
+    whole, summed = world.survey(probes=probes, k=7), reduce(add, surveys)
+    assert summed.counts == whole.counts
+    assert summed.content == whole.content
+    assert np.allclose(summed.nearest.ranked()[0], whole.nearest.ranked()[0], atol=1e-6)
+    assert summed.nearest.ranked()[1].tolist() == whole.nearest.ranked()[1].tolist()
+    contents = [content_of(world.store, world.subject, part, window_rows=window) for part in parts]
+    assert sum(contents, Content()) == whole.content
+
+
+CHANGES = {
+    "a row comes": lambda world: world.write_target({"new": ("new", "row")}),
+    "a row goes": lambda world: world.delete(world.subject.target, ["a1"]),
+    "a vector is written again": lambda world: world.write_target({"a1": world.texts["a1"]}, WRITTEN_US + 1),
+    "a text is embedded anew": _other_text,
+    "two rows change places": _swap,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_fingerprint_of_the_content_changes_when(name: str, world: World) -> None:
+    before = content_of(world.store, world.subject, WHOLE_RING)
+
+    CHANGES[name](world)
+
+    after = content_of(world.store, world.subject, WHOLE_RING)
+    assert after != before
+    assert after.text != before.text
+    assert Content.parse(after.text) == after
+
+
+def test_the_content_counts_what_was_written_after_a_moment(world: World) -> None:
+    world.write_target({f"a{at}": world.texts[f"a{at}"] for at in range(4)}, WRITTEN_US + 5)
+
+    content = content_of(world.store, world.subject, WHOLE_RING, newer_than_us=WRITTEN_US)
+
+    assert (content.rows, content.newer) == (ROWS, 4)
+
+
+def test_a_target_without_digests_is_held_against_its_own_texts(world: World) -> None:
+    plain = Table("plain", tuple(c for c in world.subject.target.columns if c.name != DIGEST))
+    world.store.create(plain)
+    rows = next(world.store.scan(world.subject.target, WHOLE_RING, values=["title", "content", "embedding"]))
+    columns = {name: rows.column(name) for name in ("id", "title", "content", "embedding")}
+    World(world.store, replace(world.subject, target=plain))._put(plain, columns, WRITTEN_US)
+    subject = replace(world.subject, target=plain)
+    _edit_source(world)
+
+    survey = survey_range(world.store, subject, WHOLE_RING, look_again_after_s=0)
+
+    assert (survey.stale, survey.missing, survey.vectors) == (1, 0, ROWS - 1)
+    assert survey.content == content_of(world.store, subject, WHOLE_RING)
+
+
+def index_of(world: World, **options: Any) -> Index:
+    index = Index("articles_v2_embedding", "articles_v2", "embedding", DIMENSION, IndexSettings(**options))
+    world.store.create_index(index)
+    return index
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot_product", "euclidean"])
+def test_neighbours_found_by_a_survey_are_those_of_a_plain_computation(world: World, metric: Any) -> None:
+    world.subject = replace(world.subject, metric=metric)
+    texts = [f"{title}. {content}" for title, content in world.texts.values() if title]
+    vectors = np.stack([vector_of(text) for text in texts])
+    probes = np.stack([vector_of(f"probe {at}") for at in range(3)])
+
+    scores, keys = world.survey(probes=probes, k=10, window_rows=13).nearest.ranked()
+
+    for probe, found, names in zip(probes, scores, keys, strict=True):
+        exact = exact_scores(metric, probe, vectors)
+        order = np.argsort(-exact)[:10]
+        assert np.allclose(found, exact[order], atol=1e-5)
+        assert [name.decode() for name in names] == [list(world.texts)[at] for at in order]
+
+
+def test_a_good_index_has_full_recall_and_a_row_does_not_count_as_its_own_neighbour(world: World) -> None:
+    probes, own = sample_probes(world.store, world.subject, 40, seed=3)
+    survey = world.survey(probes=probes, k=21)
+
+    found = search_index(world.store, world.subject, index_of(world), probes, 11)
+
+    recall = recall_at(survey.nearest, found, 10, own=own)
+    assert (recall.value, recall.high, recall.probes) == (1.0, 1.0, 40)
+    assert 0.98 < recall.low < 1
+
+
+def test_an_index_that_lacks_vectors_loses_recall(world: World) -> None:
+    index = index_of(world)
+    probes, _ = sample_probes(world.store, world.subject, 40, seed=3)
+    survey = world.survey(probes=probes, k=10)
+    world.delete(world.subject.target, [f"a{at}" for at in range(0, ROWS, 5)])
+
+    recall = recall_at(survey.nearest, search_index(world.store, world.subject, index, probes, 10), 10)
+
+    assert recall.low < recall.value < 0.9
+    assert recall.worst
+
+
+@pytest.mark.parametrize("n", [1, 5, 50, 200])
+def test_probes_are_different_rows_of_the_target_with_their_vectors(world: World, n: int) -> None:
+    vectors, keys = sample_probes(world.store, world.subject, n, seed=1)
+
+    assert len(set(keys)) == len(keys) == min(n, ROWS - 1)
+    for vector, key in zip(vectors, keys, strict=True):
+        title, content = world.texts[key.decode()]
+        assert np.array_equal(vector, vector_of(f"{title}. {content}"))
+    assert sample_probes(world.store, world.subject, n, seed=1)[1] == keys
+
+
+def test_probes_of_a_larger_table_come_from_all_parts_of_the_ring(world: World) -> None:
+    world.write_target({f"b{at}": ("More", str(at)) for at in range(500)})
+
+    first, second = (sample_probes(world.store, world.subject, 8, seed)[1] for seed in (1, 2))
+
+    assert len(set(first)) == 8
+    assert set(first) != set(second)
+    for part in WHOLE_RING.split(8):
+        rows = next(world.store.scan(world.subject.target, part)).column("id").to_pylist()
+        assert any(key.decode() in rows for key in first)
+
+
+def test_an_empty_table_gives_no_probe_and_no_fault(tmp_path: Path) -> None:
+    world = open_world(tmp_path)
+    try:
+        vectors, keys = sample_probes(world.store, world.subject, 10, seed=1)
+        assert (vectors.shape, keys) == ((0, DIMENSION), [])
+        assert not any(world.survey(probes=vectors).counts.values())
+    finally:
+        world.store.close()
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    """A real model, of word vectors: small and quick."""
+    try:
+        return load_model(ModelSettings(name="package:wordllama-l2-256"))
+    except ModelUnavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def embedded_world(tmp_path: Path, model: Model) -> Iterator[World]:
+    """Forty articles with the vectors of a real model."""
+    store = open_store(StoreSettings(kind="embedded", path=tmp_path / "real.sqlite"))
+    columns = (Column("id", "text", "partition"), Column("title", "text"), Column("content", "text"))
+    vector = Column("embedding", vector_type(model.dimension))
+    source, target = (
+        Table("articles", (*columns, vector)),
+        Table("articles_v2", (*columns, vector, Column(DIGEST, "blob"))),
+    )
+    for table in (source, target):
+        store.create(table)
+    subject = Subject(
+        source, target, TEXT, "embedding", "embedding", model.fingerprint, model.dimension, True, "cosine", False
+    )
+    world = World(store, subject)
+    world.write_source(
+        {f"a{at}": (f"Title {at}", f"On {['stars', 'rivers', 'bread', 'maps'][at % 4]} {at}") for at in range(40)}
+    )
+    world.write_target(world.texts, vector=lambda text: model.embed([text]).vectors[0], fingerprint=model.fingerprint)
+    yield world
+    store.close()
+
+
+def test_vectors_of_the_model_agree_when_they_are_computed_again(embedded_world: World, model: Model) -> None:
+    found = agreement(embedded_world.store, embedded_world.subject, model, 40, seed=1)
+
+    assert (found.sample, found.disagreeing, found.examples) == (40, 0, ())
+    assert found.least > 0.9999
+
+
+def test_vectors_that_were_swapped_below_their_digests_disagree(embedded_world: World, model: Model) -> None:
+    world = embedded_world
+    swapped = {"a1": "Title 2. On bread 2", "a2": "Title 1. On rivers 1"}
+    for id_, other in swapped.items():
+        vector = model.embed([other]).vectors[0]
+        world.write_target({id_: world.texts[id_]}, WRITTEN_US + 1, lambda _, v=vector: v, model.fingerprint)
+
+    found = agreement(world.store, world.subject, model, 40, seed=1)
+
+    survey = world.survey()
+    assert (survey.stale, survey.duplicates) == (0, 0), "no digest can show it"
+    assert found.disagreeing == 2
+    assert {example["id"] for example in found.examples} == set(swapped)
+    made = checks(survey, None, None, ValidationSettings(), 0, 0, agreement=found)
+    assert "agreement" in {check.name for check in made if not check.passed}
+
+
+def test_rows_that_are_stale_or_without_text_are_not_embedded_again(world: World, model: Model) -> None:
+    found = agreement(world.store, replace(world.subject, fingerprint="another"), model, 20, seed=1)
+
+    assert (found.sample, found.disagreeing) == (0, 0)
