@@ -43,7 +43,8 @@ def load(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
     with owned(store, migration, "load", settings.cutover.lease) as ownership:
         plan = plan_ranges(store, migration.source.table, settings.load.ranges)
         transfer = transfer_of(settings, store, migration, "load")
-        with spark_session(settings, "load") as session, console.watching("load", total) as watch:
+        model = None if migration.copies_vectors else migration.target.model
+        with spark_session(settings, "load", model=model) as session, console.watching("load", total) as watch:
             done = run_transfer(
                 session,
                 store,

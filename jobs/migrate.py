@@ -45,7 +45,8 @@ def migrate(
     started = time.monotonic()
     console.title("prepare")
     result["steps"]["prepare"] = prepare(settings, store, console)
-    state = get_migration(store, settings).state
+    migration = get_migration(store, settings)
+    state = migration.state
     if state == "switched":
         console.say("the alias is on the new table already")
         return {**result, "next": "embedshift retire"}
@@ -53,7 +54,8 @@ def migrate(
         raise StateError(
             f"the migration is {state.replace('_', ' ')}", hint="go on step by step, once the reason is mended"
         )
-    with spark_session(settings, "migrate"):
+    embeds = state == "prepared" and not migration.copies_vectors
+    with spark_session(settings, "migrate", model=migration.target.model if embeds else None):
         for step, done in _STEPS[1:]:
             if get_migration(store, settings).state not in done and result["steps"].keys().isdisjoint({until}):
                 console.title(step.__name__)

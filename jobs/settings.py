@@ -221,6 +221,9 @@ class ValidationSettings(Frozen):
     relevance_drop: float = Field(0.01, ge=0, le=1, description="most that nDCG@10 may fall from old to new")
     max_age: Duration = Field(timedelta(hours=1), description="how long a validation holds")
     report: Path | None = Field(None, description="where the JSON record goes; validation-MIGRATION.json where null")
+    embedded_again: int = Field(
+        100, ge=0, le=10_000, description="articles embedded once more, to compare their vectors"
+    )
     probes: int = Field(200, ge=1, le=10_000, description="articles whose vectors are searched for, to measure recall")
 
 

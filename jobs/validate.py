@@ -22,6 +22,7 @@ from jobs.catalog.tables import ensure_catalog
 from jobs.catalog.validations import write_validation
 from jobs.console import Console
 from jobs.errors import CheckFailed
+from jobs.quality.agreement import agreement
 from jobs.quality.checks import checks
 from jobs.quality.content import Content, content_of
 from jobs.quality.findings import Survey
@@ -89,13 +90,16 @@ def _examine(
     clock = time.monotonic()
     probes = _probes(settings, store, subject, migration.target, questions)
     survey = _survey(settings, store, session, subject, probes)
+    # Right after the survey: an index that is counted later has lost, or gained, what the application wrote since.
+    index_rows = store.index_state(migration.target.index).rows
     timings["survey"], clock = time.monotonic() - clock, time.monotonic()
     recalls = _recalls(store, subject, migration.target, survey, probes)
     timings["recall"], clock = time.monotonic() - clock, time.monotonic()
     relevance = _relevance(store, migration, questions)
-    timings["relevance"] = time.monotonic() - clock
+    timings["relevance"], clock = time.monotonic() - clock, time.monotonic()
+    agreed = agreement(store, subject, proven_model(migration.target), settings.validation.embedded_again, _SEED)
+    timings["agreement"] = time.monotonic() - clock
     dead = sum(1 for _ in read_dead_letters(store, migration.id))
-    state = store.index_state(migration.target.index)
     outcome = checks(
         survey,
         next((each for each in recalls if each.k == DEPTH), None),
@@ -103,7 +107,8 @@ def _examine(
         settings.validation,
         dead,
         settings.load.tolerate_dead,
-        index_rows=state.rows,
+        index_rows=index_rows,
+        agreement=agreed,
     )
     models = {"old": migration.source.model.name, "new": migration.target.model.name}
     more = {"migration": migration.id, "models": models, "questions": len(questions)}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs.catalog.endpoint import ModelRecord
 from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
@@ -25,6 +28,8 @@ _CONF = {
     # A task that fails fails its range, which the driver plans anew and smaller: Spark need not insist.
     "spark.task.maxFailures": "2",
 }
+#: One task a core: a matrix product of its own threads would fight its neighbours for theirs.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CONF_LOCAL = {
     "spark.ui.enabled": "false",
     "spark.driver.host": "127.0.0.1",
@@ -35,8 +40,12 @@ _CONF_LOCAL = {
 
 
 @contextmanager
-def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
+def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = None) -> Iterator[SparkSession]:
     """A session with the data source registered; stopped at the end where it was started here.
+
+    Args:
+        name: of the step, for Spark's own pages.
+        model: the model that most tasks will need: loaded once a machine, before the workers fork.
 
     Raises:
         UnavailableError: Java is missing, or the master does not answer.
@@ -55,7 +64,7 @@ def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
         _find_java()
     running = SparkSession.getActiveSession()
     builder = SparkSession.builder.appName(f"embedshift {name}")
-    for key, value in _conf(settings, submitted).items():
+    for key, value in _conf(settings, submitted, model).items():
         builder = builder.config(key, value)
     try:
         session = builder.getOrCreate()
@@ -69,8 +78,12 @@ def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
             session.stop()
 
 
-def _conf(settings: Settings, submitted: bool) -> dict[str, str]:
+def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dict[str, str]:
     rows = {"spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.load.window_rows)}
+    if model is not None:
+        rows |= {"spark.python.daemon.module": "jobs.spark.daemon"}
+        rows |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
+    rows |= {f"spark.executorEnv.{name}": "1" for name in _ONE_THREAD}
     chosen = {key: str(value) for key, value in settings.spark.conf.items()}
     if submitted:
         return {**_CONF, **rows, **chosen}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
+from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 from jobs.settings import StoreSettings
@@ -42,6 +44,6 @@ def _summed(
     settings: StoreSettings, work: Callable[[Store, TokenRange], Sum], ranges: Iterator[TokenRange]
 ) -> Iterator[Sum]:
     store = shared_store(settings)
-    results = [work(store, each) for each in ranges]
-    if results:
-        yield reduce(operator.add, results)
+    sums = accumulate((work(store, each) for each in ranges), operator.add)
+    # Only the last sum is kept: memory does not grow with the number of ranges.
+    yield from deque(sums, maxlen=1)

@@ -110,7 +110,8 @@ def _directionless(values: pa.Array) -> list[int]:
     width = values.type.list_size
     floats = values.values.slice(values.offset * width, len(values) * width).to_numpy(zero_copy_only=False)
     lengths = np.square(floats.reshape(len(values), width)).sum(axis=1)
-    return [int(row) for row in np.flatnonzero(~((lengths > 0) & np.isfinite(lengths)))]
+    present = values.is_valid().to_numpy(zero_copy_only=False)
+    return [int(row) for row in np.flatnonzero(present & ~((lengths > 0) & np.isfinite(lengths)))]
 
 
 def _numbers(rows: pa.RecordBatch, name: str, missing: int) -> NDArray[np.int64]:

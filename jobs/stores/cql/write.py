@@ -23,7 +23,6 @@ from jobs.stores.cql.projection import OLDEST
 from jobs.stores.cql.session import WRITE, Link, bound
 from jobs.stores.cql.statements import Writing
 
-
 #: Cassandra's replicas fail at such a vector, without a word, where the index goes by angles.
 DIRECTIONLESS = "the vector has no direction (zeros, or numbers that are not finite), and the index wants one"
 
