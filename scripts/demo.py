@@ -1,4 +1,4 @@
-"""The demonstration: import a small corpus, migrate it to a better model, and ask the same question before and after."""
+"""The demonstration: import a small corpus, migrate it to a better model, ask the same question before and after."""
 
 from __future__ import annotations
 

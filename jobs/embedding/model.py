@@ -166,9 +166,10 @@ def _cast(network: SentenceTransformer, precision: Precision) -> SentenceTransfo
     return network.to(getattr(torch, precision))
 
 
-def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
+def device_of(settings: ModelSettings) -> str:
+    """Where a model runs: as the settings say, or on a GPU where there is one."""
+    if settings.device != "auto":
+        return settings.device
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -182,7 +183,7 @@ def load_model(settings: ModelSettings, precision: Precision = "float32") -> Mod
         ModelUnavailable: it cannot be found or read.
     """
     _quieten()
-    device = _device(settings.device)
+    device = device_of(settings)
     return Model(settings, precision, _network(settings, device), device)
 
 

@@ -13,7 +13,7 @@ import sys
 from pyspark.daemon import manager
 
 from jobs.catalog.endpoint import ModelRecord
-from jobs.embedding import load_model, use_threads
+from jobs.embedding import device_of, load_model, use_threads
 from jobs.errors import ModelUnavailable
 
 #: The environment variable that holds the model's record as JSON.
@@ -30,16 +30,10 @@ def preload() -> None:
     use_threads(1)
     settings = record.settings()
     try:
-        if not settings.device.startswith("cuda") and not _has_gpu():
+        if device_of(settings) == "cpu":
             load_model(settings, record.precision)
     except ModelUnavailable:
         return  # the task that needs it will say so, as the outcome of its range
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 if __name__ == "__main__":
