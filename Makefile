@@ -45,10 +45,10 @@ migrate prepare load index sync validate cutover rollback retire status: $(READY
 	$(BIN)/embedshift $@ --config $(CONFIG)
 
 cassandra: $(READY)  ## start Apache Cassandra 5 here (NODES=1 or 3)
-	$(BIN)/python scripts/cassandra.py start --nodes $(NODES)
+	$(BIN)/python scripts/run_cassandra.py start --nodes $(NODES)
 
 cassandra-stop: $(READY)  ## end exactly these nodes
-	$(BIN)/python scripts/cassandra.py stop
+	$(BIN)/python scripts/run_cassandra.py stop
 
 demo-cassandra: $(READY) cassandra  ## the demo on that Cassandra
 	$(BIN)/python scripts/demo.py --config configs/demo-cassandra.yaml

@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Explain a settings file, or print its JSON Schema.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+schema_app = typer.Typer(help="Create or show the tables.", no_args_is_help=True)
+app.add_typer(schema_app, name="schema")
 
 Config = Annotated[
     Path, typer.Option("--config", "-c", envvar="EMBEDSHIFT_CONFIG", metavar="FILE", help="The settings file (YAML).")
@@ -263,6 +265,33 @@ def config_check(config: Config, overrides: Overrides = None, as_json: AsJson = 
 def config_schema() -> None:
     """Print the JSON Schema of settings files, for editors."""
     typer.echo(json.dumps(Settings.model_json_schema(), indent=2))
+
+
+@schema_app.command("apply")
+def schema_apply(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+    """Create keyspaces, the live table with its index, and the catalog, where they are missing."""
+    from jobs.articles.schema import apply
+
+    console = Console(as_json=as_json)
+    with _opened(config, overrides) as (settings, store):
+        console.say(f"create what is missing of {settings.source.table} and the catalog in {store.label}")
+        if dry_run:
+            console.finish({"dry_run": True})
+            return
+        applied = apply(settings, store)
+    created = [f"keyspace {name}" for name in applied.keyspaces] + [f"table {name}" for name in applied.tables]
+    console.say(f"created {', '.join(created)}" if created else "everything is there already")
+    console.finish({**asdict(applied), "next": "embedshift import FILE.jsonl"})
+
+
+@schema_app.command("show")
+def schema_show(config: Config, overrides: Overrides = None) -> None:
+    """Show the tables of these settings and of the catalog."""
+    from jobs.articles.schema import show
+
+    with _opened(config, overrides) as (settings, store):
+        for line in show(settings, store):
+            typer.echo(line)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from jobs.articles.importing import import_articles
 from jobs.articles.searching import Found, search
-from jobs.catalog.alias import find_alias, get_alias
+from jobs.catalog.alias import get_alias
 from jobs.console import Console
 from jobs.errors import EmbedshiftError
 from jobs.migrate import migrate
@@ -76,12 +76,9 @@ def main() -> int:
         _fresh(settings)
         store = open_store(settings.store)
         try:
-            if (
-                settings.store.kind == "cql"
-                and store.exists(settings.source.table)
-                and find_alias(store, settings.alias)
-            ):
-                print(f"the demo's tables are there already: embedshift status --config {config}")
+            store.create_keyspaces()
+            if store.exists(settings.source.table):
+                print(f"the demo has run on this cluster already: embedshift status --config {config}")
                 return 0
             _demo(settings, store, RichConsole())
         finally:

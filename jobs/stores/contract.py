@@ -200,6 +200,10 @@ class Store(Protocol):
         """Give back connections and files; a second call does nothing."""
         ...
 
+    def create_keyspaces(self) -> list[str]:
+        """Create the keyspaces that the settings name, where missing; returns their names. Not every store has any."""
+        ...
+
     def exists(self, table: str) -> bool:
         """Whether there is a table of that name."""
         ...

@@ -2,7 +2,7 @@
 
 Only the standard library is used, so that a node starts before the project's own packages are installed.
 The driver's package is called ``cassandra`` too: import this one as ``scripts.cassandra_node`` (or
-``scripts.cassandra``) from the root of the repository, and never put ``scripts/`` itself on ``sys.path``.
+``scripts.run_cassandra``) from the root of the repository.
 
     cluster    CassandraCluster: start, stop, wait until all nodes know each other
     node       CassandraNode: one process: kill, suspend, resume, restart

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.settings import StoreSettings
 from jobs.stores.cql.store import CqlStore
-from scripts.cassandra import CassandraCluster, CassandraUnavailable
+from scripts.run_cassandra import CassandraCluster, CassandraUnavailable
 
 KEYSPACE = "articles_ks"
 CATALOG_KEYSPACE = "catalog_ks"

@@ -16,7 +16,7 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy
 
-from scripts.cassandra import CassandraCluster, CassandraFailed, CassandraUnavailable
+from scripts.run_cassandra import CassandraCluster, CassandraFailed, CassandraUnavailable
 from scripts.cassandra_node.processes import Life
 from scripts.cassandra_node.waiting import until
 
@@ -167,7 +167,7 @@ def test_stop_leaves_no_process(tmp_path: Path) -> None:
 def test_a_node_does_not_outlive_the_program_that_started_it(tmp_path: Path, plain: CassandraCluster) -> None:
     root = tmp_path / "node"
     program = (
-        "import sys, pathlib; from scripts.cassandra import CassandraCluster;"
+        "import sys, pathlib; from scripts.run_cassandra import CassandraCluster;"
         "CassandraCluster(pathlib.Path(sys.argv[1])).start(); print('started', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterator
 
 from cassandra import (
@@ -56,6 +55,9 @@ TRANSIENT = (
 )
 
 _MESSAGE = re.compile(r'message="(.*?)"(?: info=|>|$)', re.DOTALL)
+# The driver passes the errors of a handshake on as text, inside an OSError of another class.
+_UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?)(?: \(_ssl|$)")
+_HANDSHAKE = re.compile(r"\[SSL: (\w+)\]")
 _ABSENT = re.compile(
     r"(table|keyspace) \S+ does not exist|unconfigured table|keyspace '?\S+'? (does not|doesn't) exist", re.I
 )
@@ -73,10 +75,8 @@ def server_words(error: BaseException) -> str:
 def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed in a moment."""
     if isinstance(error, NoHostAvailable):
-        inner = _causes(error)
-        return not any(
-            isinstance(each, AuthenticationFailed | Unauthorized | ssl.SSLCertVerificationError) for each in inner
-        )
+        final = AuthenticationFailed | Unauthorized
+        return not any(isinstance(each, final) or _HANDSHAKE.search(str(each)) for each in _causes(error))
     return isinstance(error, TRANSIENT)
 
 
@@ -126,13 +126,16 @@ def refused_connection(error: BaseException, where: str, *, user: str | None, en
     for cause in causes:
         if isinstance(cause, AuthenticationFailed):
             return _login(cause, where, user)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            reason = cause.verify_message or str(cause)
-            hint = "check store.tls.ca, or the names in the server's certificate (store.tls.check_hostname)"
-            return StoreUnavailable(f"the certificate of {where} is not trusted ({reason})", hint=hint)
-        if isinstance(cause, ssl.SSLError):
+        untrusted = _UNTRUSTED.search(str(cause))
+        if untrusted:
+            hint = (
+                "check store.tls.ca; the certificate must name the node's address, or store.tls.check_hostname be false"
+            )
+            return StoreUnavailable(f"the certificate of {where} is not trusted ({untrusted[1]})", hint=hint)
+        handshake = _HANDSHAKE.search(str(cause))
+        if handshake:
             hint = "check store.tls, its certificate and key, and that this port speaks TLS"
-            return StoreUnavailable(f"no encrypted connection to {where} ({cause.reason or cause})", hint=hint)
+            return StoreUnavailable(f"no encrypted connection to {where} ({handshake[1]})", hint=hint)
     for cause in causes:
         if isinstance(cause, ConnectionRefusedError):
             hint = "check store.hosts and store.port, and that the server runs"

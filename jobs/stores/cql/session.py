@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from cassandra import ConsistencyLevel
+from cassandra import ConsistencyLevel, UnresolvableContactPoints
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy, FallthroughRetryPolicy, TokenAwarePolicy
@@ -156,7 +156,27 @@ def consistency(name: str, key: str) -> int:
 
 def _connect(settings: StoreSettings, where: str) -> Session:
     login = credentials(settings)
-    cluster = Cluster(
+    user, encrypted = login[0] if login else None, settings.tls is not None
+    try:
+        cluster = _cluster(settings, login)
+    except UnresolvableContactPoints as error:
+        raise faults.refused_connection(error, where, user=user, encrypted=encrypted) from error
+    try:
+        session = cluster.connect()
+    except Exception as error:
+        datacenters = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
+        cluster.shutdown()
+        if isinstance(error, NoHostAvailable) and datacenters and settings.local_dc not in datacenters:
+            raise faults.wrong_datacenter(str(settings.local_dc), sorted(datacenters)) from None
+        if isinstance(error, faults.RAISED):
+            raise faults.refused_connection(error, where, user=user, encrypted=encrypted) from error
+        raise
+    wire.listen(session)
+    return session
+
+
+def _cluster(settings: StoreSettings, login: tuple[str, str] | None) -> Cluster:
+    return Cluster(
         list(settings.hosts),
         port=settings.port,
         protocol_version=PROTOCOL_VERSION,
@@ -167,19 +187,6 @@ def _connect(settings: StoreSettings, where: str) -> Session:
         control_connection_timeout=settings.connect_timeout.total_seconds(),
         compression=False,
     )
-    try:
-        session = cluster.connect()
-    except Exception as error:
-        datacenters = {host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter}
-        cluster.shutdown()
-        if isinstance(error, NoHostAvailable) and datacenters and settings.local_dc not in datacenters:
-            raise faults.wrong_datacenter(str(settings.local_dc), sorted(datacenters)) from None
-        if isinstance(error, faults.RAISED):
-            user = login[0] if login else None
-            raise faults.refused_connection(error, where, user=user, encrypted=settings.tls is not None) from error
-        raise
-    wire.listen(session)
-    return session
 
 
 def _profiles(settings: StoreSettings) -> dict[Any, ExecutionProfile]:
@@ -215,7 +222,7 @@ def _tls(settings: StoreSettings) -> ssl.SSLContext | None:
         return None
     for key, path in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
         if path is not None and not path.is_file():
-            raise SettingsError(f"store.tls.{key}: there is no file {path}")
+            raise SettingsError(f"store.tls.{key}: there is no file {path}", hint="name a PEM file")
     try:
         context = ssl.create_default_context(cafile=str(tls.ca))
         if tls.certificate is not None:

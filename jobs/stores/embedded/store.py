@@ -74,6 +74,10 @@ class EmbeddedStore:
         """Give back connections and files; a second call does nothing."""
         self._connections.close()
 
+    def create_keyspaces(self) -> list[str]:
+        """Nothing: a file has no keyspaces."""
+        return []
+
     def exists(self, table: str) -> bool:
         """Whether there is a table of that name, in capital letters or small ones."""
         return self._schema.exists(table)

@@ -1,11 +1,11 @@
 """Start, stop and ask after an Apache Cassandra on this machine: one node, or up to three.
 
-    python scripts/cassandra.py start [--nodes N] [--dir DIR] [--port 9042] [--tls] [--auth] [--heap 1G]
-    python scripts/cassandra.py stop [--dir DIR]
-    python scripts/cassandra.py status [--dir DIR]
+    python scripts/run_cassandra.py start [--nodes N] [--dir DIR] [--port 9042] [--tls] [--auth] [--heap 1G]
+    python scripts/run_cassandra.py stop [--dir DIR]
+    python scripts/run_cassandra.py status [--dir DIR]
 
 It needs Java 17, and Maven for the first start, which fetches Cassandra's jars into ``$EMBEDSHIFT_CACHE`` (or
-``~/.cache/embedshift``). Tests import the same from here: ``from scripts.cassandra import CassandraCluster``.
+``~/.cache/embedshift``). Tests import the same from here: ``from scripts.run_cassandra import CassandraCluster``.
 
 Exit codes: 0 done, 1 failed or not running, 3 this machine cannot run it.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
-    # Python puts this file's folder on the path, where `cassandra` would name this file instead of the driver.
+    # Python puts this file's folder on the path; what is imported is named from the root.
     sys.path[0] = str(_REPOSITORY)
 
 from scripts.cassandra_node import (  # noqa: E402 - the path must be right first
