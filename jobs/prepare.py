@@ -11,6 +11,7 @@ from jobs.catalog.alias import create_alias
 from jobs.catalog.endpoint import Endpoint, ModelRecord, index_name
 from jobs.catalog.migration import Migration, check_settings, create_migration, find_migration, owned
 from jobs.catalog.models import record_of
+from jobs.catalog.ranges import open_ranges
 from jobs.catalog.states import ENDED
 from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
@@ -39,7 +40,8 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
     """
     ensure_catalog(store)
     found = find_migration(store, settings)
-    if found is not None and found.state not in ENDED:
+    running = found is not None and found.state not in ENDED
+    if found is not None and running:
         check_settings(found, settings)
         if found.state != "preparing":
             console.say(f"migration {found.id} is {found.state} already")
@@ -47,7 +49,7 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
     source_table = store.describe(settings.source.table)
     source = live_endpoint(settings, store, source_table)
     target_table, target = _target(settings, store, source_table, source)
-    if found is None and store.exists(target.table):
+    if not running and store.exists(target.table):
         raise RefusedError(
             f"the table {target.table} exists, and no migration of ours made it",
             hint="name another target.table, or drop that one yourself if nothing needs it",
@@ -68,6 +70,7 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
     with owned(store, migration, "prepare", settings.cutover.lease) as ownership:
         if not store.exists(target.table):
             store.create(target_table)
+        open_ranges(store, migration.id, "load", ranges)
         facts = {"rows_estimated": estimate.rows, "ranges_planned": len(ranges)}
         migration = ownership.change(state="prepared", **facts)
     return _result(migration, len(ranges))

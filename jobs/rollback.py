@@ -6,8 +6,8 @@ import sys
 import threading
 from typing import Any
 
-from jobs.catalog.alias import get_alias, move_alias
-from jobs.catalog.migration import Migration, get_migration, owned
+from jobs.catalog.alias import Alias, get_alias, move_alias
+from jobs.catalog.migration import Migration, get_migration, owned, read_migration
 from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.errors import RefusedError
@@ -35,26 +35,37 @@ def rollback(settings: Settings, store: Store, console: Console, *, dry_run: boo
         owned(store, migration, "rollback", settings.cutover.lease) as ownership,
         spark_session(settings, "rollback") as session,
     ):
+        migration = read_migration(store, migration.id)
+        before = get_alias(store, settings.alias)
+        _check_known_target(before, migration)
+        if before.target.table == migration.source.table and migration.state == "switching":
+            # The cutover ended before it moved the alias: the old table never ceased to be the truth.
+            ownership.change(state="validated")
+            console.say(f"the alias never left {before.target.table}: there is nothing to carry back")
+            return {"alias": _moved(before, before), "next": "embedshift sync"}
         ownership.change(state="rolling_back")
-        alias = get_alias(store, settings.alias)
-        before = alias.target.table
-        if before not in (migration.source.table, migration.target.table):
-            raise RefusedError(
-                f"the alias {alias.name} points to {before}, which this migration does not know",
-                hint="look at embedshift status: something else has moved it",
-            )
-        sync_passes(settings, store, console, session, ownership, backwards=True)
-        if before == migration.target.table:
-            alias = move_alias(store, alias, migration.source, migration=migration.id, reason="rollback")
+        now = before
+        if before.target.table == migration.target.table:
+            sync_passes(settings, store, console, session, ownership, backwards=True)
+            now = move_alias(store, before, migration.source, migration=migration.id, reason="rollback")
         threading.Event().wait(settings.cutover.client_cache.total_seconds())
         sync_passes(settings, store, console, session, ownership, backwards=True)
-        check_known(store, alias.target.index)
+        check_known(store, now.target.index)
         ownership.change(state="rolled_back")
-    console.say(f"alias {alias.name}: {before} → {alias.target.table}, model {alias.target.model.name}")
-    return {
-        "alias": {"before": before, "after": alias.target.table, "version": alias.version},
-        "next": "embedshift sync, once the reason for the way back is mended",
-    }
+    console.say(f"alias {now.name}: {before.target.table} → {now.target.table}, model {now.target.model.name}")
+    return {"alias": _moved(before, now), "next": "embedshift sync, once the reason for the way back is mended"}
+
+
+def _moved(before: Alias, now: Alias) -> dict[str, Any]:
+    return {"before": before.target.table, "after": now.target.table, "version": now.version}
+
+
+def _check_known_target(alias: Alias, migration: Migration) -> None:
+    if alias.target.table not in (migration.source.table, migration.target.table):
+        raise RefusedError(
+            f"the alias {alias.name} points to {alias.target.table}, which this migration does not know",
+            hint="look at embedshift status: something else has moved it",
+        )
 
 
 def plan_lines(settings: Settings, migration: Migration) -> list[str]:

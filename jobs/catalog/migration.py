@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
@@ -14,7 +15,7 @@ from jobs.catalog.alias import whoami
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.states import ENDED, check_step
 from jobs.catalog.tables import MIGRATION, now_us
-from jobs.errors import OwnedByAnother, RefusedError, StateError
+from jobs.errors import EmbedshiftError, OwnedByAnother, RefusedError, StateError, StoreUnavailable
 from jobs.settings import Settings
 from jobs.stores.contract import Record, Store
 
@@ -143,7 +144,8 @@ class Ownership:
         self._store = store
         self.migration = migration
         self._lease_us = int(lease.total_seconds() * 1_000_000)
-        self.owner = whoami()
+        # Two runs of one process are two runs.
+        self.owner = f"{whoami()}/{uuid.uuid4().hex[:6]}"
         self._ended = Event()
         self._lost = ""
         self._renewing = Thread(target=self._renew, name="embedshift-lease", daemon=True)
@@ -190,23 +192,30 @@ class Ownership:
         """End the lease, so that the next run need not wait for it to run out."""
         self._ended.set()
         self._renewing.join()
-        self._store.records.update_if(
-            MIGRATION, {"id": self.migration}, {"owner": "", "lease_until_us": 0}, {"owner": self.owner}
-        )
+        # A store that does not answer now must not hide why the run ended: the lease runs out by itself.
+        with suppress(StoreUnavailable):
+            self._store.records.update_if(
+                MIGRATION, {"id": self.migration}, {"owner": "", "lease_until_us": 0}, {"owner": self.owner}
+            )
 
     def _renew(self) -> None:
+        held_until = now_us() + self._lease_us
         while not self._ended.wait(self._lease_us / 3e6):
             until = now_us() + self._lease_us
             try:
-                if not self._store.records.update_if(
+                ours = self._store.records.update_if(
                     MIGRATION, {"id": self.migration}, {"lease_until_us": until}, {"owner": self.owner}
-                ):
-                    self._lost = "its lease ran out and another run took it"
+                )
+            except EmbedshiftError:
+                # The store may be back before the lease is over; the run itself meets the error too.
+                if now_us() > held_until:
+                    self._lost = "the store did not answer until its lease had run out"
                     return
-            except Exception as error:  # noqa: BLE001 - the store may come back; the run itself will meet the error
-                if self._ended.is_set():
-                    return
-                self._last_error = error
+                continue
+            if not ours:
+                self._lost = "its lease ran out and another run took it"
+                return
+            held_until = until
 
 
 @contextmanager

@@ -36,12 +36,14 @@ class Difference:
         layout: which columns are carried.
         orphans_before_us: what was written to the target at this time or later is never deleted; None: all may be.
         window_rows: rows read at once from either side.
+        spared: names (``Layout.names``) of rows that are never deleted.
     """
 
     store: Store
     layout: Layout
     orphans_before_us: int | None
     window_rows: int
+    spared: frozenset[str] = frozenset()
     read: int = 0
     unchanged: int = 0
     deleted: int = 0
@@ -104,6 +106,10 @@ class Difference:
         if pc.any(there).as_py():
             yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there))
         orphans = right.filter(pc.invert(there))
+        if self.spared:
+            orphans = orphans.filter(
+                pa.array([name not in self.spared for name in self.layout.names(orphans)], pa.bool_())
+            )
         if orphans.num_rows:
             self.deleted += orphans.num_rows
             at = pc.fill_null(

@@ -10,6 +10,7 @@ from functools import lru_cache
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceReader, InputPartition
 
+from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.ranges import read_ranges
 from jobs.errors import EmbedshiftError
 from jobs.settings import StoreSettings
@@ -69,7 +70,9 @@ class RangeReader(DataSourceReader):
         }
         try:
             store = shared_store(transfer.store_settings)
-            difference = Difference(store, layout, transfer.orphans_before_us, transfer.window_rows)
+            difference = Difference(
+                store, layout, transfer.orphans_before_us, transfer.window_rows, _spared(store, transfer)
+            )
             yield from difference.batches(partition.within)
             note |= {"read": difference.read, "unchanged": difference.unchanged, "deleted": difference.deleted}
         except EmbedshiftError as error:
@@ -78,3 +81,9 @@ class RangeReader(DataSourceReader):
         except Exception as error:  # noqa: BLE001
             note["error"] = f"reading failed: {type(error).__name__}"
         yield end_row(layout, json.dumps(note))
+
+
+def _spared(store: Store, transfer: Transfer) -> frozenset[str]:
+    if not transfer.spare_dead:
+        return frozenset()
+    return frozenset(letter.id for letter in read_dead_letters(store, transfer.migration))

@@ -18,7 +18,7 @@ from jobs.embedding import DIGEST
 from jobs.errors import SchemaError
 from jobs.settings import Settings, StoreSettings
 from jobs.stores.contract import Column, Store, Table, remaining_ttl, write_time
-from jobs.stores.values import arrow_type
+from jobs.stores.values import arrow_type, to_json
 
 
 class Action(IntEnum):
@@ -47,6 +47,7 @@ class Transfer:
     """Everything that a task must know, as plain data: it travels to executors as JSON and holds no secret.
 
     ``orphans_before_us`` bounds what may be deleted: only rows of the target written before then (None: all).
+    ``spare_dead`` spares the rows of dead letters too: on the way back they are missing because they never arrived.
     ``batch_tokens`` is 0 where the device's own value serves. ``read_back`` looks whether written rows are there.
     """
 
@@ -62,6 +63,7 @@ class Transfer:
     read_back: bool
     overwrite_shadowed: bool
     orphans_before_us: int | None
+    spare_dead: bool
 
     def to_json(self) -> str:
         """The text that travels as an option of the data source."""
@@ -128,6 +130,7 @@ def transfer_of(
         read_back=read_back,
         overwrite_shadowed=settings.sync.shadowed == "overwrite",
         orphans_before_us=orphans_before_us,
+        spare_dead=backwards,
     )
 
 
@@ -179,6 +182,12 @@ class Layout:
         if column is None:
             raise SchemaError(f"{self.target.table} has no column {self.target.vector}")
         return (column, *self.digests)
+
+    def names(self, rows: pa.RecordBatch) -> list[str]:
+        """The primary key of each row as JSON: how catalog and people call a row."""
+        columns = [[to_json(key.type, value) for value in rows.column(key.name).to_pylist()] for key in self.keys]
+        keys = [key.name for key in self.keys]
+        return [json.dumps(dict(zip(keys, values, strict=True))) for values in zip(*columns, strict=True)]
 
     def schema(self) -> pa.Schema:
         """The Arrow schema of rows on their way.

@@ -22,7 +22,6 @@ from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layou
 from jobs.spark.vectors import unpack_vectors
 from jobs.stores.contract import Store, remaining_ttl, write_time
 from jobs.stores.merge import key_array
-from jobs.stores.values import to_json
 from jobs.tokens import TokenRange
 
 
@@ -82,8 +81,7 @@ class RangeWriting:
             self._error = rows.column(NOTE)[0].as_py()
 
     def _bury(self, rows: pa.RecordBatch) -> None:
-        for row, reason in enumerate(rows.column(NOTE).to_pylist()):
-            self._letters.append((self._name(rows, row), reason))
+        self._letters += zip(self._layout.names(rows), rows.column(NOTE).to_pylist(), strict=True)
         self._dead += rows.num_rows
 
     def _write(self, rows: pa.RecordBatch) -> None:
@@ -91,8 +89,8 @@ class RangeWriting:
             return
         cells = self._cells(rows)
         refused = self._store.write(self._layout.target_table, cells)
-        for rejection in refused:
-            self._letters.append((self._name(rows, rejection.row), rejection.reason))
+        names = self._layout.names(rows.take(pa.array([each.row for each in refused], pa.int64())))
+        self._letters += zip(names, (each.reason for each in refused), strict=True)
         self._dead += len(refused)
         self._written += rows.num_rows - len(refused)
         if self._transfer.read_back and self._layout.target.digests:
@@ -144,10 +142,6 @@ class RangeWriting:
             keys = rows.select([key.name for key in self._layout.keys])
             self._store.delete(self._layout.target_table, keys, rows.column(DELETED_AT).to_numpy())
             self._deleted += rows.num_rows
-
-    def _name(self, rows: pa.RecordBatch, row: int) -> str:
-        keys = {key.name: to_json(key.type, rows.column(key.name)[row].as_py()) for key in self._layout.keys}
-        return json.dumps(keys)
 
     def _record(self, note: dict[str, object], seconds: float) -> None:
         within = TokenRange(int(str(note["start"])), int(str(note["end"])))

@@ -115,6 +115,13 @@ def explained(error: BaseException, doing: str, where: str) -> EmbedshiftError:
 def _advice(words: str) -> str:
     if re.search(r"lightweight|LWT", words, re.I) and "tablet" in words.lower():
         return "name a keyspace without tablets under store.catalog.keyspace and run embedshift schema apply"
+    if "ALLOW_CUSTOM_PARAMETERS" in words:
+        return (
+            "start the nodes with -Dcassandra.sai.vector.allow_custom_parameters=true, or leave out "
+            "target.index.connections and expansion_add"
+        )
+    if "guardrail" in words.lower():
+        return "ask the cluster's operator to widen this guardrail"
     return ""
 
 

@@ -13,13 +13,16 @@ import numpy as np
 
 from jobs.errors import EmbedshiftError, SchemaError
 from jobs.stores.contract import Index, IndexState, Piece
-from jobs.stores.cql.dialects import asked, version_numbers
-from jobs.stores.cql.names import listed, qualified, quote
+from jobs.stores.cql.dialects import asked, refuse, version_numbers
+from jobs.stores.cql.names import qualified, quote
 from jobs.stores.cql.session import Link
 from jobs.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
 
 #: The first version with the vector type and vector_index.
 VECTORS_SINCE = (2025, 4)
+#: The first version with these options (scylladb/scylladb #27677, #28165, #27769).
+COMPRESSION_SINCE = (2026, 1)
+_COMPRESSION = ("quantization", "oversampling", "rescoring")
 DIMENSION_MAX = 16_000
 _WORDS = {
     "connections": "maximum_node_connections",
@@ -64,6 +67,9 @@ class Scylla:
         words = {"similarity_function": str(chosen["metric"]).upper()}
         for name, word in _WORDS.items():
             if name in chosen:
+                if name in _COMPRESSION and version_numbers(self.version) < COMPRESSION_SINCE:
+                    why = f"ScyllaDB {self.version} does not know it, {_dotted(COMPRESSION_SINCE)} does"
+                    raise refuse(index, name, why, f"leave out target.index.{name}, or set it to null")
                 value = chosen[name]
                 words[word] = str(value).lower() if isinstance(value, bool) else str(value)
         return words
@@ -71,8 +77,8 @@ class Scylla:
     def check_index(self, link: Link, index: Index) -> None:
         """By the version and by the keyspace: vector indexes need tablets."""
         if version_numbers(self.version) < VECTORS_SINCE:
-            needed = ".".join(str(part) for part in VECTORS_SINCE)
-            raise SchemaError(f"ScyllaDB {self.version} has no vector indexes", hint=f"use ScyllaDB {needed} or later")
+            hint = f"use ScyllaDB {_dotted(VECTORS_SINCE)} or later"
+            raise SchemaError(f"ScyllaDB {self.version} has no vector indexes", hint=hint)
         if index.dimension > DIMENSION_MAX:
             raise SchemaError(
                 f"ScyllaDB takes vectors of {DIMENSION_MAX} dimensions at most, not {index.dimension}",
@@ -148,6 +154,10 @@ class Scylla:
         return pieces_of_tablets([(row["last_token"], row["replicas"] or ()) for row in found], addresses)
 
 
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
 def pieces_of_tablets(
     rows: Sequence[tuple[int, Sequence[tuple[object, int]]]], addresses: dict[object, str]
 ) -> list[Piece]:
@@ -171,16 +181,17 @@ def pieces_of_tablets(
 
 def _by_searching(link: Link, index: Index) -> IndexState:
     keys = link.rows(
-        "SELECT column_name FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ?",
+        "SELECT column_name, kind FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ?",
         (link.keyspace, index.table),
         doing="describing the table",
     )
-    if not keys:
+    key = next((row["column_name"] for row in keys if row["kind"] == "partition_key"), None)
+    if key is None:
         return IndexState("absent")
     probe = np.zeros(index.dimension, np.float32)
     probe[0] = 1
     query = (
-        f"SELECT {listed([keys[0]['column_name']])} FROM {qualified(link.keyspace, index.table)} "
+        f"SELECT {quote(key)} FROM {qualified(link.keyspace, index.table)} "
         f"ORDER BY {quote(index.column)} ANN OF ? LIMIT 1"
     )
     try:
