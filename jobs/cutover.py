@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from jobs.catalog.alias import Alias, get_alias, move_alias
 from jobs.catalog.migration import Migration, Ownership, get_migration, owned
+from jobs.catalog.states import check_step
 from jobs.catalog.tables import ensure_catalog, now_us
 from jobs.catalog.validations import last_validation
 from jobs.console import Console
@@ -33,6 +34,7 @@ def cutover(settings: Settings, store: Store, console: Console, *, dry_run: bool
     """
     ensure_catalog(store)
     migration = get_migration(store, settings)
+    check_step("cutover", migration.state, migration.id)
     for line in plan_lines(settings, migration):
         console.say(line)
     if dry_run:

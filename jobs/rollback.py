@@ -8,6 +8,7 @@ from typing import Any
 
 from jobs.catalog.alias import Alias, get_alias, move_alias
 from jobs.catalog.migration import Migration, get_migration, owned, read_migration
+from jobs.catalog.states import check_step
 from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.errors import RefusedError
@@ -27,6 +28,8 @@ def rollback(settings: Settings, store: Store, console: Console, *, dry_run: boo
     """
     ensure_catalog(store)
     migration = get_migration(store, settings)
+    check_step("rollback", migration.state, migration.id)
+    _check_known_target(get_alias(store, settings.alias), migration)
     for line in plan_lines(settings, migration):
         console.say(line)
     if dry_run:
