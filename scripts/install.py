@@ -31,7 +31,7 @@ def _uv(target: Path) -> Path:
 def _lock(uv: Path) -> None:
     _run(
         *(uv, "pip", "compile", "pyproject.toml", "--extra", "demo", "--extra", "dev", "--generate-hashes"),
-        *("--no-emit-index-url", "--no-header", "--quiet", "--upgrade", "--python-version", "3.11", "-o", LOCK),
+        *("--no-emit-index-url", "--no-header", "--quiet", "--upgrade", "--universal", "-o", LOCK),
     )
 
 
