@@ -21,7 +21,7 @@ CATALOG_KEYSPACE = "catalog_ks"
 DEADLINE_S = 60
 
 
-def _started(cluster: CassandraCluster) -> Iterator[CassandraCluster]:
+def started(cluster: CassandraCluster) -> Iterator[CassandraCluster]:
     try:
         cluster.start()
     except CassandraUnavailable as missing:
@@ -50,13 +50,13 @@ def settings_of(cluster: CassandraCluster, **changes: Any) -> StoreSettings:
 @pytest.fixture(scope="session")
 def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraCluster]:
     """One node without passwords or certificates."""
-    yield from _started(CassandraCluster(tmp_path_factory.mktemp("cassandra")))
+    yield from started(CassandraCluster(tmp_path_factory.mktemp("cassandra")))
 
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraCluster]:
     """One node that demands certificates and passwords."""
-    yield from _started(CassandraCluster(tmp_path_factory.mktemp("guarded"), tls=True, auth=True))
+    yield from started(CassandraCluster(tmp_path_factory.mktemp("guarded"), tls=True, auth=True))
 
 
 @pytest.fixture(scope="session")

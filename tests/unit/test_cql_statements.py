@@ -1,4 +1,4 @@
-"""Statements word by word, for both dialects. ScyllaDB's are held against its documented grammar here, and only here."""
+"""Statements word by word, for both dialects; for ScyllaDB this is the only place where they are tested."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 def type_of(cql_type: str) -> Any:
     if cql_type.startswith("vector"):
-        return cqltypes.VectorType.apply_parameters(["FloatType", 3])
+        return cqltypes.lookup_casstype("org.apache.cassandra.db.marshal.VectorType(FloatType,3)")
     return cqltypes.lookup_casstype({"text": "UTF8Type", "ascii": "AsciiType", "bigint": "LongType",
         "int": "Int32Type", "smallint": "ShortType", "tinyint": "ByteType", "double": "DoubleType",
         "float": "FloatType", "boolean": "BooleanType", "uuid": "UUIDType", "blob": "BytesType"}[cql_type])  # fmt: skip

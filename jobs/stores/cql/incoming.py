@@ -19,6 +19,9 @@ NEVER = np.iinfo(np.int64).min
 #: The TTL of a cell that has none; greater than every TTL.
 FOR_EVER = np.iinfo(np.int32).max
 
+#: Shorter vectors count as zeros: their squares vanish in float32.
+NEARLY_ZERO = 1e-10
+
 Key = tuple[bytes | None, ...]
 
 
@@ -30,14 +33,13 @@ class Cells:
         times: int64 microseconds, ``NEVER`` where there is no cell; shape (rows,).
         ttls: int64 seconds, ``FOR_EVER`` where there is none; shape (rows,).
         valued: whether the cell has a value; shape (rows,).
-        directionless: the rows whose vector is all zeros, or not finite.
     """
 
     def __init__(self, column: Column, rows: pa.RecordBatch, faults: dict[int, str]) -> None:
         if write_time(column.name) not in rows.schema.names:
             raise InputError(f"a batch writes {column.name} without {write_time(column.name)}")
         values = aligned(column, rows.column(column.name), faults)
-        self.directionless = _directionless(values)
+        self._values = values
         self.times: NDArray[np.int64] = _numbers(rows, write_time(column.name), NEVER)
         self.ttls: NDArray[np.int64] = _numbers(rows, remaining_ttl(column.name), FOR_EVER)
         self.valued: NDArray[np.bool_] = np.asarray(values.is_valid().to_numpy(zero_copy_only=False))
@@ -47,6 +49,14 @@ class Cells:
         self.bindable: list[Any] = wire_values(values)
         for row in np.flatnonzero(unwritten).tolist():
             self.bindable[row] = UNSET_VALUE
+
+    def lacks_direction(self, row: int) -> bool:
+        """Whether the cell is a vector of (nearly) zeros, or of numbers that are not finite."""
+        if not pa.types.is_fixed_size_list(self._values.type) or not self.valued[row]:
+            return False
+        with np.errstate(invalid="ignore"):
+            length = float(np.linalg.norm(np.array(self._values[row].as_py(), np.float64)))
+        return not NEARLY_ZERO < length < np.inf
 
 
 class Incoming:
@@ -102,16 +112,6 @@ def _check_names(table: Table, rows: pa.RecordBatch) -> None:
     unknown = sorted(set(rows.schema.names) - known)
     if unknown:
         raise SchemaError(f"{table.name} has no column {unknown[0]}", hint="add it, or leave it out")
-
-
-def _directionless(values: pa.Array) -> list[int]:
-    if not pa.types.is_fixed_size_list(values.type):
-        return []
-    width = values.type.list_size
-    floats = values.values.slice(values.offset * width, len(values) * width).to_numpy(zero_copy_only=False)
-    lengths = np.square(floats.reshape(len(values), width)).sum(axis=1)
-    present = values.is_valid().to_numpy(zero_copy_only=False)
-    return [int(row) for row in np.flatnonzero(present & ~((lengths > 0) & np.isfinite(lengths)))]
 
 
 def _numbers(rows: pa.RecordBatch, name: str, missing: int) -> NDArray[np.int64]:

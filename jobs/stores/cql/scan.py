@@ -13,7 +13,8 @@ import pyarrow as pa
 from jobs.errors import StoreUnavailable
 from jobs.stores.cql import faults, wire
 from jobs.stores.cql.projection import Projection
-from jobs.stores.cql.session import SCAN, Link, bound
+from jobs.stores.cql.routing import RangeStatement
+from jobs.stores.cql.session import SCAN, Link
 from jobs.tokens import TokenRange
 
 #: How large a page is meant to be: large enough to amortise the request, small enough for every server's heap.
@@ -57,7 +58,7 @@ def scan(link: Link, projection: Projection, within: TokenRange, batch_rows: int
     size = PageSize(batch_rows)
 
     def ask(state: bytes | None) -> Any:
-        ready = bound(statement, edges)
+        ready = RangeStatement(statement, edges, within.end)
         ready.fetch_size = size.rows
         return link.session.execute_async(ready, execution_profile=SCAN, paging_state=state)
 

@@ -20,6 +20,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from jobs.errors import SettingsError
 from jobs.settings import StoreSettings, credentials
 from jobs.stores.cql import faults, wire
+from jobs.stores.cql.routing import ReplicasFirst
 
 #: The version of the native protocol that ScyllaDB and every Cassandra with vectors speak.
 PROTOCOL_VERSION = 4
@@ -197,9 +198,9 @@ def _profiles(settings: StoreSettings) -> dict[Any, ExecutionProfile]:
     # What a compare-and-set decided must be seen by the catalog's plain reads, whatever rows are read at.
     quorum = ConsistencyLevel.QUORUM if serial == ConsistencyLevel.SERIAL else ConsistencyLevel.LOCAL_QUORUM
 
-    def profile(level: int, factory: Any = dict_factory) -> ExecutionProfile:
+    def profile(level: int, factory: Any = dict_factory, by: Any = None) -> ExecutionProfile:
         return ExecutionProfile(
-            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=settings.local_dc)),
+            load_balancing_policy=by or TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=settings.local_dc)),
             retry_policy=FallthroughRetryPolicy(),
             consistency_level=level,
             serial_consistency_level=serial,
@@ -210,7 +211,7 @@ def _profiles(settings: StoreSettings) -> dict[Any, ExecutionProfile]:
     return {
         READ: profile(read),
         WRITE: profile(write),
-        SCAN: profile(read, wire.pages),
+        SCAN: profile(read, wire.pages, ReplicasFirst(str(settings.local_dc))),
         CATALOG: profile(quorum),
         SERIAL: profile(serial),
     }

@@ -39,7 +39,7 @@ def write(link: Link, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
         plan.rejected.setdefault(plan.rows[place], reason)
 
     def suspect(place: int) -> str:
-        return DIRECTIONLESS if plan.rows[place] in plan.directionless else ""
+        return DIRECTIONLESS if any(each.lacks_direction(plan.rows[place]) for each in plan.cells) else ""
 
     flight.send(link, plan.requests, WRITE, doing=f"writing {table.name}", refused=refused, suspect=suspect)
     return [Rejection(row, reason) for row, reason in sorted(plan.rejected.items())]
@@ -81,8 +81,7 @@ class _Plan:
         self.requests: list[Any] = []
         self.rows: list[int] = []
         self.rejected = dict(batch.faults)
-        self.directionless = {row for each in batch.regular.values() for row in each.directionless}
-        cells = list(batch.regular.values())
+        self.cells = cells = list(batch.regular.values())
         whole = np.fromiter((None not in key for key in batch.keys), bool, len(batch.keys))
         good = np.ones(len(whole), bool)
         good[list(batch.faults)] = False

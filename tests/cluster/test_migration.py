@@ -1,0 +1,103 @@
+"""A migration from end to end on one real Cassandra node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scripts.run_cassandra import CassandraCluster
+from tests.cluster.worlds import cluster_world
+from tests.world import World, now_us, some_articles
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+#: The figures of FACTS, computed apart from this project with exact search: nDCG@10 and recall@10.
+REFERENCE = {"old": (0.2850, 0.3284), "new": (0.3565, 0.4160)}
+
+
+def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
+    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkSession
+) -> None:
+    with cluster_world(tmp_path, (old_model, new_model), cassandra) as world:
+        rows = some_articles(90)
+        rows[3]["content"] = (*rows[3]["content"], 3600)
+        world.create_source(rows)
+
+        world.steps("prepare", "load")
+        world.assert_migrated()
+        assert world.migration.state == "loaded"
+
+        newer = now_us()
+        world.write("articles", {"id": "a007", "title": ("a new title", newer)})
+        world.delete("articles", {"id": "a008"})
+        world.steps("index", "sync", "validate")
+        world.assert_migrated()
+        assert ("a008",) not in world.read("articles_v2")
+        assert world.read("articles_v2")[("a007",)]["title"][:2] == ("a new title", newer)
+
+        world.step("cutover")
+        assert world.alias.target.table == "articles_v2"
+        after = now_us()
+        world.write("articles_v2", {"id": "new", "title": ("written after", after), "content": ("the cutover", after)})
+        world.delete("articles_v2", {"id": "a009"})
+
+        world.step("rollback")
+        assert world.alias.target.table == "articles"
+        assert world.read("articles")[("new",)]["title"][:2] == ("written after", after)
+        assert ("a009",) not in world.read("articles")
+        old = world.migration.source.model
+        world.assert_embedded("articles", old.name, old.fingerprint, only=[("new",)])
+
+        world.steps("sync", "validate", "cutover", "retire")
+        assert not world.store.exists("articles")
+        assert [move for move in world.moves] == [
+            ("created", "articles"),
+            ("cutover", "articles_v2"),
+            ("rollback", "articles"),
+            ("cutover", "articles_v2"),
+        ]
+
+
+def test_two_cutovers_at_once_move_the_alias_once(
+    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkSession
+) -> None:
+    with cluster_world(tmp_path, (old_model, new_model), cassandra) as world:
+        world.create_source(some_articles(30))
+        world.steps("prepare", "load", "index", "sync", "validate")
+        both = [world.start("cutover") for _ in range(2)]
+        ended = [(each.communicate(timeout=300)[1], each.returncode) for each in both]
+        assert sorted(code for _, code in ended) == [0, 4], ended
+        assert [reason for reason, _ in world.moves] == ["created", "cutover"]
+        assert world.alias.version == 2
+
+
+@pytest.fixture(scope="module")
+def cranfield_world(
+    tmp_path_factory: pytest.TempPathFactory, cranfield: Path, cassandra: CassandraCluster, spark: SparkSession
+) -> World:
+    from jobs.articles.importing import import_articles
+
+    folder = tmp_path_factory.mktemp("cranfield")
+    models = ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2")
+    validation = {"questions": str(cranfield / "queries.jsonl"), "relevance_drop": 0.01}
+    with cluster_world(folder, models, cassandra, validation=validation) as world:
+        imported = import_articles(world.settings, world.store, cranfield / "articles.jsonl")
+        assert (imported.rows, imported.faults) == (1400, [])
+        world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+        yield world
+
+
+def test_cranfield_keeps_every_abstract(cranfield_world: World) -> None:
+    assert len(cranfield_world.carried("articles_v2")) == 1400
+    cranfield_world.assert_same()
+
+
+def test_cranfield_is_as_relevant_as_an_independent_computation_says(cranfield_world: World) -> None:
+    report = json.loads(cranfield_world.settings.validation.report.read_text())
+    for side, (ndcg, recall) in REFERENCE.items():
+        assert report["relevance"][side]["ndcg@10"] == pytest.approx(ndcg, abs=0.005)
+        assert report["relevance"][side]["recall@10"] == pytest.approx(recall, abs=0.005)

@@ -1,0 +1,250 @@
+"""ScyllaDB without a ScyllaDB: what it is asked, word by word, and what is made of documented answers."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.errors import SchemaError, StoreUnavailable
+from jobs.settings import IndexSettings, StoreSettings
+from jobs.stores.contract import Column, Index, Table
+from jobs.stores.cql import dialects, search
+from jobs.stores.cql.cassandra import Cassandra
+from jobs.stores.cql.projection import OLDEST, _inherited
+from jobs.stores.cql.schema import remarks
+from jobs.stores.cql.scylla import Scylla, pieces_of_tablets
+from jobs.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
+
+INDEX = Index("articles_idx", "articles", "embedding", 3, IndexSettings())
+
+
+class Recorded:
+    """Stands where a session would, answers from a list, and keeps what it was asked."""
+
+    keyspace = "ks"
+
+    def __init__(self, answers: dict[str, Any], hosts: list[Any] = []) -> None:  # noqa: B006 - never changed
+        self.settings = StoreSettings(kind="cql", hosts=("h",), local_dc="dc", keyspace="ks")
+        self.answers, self.asked, self._hosts = answers, [], hosts
+
+    def rows(self, query: str, values: Any = (), **_: Any) -> Any:
+        self.asked.append((query, tuple(values)))
+        found = next((answer for start, answer in self.answers.items() if query.startswith(start)), [])
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def hosts(self) -> list[Any]:
+        return self._hosts
+
+
+def test_scylladb_is_known_by_its_versions_table():
+    link = Recorded({"SELECT version FROM system.versions": [{"version": "2026.1.3"}]})
+    found = dialects.detect(link)
+    assert (found.product, found.version) == ("ScyllaDB", "2026.1.3")
+    assert link.asked == [("SELECT version FROM system.versions WHERE key = 'local'", ())]
+
+
+def test_cassandra_is_known_by_its_lack():
+    link = Recorded(
+        {
+            "SELECT version FROM system.versions": SchemaError("table versions does not exist"),
+            "SELECT release_version FROM system.local": [{"release_version": "5.0.5"}],
+        }
+    )
+    found = dialects.detect(link)
+    assert (found.product, found.version) == ("Apache Cassandra", "5.0.5")
+
+
+@pytest.mark.parametrize("version", ["6.2.1", "2025.1.0-0.20250325.9dca28d2b818", "2025.3.9"])
+def test_a_scylladb_too_old_for_vectors(version):
+    with pytest.raises(SchemaError, match=f"ScyllaDB {version} has no vector indexes: use ScyllaDB 2025.4 or later"):
+        Scylla(version).check_index(Recorded({}), INDEX)
+
+
+@pytest.mark.parametrize("options", [{"quantization": "i8"}, {"oversampling": 2.0}, {"rescoring": True}], ids=str)
+def test_an_option_that_came_later_is_refused_by_a_server_without_it(options):
+    (name,) = options
+    index = Index("i", "articles", "embedding", 3, IndexSettings(**options))
+    assert Scylla("2026.1.0").index_options(index)[name]
+    with pytest.raises(SchemaError, match=f"cannot have {name}: ScyllaDB 2025.4.2 does not know it, 2026.1 does"):
+        Scylla("2025.4.2").index_options(index)
+
+
+def test_a_cassandra_too_old_for_vectors():
+    with pytest.raises(SchemaError, match=r"Apache Cassandra 4.1.7 has no vectors: use Cassandra 5.0 or later"):
+        Cassandra("4.1.7").check_index(Recorded({}), INDEX)
+
+
+def test_a_keyspace_without_tablets_is_refused():
+    link = Recorded({"SELECT initial_tablets": []})
+    with pytest.raises(SchemaError, match="the keyspace ks has no tablets"):
+        Scylla("2026.1.0").check_index(link, INDEX)
+    assert link.asked == [
+        ("SELECT initial_tablets FROM system_schema.scylla_keyspaces WHERE keyspace_name = ?", ("ks",))
+    ]
+
+
+def test_a_keyspace_with_tablets_is_taken():
+    Scylla("2026.1.0").check_index(Recorded({"SELECT initial_tablets": [{"initial_tablets": 0}]}), INDEX)
+
+
+def test_too_many_dimensions_are_refused():
+    wide = Index("i", "articles", "embedding", 16_001, IndexSettings())
+    with pytest.raises(SchemaError, match="16000 dimensions at most"):
+        Scylla("2026.1.0").check_index(Recorded({}), wide)
+
+
+class VectorStore(BaseHTTPRequestHandler):
+    """Answers the status address as the vector store does."""
+
+    answers: dict[str, tuple[int, bytes]] = {}  # noqa: RUF012 - set by each test
+
+    def do_GET(self) -> None:
+        code, body = self.answers.get(self.path, (404, b"missing"))
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def vector_store() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), VectorStore) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        VectorStore.answers = {}
+        yield f"http://127.0.0.1:{server.server_address[1]}", VectorStore.answers
+        server.shutdown()
+        thread.join()
+
+
+def said(status: str, count: int) -> tuple[int, bytes]:
+    return 200, json.dumps({"status": status, "count": count}).encode()
+
+
+PATH = "/api/v1/indexes/ks/articles_idx/status"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "rows"),
+    [
+        (said("SERVING", 1400), "serving", 1400),
+        (said("BOOTSTRAPPING", 12), "building", 12),
+        (said("INITIALIZING", 0), "building", 0),
+        ((404, b"missing index"), "building", None),
+        ((500, b"oops"), "building", None),
+        ((200, b"not json"), "building", None),
+        ((200, b'{"status": "SERVING"}'), "building", None),
+    ],
+)
+def test_the_status_address_is_asked(vector_store, answer, status, rows):
+    address, answers = vector_store
+    answers[PATH] = answer
+    state = Scylla("2026.1.0", [f"{address}/"]).index_state(Recorded({}), INDEX)
+    assert (state.status, state.rows) == (status, rows)
+    assert bool(state.reason) == (status != "serving")
+
+
+def test_every_vector_store_must_serve(vector_store):
+    address, answers = vector_store
+    answers[PATH] = said("SERVING", 9)
+    state = Scylla("2026.1.0", [address, "http://127.0.0.1:9"]).index_state(Recorded({}), INDEX)
+    assert state.status == "building"
+    assert "http://127.0.0.1:9 does not answer" in state.reason
+
+
+def test_without_a_status_address_a_search_is_tried():
+    link = Recorded(
+        {
+            "SELECT column_name, kind": [
+                {"column_name": "embedding", "kind": "regular"},
+                {"column_name": "id", "kind": "partition_key"},
+            ]
+        }
+    )
+    assert Scylla("2026.1.0").index_state(link, INDEX).status == "serving"
+    assert link.asked[-1] == (
+        "SELECT id FROM ks.articles ORDER BY embedding ANN OF ? LIMIT 1",
+        ([1.0, 0.0, 0.0],),
+    )
+    link.answers["SELECT id"] = StoreUnavailable("Vector Store is not ready")
+    state = Scylla("2026.1.0").index_state(link, INDEX)
+    assert (state.status, state.reason) == ("building", "Vector Store is not ready")
+
+
+class Node:
+    def __init__(self, address: str) -> None:
+        self.address, self.host_id = address, uuid.uuid4()
+
+
+def test_the_tablets_of_a_table_cover_the_ring():
+    near, far, table_id = Node("10.0.0.1"), Node("10.0.0.2"), uuid.uuid4()
+    link = Recorded(
+        {
+            "SELECT id": [{"id": table_id}],
+            "SELECT last_token": [
+                {"last_token": MAX_TOKEN, "replicas": [(far.host_id, 1), (near.host_id, 0)]},
+                {"last_token": -5, "replicas": [(near.host_id, 3)]},
+                {"last_token": 0, "replicas": [(uuid.uuid4(), 0)]},
+            ],
+        },
+        [near, far],
+    )
+    pieces = Scylla("2026.1.0").tablets(link, "ks", "articles")
+    assert [piece.range for piece in pieces] == [
+        TokenRange(MIN_TOKEN, -5), TokenRange(-5, 0), TokenRange(0, MAX_TOKEN)
+    ]  # fmt: skip
+    assert [piece.hosts for piece in pieces] == [("10.0.0.1",), (), ("10.0.0.1", "10.0.0.2")]
+    assert link.asked == [
+        ("SELECT id FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?", ("ks", "articles")),
+        ("SELECT last_token, replicas FROM system.tablets WHERE table_id = ?", (table_id,)),
+    ]
+
+
+def test_a_table_on_vnodes_has_no_tablets():
+    assert Scylla("2026.1.0").tablets(Recorded({"SELECT id": [{"id": 1}]}), "ks", "articles") == []
+
+
+def test_tablets_that_end_before_the_ring_does_are_completed():
+    assert [piece.range for piece in pieces_of_tablets([(0, ())], {})] == [
+        TokenRange(MIN_TOKEN, 0), TokenRange(0, MAX_TOKEN)
+    ]  # fmt: skip
+
+
+def test_a_collection_takes_the_time_of_the_row_s_latest_cell():
+    present = np.array([True, True, True, False])
+    pairs = [
+        (pa.array([10, 50, None, 10], pa.int64()), pa.array([None, 7, None, None], pa.int32())),
+        (pa.array([20, 40, None, 10], pa.int64()), pa.array([9, None, None, None], pa.int32())),
+    ]
+    assert _inherited(present, pairs, pa.int64()).to_pylist() == [20, 50, OLDEST, None]
+    assert _inherited(present, pairs, pa.int32()).to_pylist() == [9, 7, None, None]
+
+
+def test_what_scylladb_cannot_tell_is_said():
+    table = Table("t", (Column("id", "int", "partition"), Column("tags", "set<text>"), Column("title", "text")))
+    assert any("ScyllaDB does not tell when tags were written" in line for line in remarks(table, Scylla("2026.1.0")))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot_product", "euclidean"])
+def test_scores_from_vectors_equal_scores_from_cassandra_s_functions(metric):
+    rng = np.random.default_rng(3)
+    vectors, query = rng.standard_normal((20, 8)).astype(np.float32), rng.standard_normal(8).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    query /= np.linalg.norm(query)
+    ours = search.similarity(metric, vectors, query)
+    theirs = 1 / (1 - ours) if metric == "euclidean" else (1 + ours) / 2
+    assert search.from_similarity(metric, theirs.astype(np.float32)) == pytest.approx(ours, abs=1e-5)
+    assert (ours <= 1.0001).all()
