@@ -1,12 +1,21 @@
-"""What every test shares: quiet libraries, a profile for Hypothesis, the corpora, and one Spark session."""
+"""What every test shares: quiet libraries, a profile for Hypothesis, the corpora, small models, one Spark session."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.clusters import cassandra, cassandra_settings, guarded, scylla_settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+__all__ = ["cassandra", "cassandra_settings", "guarded", "scylla_settings"]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -25,3 +34,42 @@ def cranfield() -> Path:
     if not folder.is_dir():
         pytest.skip("the Cranfield collection is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def old_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real model of 24 dimensions, loaded in a moment."""
+    from tests.small_models import save_model
+
+    return save_model(tmp_path_factory.mktemp("models") / "old", 24, seed=1)
+
+
+@pytest.fixture(scope="session")
+def new_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with 40 dimensions and other vectors; it cannot embed the word "poison"."""
+    from tests.small_models import save_model
+
+    return save_model(tmp_path_factory.mktemp("models") / "new", 40, seed=2)
+
+
+@pytest.fixture(scope="session")
+def spark(old_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One session for all tests of a process: the steps find it running, and leave it so.
+
+    Its workers are forked from a daemon that has torch and a model in memory, as those of ``embedshift load`` are.
+    """
+    from jobs.catalog.models import record_of
+    from jobs.embedding import load_model
+    from jobs.settings import ModelSettings, parse_settings
+    from jobs.spark.session import spark_session
+
+    model = ModelSettings(name=str(old_model))
+    tree = {
+        "alias": "articles",
+        "store": {"path": tmp_path_factory.mktemp("spark") / "unused.sqlite"},
+        "source": {"table": "articles", "model": model},
+        "target": {"table": "articles_v2"},
+        "spark": {"master": "local[2]"},
+    }
+    with spark_session(parse_settings(tree), "tests", model=record_of(load_model(model))) as session:
+        yield session

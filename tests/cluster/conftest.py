@@ -1,8 +1,7 @@
-"""Real Cassandra nodes, started once for all tests here, and stores opened on them."""
+"""Stores open on real Cassandra nodes."""
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,58 +13,18 @@ import pytest
 
 from jobs.settings import StoreSettings
 from jobs.stores.cql.store import CqlStore
-from scripts.run_cassandra import CassandraCluster, CassandraUnavailable
+from scripts.run_cassandra import CassandraCluster
+from tests.clusters import CATALOG_KEYSPACE, KEYSPACE, settings_of, started
 
-KEYSPACE = "articles_ks"
-CATALOG_KEYSPACE = "catalog_ks"
+__all__ = ["CATALOG_KEYSPACE", "DEADLINE_S", "KEYSPACE", "settings_of", "started"]
+
 DEADLINE_S = 60
 
 
-def started(cluster: CassandraCluster) -> Iterator[CassandraCluster]:
-    try:
-        cluster.start()
-    except CassandraUnavailable as missing:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must run Cassandra: {missing.reason}")
-        pytest.skip(missing.reason)
-    try:
-        yield cluster
-    finally:
-        cluster.stop()
-
-
-def settings_of(cluster: CassandraCluster, **changes: Any) -> StoreSettings:
-    """Settings for a running cluster."""
-    usual: dict[str, Any] = {
-        "kind": "cql",
-        "hosts": tuple(cluster.hosts),
-        "port": cluster.port,
-        "local_dc": cluster.datacenter,
-        "keyspace": KEYSPACE,
-        "catalog": {"keyspace": CATALOG_KEYSPACE},
-    }
-    return StoreSettings(**(usual | changes))
-
-
 @pytest.fixture(scope="session")
-def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraCluster]:
-    """One node without passwords or certificates."""
-    yield from started(CassandraCluster(tmp_path_factory.mktemp("cassandra")))
-
-
-@pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraCluster]:
-    """One node that demands certificates and passwords."""
-    yield from started(CassandraCluster(tmp_path_factory.mktemp("guarded"), tls=True, auth=True))
-
-
-@pytest.fixture(scope="session")
-def settings(cassandra: CassandraCluster) -> StoreSettings:
-    """Settings for the node, its keyspaces made."""
-    found = settings_of(cassandra)
-    with closing(CqlStore.open(found)) as store:
-        store.create_keyspaces()
-    return found
+def settings(cassandra_settings: StoreSettings) -> StoreSettings:
+    """Settings for the plain node, its keyspaces made."""
+    return cassandra_settings
 
 
 @pytest.fixture(scope="session")

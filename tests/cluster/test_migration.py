@@ -54,7 +54,7 @@ def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
 
         world.steps("sync", "validate", "cutover", "retire")
         assert not world.store.exists("articles")
-        assert [move for move in world.moves] == [
+        assert world.moves == [
             ("created", "articles"),
             ("cutover", "articles_v2"),
             ("rollback", "articles"),

@@ -16,9 +16,9 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy
 
-from scripts.run_cassandra import CassandraCluster, CassandraFailed, CassandraUnavailable
 from scripts.cassandra_node.processes import Life
 from scripts.cassandra_node.waiting import until
+from scripts.run_cassandra import CassandraCluster, CassandraFailed, CassandraUnavailable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Every acknowledged write is on disk, so that a kill may lose none.

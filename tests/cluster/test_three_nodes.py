@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from scripts.run_cassandra import CassandraCluster
-from tests.cluster.conftest import started
 from tests.cluster.worlds import cluster_world
+from tests.clusters import started
 from tests.world import World, eventually, some_articles
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.stores import open_store
 from scripts.run_cassandra import CassandraCluster
-from tests.cluster.conftest import settings_of
+from tests.clusters import settings_of
 from tests.world import World
 
 

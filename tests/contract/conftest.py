@@ -24,8 +24,8 @@ from jobs.stores.contract import Column, Index, Rejection, Store, Table, remaini
 from jobs.stores.values import arrow_type, vector_type
 from jobs.tokens import WHOLE_RING, TokenRange
 
-#: Each store has a fixture ``<name>_settings`` that yields StoreSettings, here or in tests/conftest.py.
-STORES = ("embedded",)
+#: Each store has a fixture ``<name>_settings`` that yields StoreSettings, here or in tests/clusters.py.
+STORES = ("embedded", "cassandra", pytest.param("scylla", marks=pytest.mark.scylla))
 
 Row = dict[str, Any]
 DEADLINE_S = 60
