@@ -50,6 +50,8 @@ def rollback(settings: Settings, store: Store, console: Console, *, dry_run: boo
         now = before
         if before.target.table == migration.target.table:
             sync_passes(settings, store, console, session, ownership, backwards=True)
+            # While readers are still answered by the new table: the old index may have been dropped meanwhile.
+            check_known(store, migration.source.index)
             now = move_alias(store, before, migration.source, migration=migration.id, reason="rollback")
         threading.Event().wait(settings.cutover.client_cache.total_seconds())
         sync_passes(settings, store, console, session, ownership, backwards=True)

@@ -38,11 +38,11 @@ def parse_duration(value: object) -> object:
 
 def format_duration(value: timedelta) -> str:
     """The shortest exact text of a duration: ``90s``, ``1h``, ``24h``, ``500ms``."""
-    seconds = value.total_seconds()
-    for unit in ("d", "h", "m", "s"):
-        if seconds and seconds % _UNITS[unit] == 0:
-            return f"{int(seconds / _UNITS[unit])}{unit}"
-    return f"{seconds:g}s" if seconds >= 1 or not seconds else f"{seconds * 1000:g}ms"
+    for unit in ("d", "h", "m", "s", "ms"):
+        whole = timedelta(seconds=_UNITS[unit])
+        if value and not value % whole:
+            return f"{value // whole}{unit}"
+    return f"{value / timedelta(milliseconds=1):.3f}ms" if value else "0s"
 
 
 Duration = Annotated[
@@ -312,7 +312,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
 
     Args:
         path: a YAML file.
-        overrides: ``key.path=value`` each, the value read as YAML.
+        overrides: ``key.path=value`` each, the value read as YAML, or as plain text where it is none.
 
     Raises:
         SettingsError: the file cannot be read, or is wrong: every fault is named.
@@ -355,8 +355,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         tree = below
     try:
         tree[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"--set {override}: the value is not YAML") from error
+    except yaml.YAMLError:
+        tree[leaf] = text  # such as {title}. {content}, which would need quotes in a file
 
 
 def _explain(fault: Any) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.tables import ALIAS, ALIAS_HISTORY, now_us
@@ -29,6 +31,22 @@ class Alias:
 def whoami() -> str:
     """Who acts: user, host and process, for the record."""
     return f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
+
+
+def is_dead(actor: str) -> bool:
+    """Whether ``whoami`` of that time named a process of this machine that is no more; False where it cannot be told."""
+    found = re.match(r".*@(?P<host>[^:]*):(?P<process>\d+)", actor)
+    if not found or found["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(found["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    # A killed process whose parent has not asked after it yet is still listed.
+    status = Path("/proc", found["process"], "stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def find_alias(store: Store, name: str) -> Alias | None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
-from jobs.catalog.alias import whoami
+from jobs.catalog.alias import is_dead, whoami
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.states import ENDED, check_step
 from jobs.catalog.tables import MIGRATION, now_us
@@ -154,7 +154,7 @@ class Ownership:
         """Take the lease. Raises OwnedByAnother where a living run has it."""
         seen = read_migration(self._store, self.migration)
         now = now_us()
-        if seen.owner and seen.owner != self.owner and seen.lease_until_us > now:
+        if seen.owner and seen.lease_until_us > now and not is_dead(seen.owner):
             since = datetime.fromtimestamp(seen.owned_since_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             wait = (seen.lease_until_us - now) / 1e6
             raise OwnedByAnother(

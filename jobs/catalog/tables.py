@@ -114,8 +114,9 @@ CONTROL = RecordTable(
 
 ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, CONTROL)
 
-#: Partitions that one migration's ranges, or dead letters, are spread over: 100,000 ranges are 1,600 rows in each.
-BUCKETS = 64
+#: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
+#: rows, a megabyte or two; more of them would make every look at a small migration slow.
+BUCKETS = 16
 
 
 def ensure_catalog(store: Store) -> None:

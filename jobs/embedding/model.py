@@ -81,6 +81,8 @@ class Model:
             texts: n documents, without the document prompt.
             batch_tokens: most padded tokens through the model at once; a value that suits the device where None.
         """
+        if not texts:
+            return Embedded(np.zeros((0, self.dimension), np.float32))
         prompted = [self.settings.document_prompt + text for text in texts] if self.settings.document_prompt else texts
         unique = list(dict.fromkeys(prompted))
         embedded = self._isolate(unique, batch_tokens)

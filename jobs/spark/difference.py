@@ -25,6 +25,8 @@ from jobs.tokens import TokenRange
 
 #: The write time of cells of a row whose own cells tell none: older than any real write, so that it hides nothing.
 EARLIEST_US = 1
+#: Seconds that may lie between the scans of the two sides, and so between two readings of one TTL.
+_TTL_SLACK_S = 60
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Difference:
         orphans_before_us: what was written to the target at this time or later is never deleted; None: all may be.
         window_rows: rows read at once from either side.
         spared: names (``Layout.names``) of rows that are never deleted.
+        clock_skew_us: how far the clocks of writers may be apart.
     """
 
     store: Store
@@ -44,6 +47,7 @@ class Difference:
     orphans_before_us: int | None
     window_rows: int
     spared: frozenset[str] = frozenset()
+    clock_skew_us: int = 0
     read: int = 0
     unchanged: int = 0
     deleted: int = 0
@@ -99,6 +103,7 @@ class Difference:
         if right.num_rows == 0:
             return
         keys = [key.name for key in self.layout.keys]
+        looked_us = time_ns() // 1000
         fresh = self.store.fetch(self.layout.source_table, right.select(keys), **self._source_columns())
         partner = pc.index_in(key_array(right, keys), value_set=key_array(fresh, keys))
         there = pc.is_valid(partner)
@@ -112,10 +117,17 @@ class Difference:
             )
         if orphans.num_rows:
             self.deleted += orphans.num_rows
-            at = pc.fill_null(
-                _greatest([orphans.column(write_time(name)) for name in self._timed(orphans)]), EARLIEST_US
-            )
+            newest = _greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
+            at = pc.fill_null(newest, self._husks_before(looked_us))
             yield self._emit(orphans, Action.DELETE, {DELETED_AT: at})
+
+    def _husks_before(self, looked_us: int) -> int:
+        """When to delete a row without cells, kept by its marker alone, whose write time no scan can tell.
+
+        Just before the source was seen to lack it: what is inserted later, or by a clock within the skew, stays.
+        """
+        at = looked_us - self.clock_skew_us
+        return at if self.orphans_before_us is None else min(at, self.orphans_before_us)
 
     def _timed(self, rows: pa.RecordBatch) -> list[str]:
         names = [column.name for column in (*self.layout.carried, *self.layout.made)]
@@ -148,19 +160,19 @@ class Difference:
 
     def _rows(self, left: pa.RecordBatch, right: pa.RecordBatch | None) -> pa.RecordBatch:
         """The rows of ``left`` that the target lacks as a whole (``right`` None) or in part."""
-        columns: dict[str, pa.Array] = {}
-        touched = pa.array(np.full(left.num_rows, right is None))
+        columns, wanted, computed = self._vector(left, right)
+        touched = wanted
         for column in self.layout.carried:
             taken, erased = self._cell(left, right, column.name)
+            if column.name in self._template.columns:
+                # What is embedded is the whole text, whichever part of it the target has already.
+                taken = pc.or_(taken, pc.and_(computed, pc.is_valid(left.column(write_time(column.name)))))
             times = left.column(write_time(column.name))
             erasing = pa.nulls(left.num_rows, pa.int64()) if right is None else right.column(write_time(column.name))
             columns[column.name] = pc.if_else(taken, left.column(column.name), None)
             columns[write_time(column.name)] = pc.if_else(taken, times, pc.if_else(erased, erasing, None))
             columns[remaining_ttl(column.name)] = pc.if_else(taken, left.column(remaining_ttl(column.name)), None)
             touched = pc.or_(touched, pc.or_(taken, erased))
-        vector, wanted, computed = self._vector(left, right)
-        columns |= vector
-        touched = pc.or_(touched, wanted)
         action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
         return self._emit(left, action, columns).filter(touched)
 
@@ -179,12 +191,12 @@ class Difference:
         texts, empty = self._template.render(left), self._template.empty(left)
         digest = digest_texts(self.layout.target.model.fingerprint, texts, empty)
         written = [name for name in self._template.columns if write_time(name) in left.schema.names]
-        age = pc.fill_null(_greatest([left.column(write_time(name)) for name in written], left.num_rows), EARLIEST_US)
+        age = self._age(left, written)
+        ttl = self._vector_ttl(left, written)
         if right is None:
             wanted, had_vector = pa.array(np.full(left.num_rows, True)), pa.array(np.full(left.num_rows, False))
         else:
-            wanted, had_vector, age = self._stale(left, right, digest, empty, age)
-        ttl = self._vector_ttl(left, written)
+            wanted, had_vector, age = self._stale(left, right, digest, empty, age, ttl)
         has_text = pc.and_(wanted, pc.invert(empty))
         copied = self._copied(left, digest)
         computed = pc.and_(has_text, pc.is_null(copied))
@@ -202,13 +214,28 @@ class Difference:
             }
         return columns, wanted, computed
 
+    def _age(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
+        """When a vector counts as written: with the newest part of its text; without a text, with the newest cell."""
+        carried = [column.name for column in self.layout.carried]
+        of_text, of_all = (
+            _greatest([left.column(write_time(name)) for name in names], left.num_rows) for names in (written, carried)
+        )
+        return pc.coalesce(of_text, of_all, pa.scalar(EARLIEST_US, pa.int64()))
+
     def _stale(
-        self, left: pa.RecordBatch, right: pa.RecordBatch, digest: pa.Array, empty: pa.Array, age: pa.Array
+        self,
+        left: pa.RecordBatch,
+        right: pa.RecordBatch,
+        digest: pa.Array,
+        empty: pa.Array,
+        age: pa.Array,
+        ttl: pa.Array,
     ) -> tuple[pa.Array, pa.Array, pa.Array]:
         """Where the target's vector is not that of the text, where it has one, and the time at which to write."""
         had_vector = pc.is_valid(right.column(write_time(self.layout.target.vector)))
         stale = pc.fill_null(pc.not_equal(digest, self._target_digest(right)), True)
         stale = pc.or_(stale, pc.and_(pc.invert(had_vector), pc.invert(empty)))
+        stale = pc.or_(stale, self._ends_apart(right, ttl))
         for name in self._template.columns:
             if write_time(name) in left.schema.names:
                 theirs = pc.greater(right.column(write_time(name)), left.column(write_time(name)))
@@ -217,6 +244,14 @@ class Difference:
         # A vector that is as old as its text and yet wrong: at an equal time the wrong one might stay.
         repaired = pc.max_element_wise(age, pc.add(present, 1), skip_nulls=True)
         return stale, had_vector, pc.if_else(pc.fill_null(pc.greater(age, present), True), age, repaired)
+
+    def _ends_apart(self, right: pa.RecordBatch, ttl: pa.Array) -> pa.Array:
+        """Where the target's vector would outlive its text, or die before it: the same text was written anew."""
+        made = self.layout.made[-1].name
+        held = right.column(remaining_ttl(made))
+        once = pc.xor(pc.is_valid(held), pc.is_valid(ttl))
+        far = pc.greater(pc.abs(pc.subtract(held, ttl)), _TTL_SLACK_S)
+        return pc.and_(pc.is_valid(right.column(write_time(made))), pc.or_(once, pc.fill_null(far, False)))
 
     def _target_digest(self, right: pa.RecordBatch) -> pa.Array:
         if self.layout.target.digests:

@@ -71,7 +71,12 @@ class RangeReader(DataSourceReader):
         try:
             store = shared_store(transfer.store_settings)
             difference = Difference(
-                store, layout, transfer.orphans_before_us, transfer.window_rows, _spared(store, transfer)
+                store,
+                layout,
+                transfer.orphans_before_us,
+                transfer.window_rows,
+                _spared(store, transfer),
+                transfer.clock_skew_us,
             )
             yield from difference.batches(partition.within)
             note |= {"read": difference.read, "unchanged": difference.unchanged, "deleted": difference.deleted}

@@ -64,6 +64,7 @@ class Transfer:
     overwrite_shadowed: bool
     orphans_before_us: int | None
     spare_dead: bool
+    clock_skew_us: int
 
     def to_json(self) -> str:
         """The text that travels as an option of the data source."""
@@ -131,6 +132,7 @@ def transfer_of(
         overwrite_shadowed=settings.sync.shadowed == "overwrite",
         orphans_before_us=orphans_before_us,
         spare_dead=backwards,
+        clock_skew_us=int(settings.sync.clock_skew.total_seconds() * 1_000_000),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,6 @@ from jobs.catalog.alias import whoami
 from jobs.catalog.dead_letters import DeadLetter, write_dead_letters
 from jobs.catalog.ranges import Counts, RangeRecord, write_ranges
 from jobs.catalog.tables import now_us
-from jobs.embedding import DIGEST
 from jobs.errors import EmbedshiftError
 from jobs.spark.reader import shared_store
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout, Transfer
@@ -93,7 +93,7 @@ class RangeWriting:
         self._letters += zip(names, (each.reason for each in refused), strict=True)
         self._dead += len(refused)
         self._written += rows.num_rows - len(refused)
-        if self._transfer.read_back and self._layout.target.digests:
+        if self._transfer.read_back:
             taken = np.setdiff1d(np.arange(rows.num_rows), [each.row for each in refused])
             self._look_for_shadows(cells.take(pa.array(taken)))
 
@@ -115,13 +115,12 @@ class RangeWriting:
         return pa.RecordBatch.from_pydict(columns)
 
     def _look_for_shadows(self, cells: pa.RecordBatch) -> None:
-        """Read back what was written: a row below a newer deletion was acknowledged and is not there."""
-        repaired = cells.filter(pc.is_valid(cells.column(DIGEST)))
-        hidden = self._hidden(repaired)
+        """Read back what was written: cells below a newer deletion were acknowledged and are not there."""
+        hidden = self._hidden(cells)
         if hidden.num_rows and self._transfer.overwrite_shadowed:
             now = pa.array(np.full(hidden.num_rows, now_us()))
-            for column in (*self._layout.carried, *self._layout.made):
-                name = write_time(column.name)
+            for column in self._columns:
+                name = write_time(column)
                 times = pc.if_else(pc.is_valid(hidden.column(name)), now, None)
                 hidden = hidden.set_column(hidden.schema.get_field_index(name), name, times)
             self._store.write(self._layout.target_table, hidden)
@@ -129,13 +128,20 @@ class RangeWriting:
         self._shadowed += hidden.num_rows
 
     def _hidden(self, cells: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of which no value is there; of one that was mended in part, the next pass sees the rest."""
         if cells.num_rows == 0:
             return cells
         keys = [key.name for key in self._layout.keys]
-        found = self._store.fetch(self._layout.target_table, cells.select(keys), times=[DIGEST])
-        present = found.filter(pc.is_valid(found.column(write_time(DIGEST))))
-        there = pc.is_in(key_array(cells, keys), value_set=key_array(present, keys))
-        return cells.filter(pc.invert(there))
+        found = self._store.fetch(self._layout.target_table, cells.select(keys), times=self._columns)
+        found = found.take(pc.index_in(key_array(cells, keys), value_set=key_array(found, keys)))
+        valued = [cells.column(name).is_valid() for name in self._columns]
+        seen = [found.column(write_time(name)).is_valid() for name in self._columns]
+        there = [pc.and_(*each) for each in zip(valued, seen, strict=True)]
+        return cells.filter(pc.and_(reduce(pc.or_, valued), pc.invert(reduce(pc.or_, there))))
+
+    @property
+    def _columns(self) -> list[str]:
+        return [column.name for column in (*self._layout.carried, *self._layout.made)]
 
     def _delete(self, rows: pa.RecordBatch) -> None:
         if rows.num_rows:
