@@ -13,6 +13,7 @@ export HF_HUB_OFFLINE ?= 1
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
+	@printf '  %-18s%s\n' STEP 'migrate, prepare, load, index, sync, validate, cutover, rollback, retire or status, with CONFIG=FILE'
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) scripts/install.py $(VENV)

@@ -34,7 +34,7 @@ def whoami() -> str:
 
 
 def is_dead(actor: str) -> bool:
-    """Whether ``whoami`` of that time named a process of this machine that is no more; False where it cannot be told."""
+    """Whether ``whoami`` named a process of this machine that is no more; False where it cannot be told."""
     found = re.match(r".*@(?P<host>[^:]*):(?P<process>\d+)", actor)
     if not found or found["host"] != socket.gethostname():
         return False

@@ -128,7 +128,7 @@ class RangeWriting:
         self._shadowed += hidden.num_rows
 
     def _hidden(self, cells: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of which no value is there; of one that was mended in part, the next pass sees the rest."""
+        """The rows of which a value that was written is not there."""
         if cells.num_rows == 0:
             return cells
         keys = [key.name for key in self._layout.keys]
@@ -136,8 +136,8 @@ class RangeWriting:
         found = found.take(pc.index_in(key_array(cells, keys), value_set=key_array(found, keys)))
         valued = [cells.column(name).is_valid() for name in self._columns]
         seen = [found.column(write_time(name)).is_valid() for name in self._columns]
-        there = [pc.and_(*each) for each in zip(valued, seen, strict=True)]
-        return cells.filter(pc.and_(reduce(pc.or_, valued), pc.invert(reduce(pc.or_, there))))
+        lost = [pc.and_not(*each) for each in zip(valued, seen, strict=True)]
+        return cells.filter(reduce(pc.or_, lost))
 
     @property
     def _columns(self) -> list[str]:

@@ -13,7 +13,7 @@ from tests.cluster.worlds import cluster_world
 from tests.world import World, eventually, some_articles
 
 KILLS = 10
-RANGES = 60
+RANGES = 40
 
 
 def test_a_load_killed_at_ten_random_moments_ends_complete_and_does_no_recorded_range_twice(
@@ -22,7 +22,7 @@ def test_a_load_killed_at_ten_random_moments_ends_complete_and_does_no_recorded_
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     with cluster_world(tmp_path, (old_model, new_model), cassandra, load={"ranges": RANGES}) as world:
-        world.create_source(some_articles(3000))
+        world.create_source(some_articles(1500))
         world.step("prepare")
         done = _done(world)
         for kill in range(KILLS):

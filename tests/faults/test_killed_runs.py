@@ -1,0 +1,207 @@
+"""Kill anything, any time: a run again does only what was not finished, and ends in the same state. Invariant 4."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import threading
+from typing import Any
+
+import pytest
+
+from jobs.catalog.ranges import progress
+from jobs.catalog.tables import BUCKETS, RANGE
+from tests.processes import alive, descendants, kill, spark_workers
+from tests.world import World, eventually, now_us, some_articles
+
+ROWS = 240
+
+
+def done_rows(world: World, step: str = "load") -> dict[int, dict[str, Any]]:
+    """The catalog's rows of ranges that are done, by the start of the range."""
+    found = {}
+    for bucket in range(BUCKETS):
+        partition = {"migration": world.migration.id, "step": step, "bucket": bucket}
+        found.update(
+            {r["range_start"]: r for r in world.store.records.select(RANGE, partition) if r["state"] == "done"}
+        )
+    return found
+
+
+def started_load(world: World, done: int) -> tuple[subprocess.Popen[str], set[int]]:
+    """A load in a process of its own that has recorded so many ranges more as done; and all processes of it."""
+    before = progress(world.store, world.migration.id, "load").done
+    process = world.start("load")
+
+    def far_enough() -> bool:
+        assert process.poll() is None, process.communicate()
+        return progress(world.store, world.migration.id, "load").done >= before + done
+
+    eventually(far_enough)
+    return process, descendants(process.pid) | {process.pid}
+
+
+def ended(process: subprocess.Popen[str], processes: set[int]) -> tuple[str, str]:
+    """Waits until a run and everything that it started is gone."""
+    out, err = process.communicate(timeout=300)
+    eventually(lambda: not alive(processes))
+    return out, err
+
+
+@pytest.fixture
+def world(new_world) -> World:
+    world = new_world(load={"ranges": 48, "window_rows": 16}, cutover={"lease": "6s"})
+    world.create_source(some_articles(ROWS))
+    world.step("prepare")
+    return world
+
+
+def test_a_driver_killed_at_random_moments_is_taken_up_where_it_was(world, spark):
+    chance = random.Random(20261123)
+    kept: dict[int, dict[str, Any]] = {}
+    for _ in range(2):
+        process, processes = started_load(world, chance.randint(1, 12))
+        kill(process.pid)
+        ended(process, processes)
+        assert process.returncode == -signal.SIGKILL
+        kept |= done_rows(world)
+        assert len(kept) < 48
+        # The lease of a dead run runs out by itself; until then nobody else may work.
+        assert world.migration.owner
+        eventually(lambda: world.migration.lease_until_us < now_us())
+    result = world.step("load")
+    assert result["rows"] == ROWS
+    after = done_rows(world)
+    assert {start: after[start] for start in kept} == kept, "a range that was done was done again"
+    assert {row["attempts"] for row in after.values()} == {1}
+    world.assert_migrated()
+    assert world.migration.state == "loaded"
+
+
+def test_ctrl_c_ends_a_load_with_one_line_and_gives_the_lease_back(world, spark):
+    process, processes = started_load(world, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = ended(process, processes)
+    assert process.returncode == 130
+    (line,) = [each for each in err.splitlines() if each.startswith("embedshift: ")]
+    assert line == "embedshift: interrupted: what is done stays done, run the same command again to go on"
+    assert "Traceback" not in out + err
+    assert world.migration.owner == ""
+    kept = done_rows(world)
+    assert world.step("load")["rows"] == ROWS
+    after = done_rows(world)
+    assert {start: after[start] for start in kept} == kept
+    world.assert_migrated()
+
+
+def test_spark_workers_killed_in_the_middle_cost_some_tries_and_nothing_else(world, spark):
+    killed: list[int] = []
+    stop = threading.Event()
+
+    def murder() -> None:
+        """Kill a worker after some ranges, and another one later."""
+        for least in (3, 14):
+            while not stop.wait(0.01) and progress(world.store, world.migration.id, "load").done < least:
+                pass
+            while not stop.is_set() and (victims := spark_workers()) and len(killed) < (1 if least == 3 else 2):
+                killed.append(min(victims))
+                kill(killed[-1])
+
+    thread = threading.Thread(target=murder)
+    thread.start()
+    try:
+        result = world.step("load")
+    finally:
+        stop.set()
+        thread.join(60)
+    assert len(killed) == 2
+    assert result["rows"] == ROWS
+    world.assert_migrated()
+    # The session is as good as before.
+    world.steps("index", "sync", "validate")
+
+
+def test_a_run_that_loses_its_lease_stops_and_harms_nothing(world, spark):
+    """Somebody else took the migration: this run ends with exit 4, and the other one's state stays."""
+    from jobs.catalog.migration import Ownership
+    from jobs.catalog.tables import MIGRATION
+    from jobs.errors import OwnedByAnother
+
+    def rob() -> None:
+        eventually(lambda: progress(world.store, world.migration.id, "load").done >= 1)
+        world.store.records.update_if(MIGRATION, {"id": world.migration.id}, {"owner": "a thief"}, {})
+
+    thread = threading.Thread(target=rob)
+    thread.start()
+    with pytest.raises(OwnedByAnother, match="this run lost migration"):
+        world.step("load")
+    thread.join(60)
+    assert world.migration.owner == "a thief"
+    assert world.migration.state == "prepared"
+    world.store.records.update_if(MIGRATION, {"id": world.migration.id}, {"owner": "", "lease_until_us": 0}, {})
+    assert Ownership(world.store, world.migration.id, world.settings.cutover.lease).owner
+    assert world.step("load")["rows"] == ROWS
+    world.assert_migrated()
+
+
+@pytest.mark.parametrize("moment", ["before_the_move", "after_the_move"])
+def test_a_cutover_killed_beside_the_move_of_the_alias_is_run_again(new_world, spark, monkeypatch, moment):
+    """Where most can go wrong: readers see the old table and model or the new ones, never a mixture."""
+    import jobs.cutover
+
+    class Killed(BaseException):
+        """Like SIGKILL, nothing of ours runs after it but what Python itself cannot leave out."""
+
+    world = new_world(cutover={"lease": "1s"})
+    world.create_source(some_articles(20))
+    world.steps("prepare", "load", "index", "sync", "validate")
+    real = jobs.cutover.move_alias
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        if moment == "after_the_move":
+            real(*arguments, **options)
+        raise Killed
+
+    monkeypatch.setattr(jobs.cutover, "move_alias", killed)
+    with pytest.raises(Killed):
+        world.step("cutover")
+    monkeypatch.undo()
+    alias = world.alias
+    pair = (alias.target.table, alias.target.model.dimension)
+    assert pair == (("articles", 24) if moment == "before_the_move" else ("articles_v2", 40))
+    assert world.migration.state == "switching"
+    # A client that has heard of the switch writes before the run is taken up again.
+    if moment == "after_the_move":
+        model = world.migration.target.model
+        row = {"id": "late", "title": ("new application", now_us()), "content": ("changed", now_us())}
+        world.write("articles_v2", *world.embedded(model, row))
+    world.step("cutover")
+    assert world.alias.target.table == "articles_v2"
+    assert world.alias.version == 2
+    assert world.migration.state == "switched"
+    assert (("late",) in world.read("articles_v2")) == (moment == "after_the_move")
+
+
+def test_what_a_late_task_writes_again_after_a_deletion_stays_without_effect(new_world, spark):
+    """Invariant 2: Spark may run a task twice, and the second copy may come after the row was found to be an orphan."""
+    from jobs.spark.embed import embed_rows
+    from jobs.spark.reader import RangePartition, RangeReader
+    from jobs.spark.transfer import transfer_of
+    from jobs.spark.writer import RangeWriter
+    from jobs.tokens import WHOLE_RING
+
+    world = new_world()
+    world.create_source(some_articles(20))
+    world.step("prepare")
+    transfer = transfer_of(world.settings, world.store, world.migration, "load")
+    read = RangeReader(transfer.to_json()).read(RangePartition(WHOLE_RING, 1))
+    late = list(embed_rows(transfer, 1, read))
+    world.steps("load", "index")
+    world.delete("articles", {"id": "a007"})
+    world.step("sync")
+    assert ("a007",) not in world.read("articles_v2")
+    RangeWriter(transfer.to_json()).write(iter(late))
+    assert ("a007",) not in world.read("articles_v2")
+    world.assert_migrated()

@@ -1,0 +1,94 @@
+"""Memory is bounded by a batch, never by a range or a table. Invariant 8."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.settings import StoreSettings
+from jobs.spark.embed import _TEXT_BYTES, _bounded
+from jobs.stores import open_store
+from jobs.stores.contract import Column, Table, write_time
+from jobs.stores.values import vector_type
+from tests.world import ROOT
+
+ROWS = 2_000
+TEXT_BYTES = 8_000
+
+#: Reads one token range of two tables as a task does, and says how much memory it took.
+MEASURE = """
+import json, resource, sys
+from jobs.catalog.endpoint import Endpoint, ModelRecord
+from jobs.settings import IndexSettings, StoreSettings
+from jobs.spark.difference import Difference
+from jobs.spark.transfer import Layout
+from jobs.stores import open_store
+from jobs.tokens import WHOLE_RING
+store = open_store(StoreSettings(path=sys.argv[1]))
+model = ModelRecord("small", None, "", "", None, True, "float32", 8, "f")
+names = ("articles", "articles_v2")
+ends = [Endpoint(each, "id", "{content}", "embedding", False, each, IndexSettings(), model) for each in names]
+layout = Layout(*ends, *(store.describe(each.table) for each in ends))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+difference = Difference(store, layout, None, 64)
+largest = max((rows.nbytes for rows in difference.batches(WHOLE_RING)), default=0)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"kib": after - before, "read": difference.read, "largest": largest, "deleted": difference.deleted}))
+"""
+
+
+def filled(path: Path, source: range, target: range) -> Path:
+    """Two tables of long texts with these ids."""
+    columns = (Column("id", "int", "partition"), Column("content", "text"), Column("embedding", vector_type(8)))
+    store = open_store(StoreSettings(path=path))
+    for name, ids in (("articles", source), ("articles_v2", target)):
+        store.create(Table(name, columns))
+        for start in range(ids.start, ids.stop, 500):
+            part = range(start, min(start + 500, ids.stop))
+            texts = [f"{number} " * (TEXT_BYTES // (len(str(number)) + 1)) for number in part]
+            times = np.full(len(part), 1_000, np.int64)
+            batch = {"id": pa.array(part, pa.int32()), "content": pa.array(texts), write_time("content"): times}
+            assert store.write(store.describe(name), pa.RecordBatch.from_pydict(batch)) == []
+    store.close()
+    return path
+
+
+def measured(path: Path) -> dict[str, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["load", "sync", "orphans"])
+def test_a_range_of_four_times_the_rows_takes_no_more_memory(tmp_path, kind):
+    none = range(0)
+    few, many = (
+        measured(
+            filled(
+                tmp_path / f"{rows}.sqlite",
+                none if kind == "orphans" else range(rows),
+                none if kind == "load" else range(rows),
+            )
+        )
+        for rows in (ROWS, 4 * ROWS)
+    )
+    assert many["read" if kind != "orphans" else "deleted"] == 4 * ROWS
+    # SQLite's page cache, 16 MiB for each table, is full either way; the table of the second is 64 MB large.
+    assert many["kib"] < 1.15 * few["kib"] + 4 * 1024, (few, many)
+    assert many["largest"] < 4 * 64 * TEXT_BYTES
+
+
+def test_a_window_of_long_texts_is_cut_before_it_becomes_python_strings():
+    rows = pa.RecordBatch.from_pydict({"content": pa.array(["x" * 1_000_000] * 70)})
+    parts = list(_bounded(rows))
+    assert sum(part.num_rows for part in parts) == 70
+    assert max(part.num_rows for part in parts) * 1_000_000 <= _TEXT_BYTES

@@ -1,0 +1,69 @@
+"""What a step says: lines for people, JSON for machines, progress as a bar or as a line every few seconds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from jobs.catalog.ranges import Counts, Progress
+from jobs.console import Console
+
+
+def test_lines_for_people_go_to_standard_error_beside_json(capsys):
+    console = Console(as_json=True)
+    console.title("load")
+    console.say("a line with [brackets]")
+    console.finish({"rows": 3, "word": "é", "next": "embedshift load"})
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"rows": 3, "word": "é", "next": "embedshift load"}
+    assert out.count("\n") == 1
+    assert err == "load\na line with [brackets]\n"
+
+
+def test_people_are_told_the_next_command(capsys):
+    Console().finish({"rows": 3, "next": "embedshift load"})
+    assert capsys.readouterr().out == "next: embedshift load\n"
+
+
+def test_nothing_is_said_where_nothing_follows(capsys):
+    Console().finish({"rows": 3})
+    assert capsys.readouterr().out == ""
+
+
+def test_a_long_line_is_not_broken(capsys):
+    Console().say("x" * 500)
+    assert capsys.readouterr().out == "x" * 500 + "\n"
+
+
+def test_a_quiet_console_says_nothing(capsys):
+    Console(quiet=True).say("anything")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_in_a_log_progress_is_a_line_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr("jobs.console._LINE_SECONDS", 0.0)
+    with Console().watching("load", 1000) as watch:
+        watch.show(Progress(10, 0, 0, Counts()), 0, 0)
+        watch.show(Progress(10, 4, 1, Counts()), 400, 2)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("load: 0 rows  0 rows/s  0/10 ranges  0 dead")
+    assert "left" not in first
+    assert "4/10 ranges  2 dead  1 failed  about" in second
+    assert second.endswith("s left")
+
+
+def test_in_a_log_progress_is_no_flood(capsys):
+    with Console().watching("load", 1000) as watch:
+        for _ in range(50):
+            watch.show(Progress(10, 4, 0, Counts()), 400, 0)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("total", [0, 1000])
+def test_on_a_terminal_progress_is_a_bar(capsys, monkeypatch, total):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with Console().watching("load", total) as watch:
+        watch.show(Progress(10, 10, 0, Counts()), 1000, 0)
+    assert "10/10 ranges  0 dead" in capsys.readouterr().out
