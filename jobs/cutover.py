@@ -86,6 +86,9 @@ def _switch(
             f"the alias {alias.name} points to {alias.target.table}, not to {migration.source.table}",
             hint="look at embedshift status: something else has moved it",
         )
+    if migration.state == "switching":
+        # An earlier run ended just before the move: as long as the alias has not moved, sync and validate may follow.
+        ownership.change(state="validated")
     check_validation(settings, store, migration)
     sync_passes(settings, store, console, session, ownership)
     proof = check_validation(settings, store, migration)

@@ -9,7 +9,7 @@ from typing import Any
 from jobs.catalog.migration import get_migration
 from jobs.console import Console
 from jobs.cutover import cutover
-from jobs.errors import StateError
+from jobs.errors import StateError, UsageError
 from jobs.index import index
 from jobs.load import load
 from jobs.prepare import prepare
@@ -36,11 +36,15 @@ def migrate(
     """Run the steps in order, up to ``until``; what is done already is not done again.
 
     Raises:
+        UsageError: there is no step ``until``.
         StateError: the migration was rolled back, so that somebody must decide first.
     """
+    names = [step.__name__ for step, _ in _STEPS]
+    if until not in names:
+        raise UsageError(f"migrate has no step {until}", hint=f"--until takes one of {', '.join(names)}")
     result: dict[str, Any] = {"steps": {}}
     if dry_run:
-        console.say(f"migrate runs {', '.join(step.__name__ for step, _ in _STEPS)}, up to {until}")
+        console.say(f"migrate runs {', '.join(names)}, up to {until}")
         return {"dry_run": True, "prepare": prepare(settings, store, console, dry_run=True)}
     started = time.monotonic()
     console.title("prepare")
@@ -56,8 +60,8 @@ def migrate(
         )
     embeds = state == "prepared" and not migration.copies_vectors
     with spark_session(settings, "migrate", model=migration.target.model if embeds else None):
-        for step, done in _STEPS[1:]:
-            if get_migration(store, settings).state not in done and result["steps"].keys().isdisjoint({until}):
+        for step, done in _STEPS[1 : names.index(until) + 1]:
+            if get_migration(store, settings).state not in done:
                 console.title(step.__name__)
                 result["steps"][step.__name__] = step(settings, store, console)
     last = list(result["steps"].values())[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pyarrow as pa
@@ -51,7 +52,7 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
     target_table, target = _target(settings, store, source_table, source)
     if not running and store.exists(target.table):
         raise RefusedError(
-            f"the table {target.table} exists, and no migration of ours made it",
+            f"the table {target.table} exists, and no migration that is open fills it",
             hint="name another target.table, or drop that one yourself if nothing needs it",
         )
     store.check_index(target.index)
@@ -124,3 +125,9 @@ def _sample(store: Store, table: Table, text: str) -> list[str]:
     values = [name for name in template.columns if name not in {key.name for key in table.keys}]
     first: pa.RecordBatch | None = next(store.scan(table, WHOLE_RING, values=values, batch_rows=_SAMPLE_ROWS), None)
     return [] if first is None else template.render(first.slice(0, _SAMPLE_ROWS)).to_pylist()
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["prepare", *sys.argv[1:]]))

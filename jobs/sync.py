@@ -120,8 +120,9 @@ def _pass(
     check_dead_letters(letters, done.counts.read, settings.load.tolerate_dead)
     forget_step(store, migration.id, step)
     counts = done.counts
+    mended = counts.written - counts.shadowed
     console.say(
-        f"{name}, pass {number}: {counts.read:,} rows compared, {counts.written} mended, {counts.deleted} deleted, "
+        f"{name}, pass {number}: {counts.read:,} rows compared, {mended} mended, {counts.deleted} deleted, "
         f"{counts.shadowed} shadowed, in {time.monotonic() - started:.1f} s"
     )
     return counts

@@ -21,7 +21,7 @@ from jobs.catalog.models import proven_model
 from jobs.catalog.tables import ensure_catalog
 from jobs.catalog.validations import write_validation
 from jobs.console import Console
-from jobs.errors import CheckFailed
+from jobs.errors import CheckFailed, UnavailableError
 from jobs.quality.agreement import agreement
 from jobs.quality.checks import checks
 from jobs.quality.content import Content, content_of
@@ -191,8 +191,14 @@ def _answers(store: Store, endpoint: Endpoint, questions: list[Question]) -> dic
 
 def _write(report: dict[str, Any], settings: Settings, migration: Migration) -> Path:
     path = settings.validation.report or Path(f"validation-{migration.id}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot write the report {path} ({error.strerror})",
+            hint="the catalog has it; name another file in validation.report and validate again",
+        ) from error
     return path
 
 

@@ -28,6 +28,7 @@ def live_endpoint(settings: Settings, store: Store, table: Table) -> Endpoint:
                 f"the alias {settings.alias} points to {alias.target.table}, not to source.table {table.name}",
                 hint="migrate from the table that is live",
             )
+        _check_same_text(settings, alias.target)
         _check_same_model(settings.source.model, alias.target.model)
         return alias.target
     model = load_model(settings.source.model)
@@ -54,6 +55,16 @@ def _check_columns(settings: Settings, table: Table) -> None:
         names = ", ".join(column.name for column in table.columns)
         raise SchemaError(f"{table.name} has no column {settings.source.id}", hint=f"set source.id to one of {names}")
     Template.parse(settings.source.text).check(readable(table), table.name)
+
+
+def _check_same_text(settings: Settings, recorded: Endpoint) -> None:
+    for name in ("id", "text", "vector"):
+        wanted, known = getattr(settings.source, name), getattr(recorded, name)
+        if wanted != known:
+            raise SettingsError(
+                f"source.{name} is {wanted}, but the alias says that the vectors were made with {known}",
+                hint=f"set source.{name} as it was",
+            )
 
 
 def _check_same_model(wanted: ModelSettings, recorded: ModelRecord) -> None:

@@ -19,6 +19,9 @@ from jobs.errors import EmbedshiftError, OwnedByAnother, RefusedError, StateErro
 from jobs.settings import Settings
 from jobs.stores.contract import Record, Store
 
+#: States in which the target's index is built, and no longer the migration's own.
+_SETTLED = ("switched", "rolling_back", "retired")
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -90,6 +93,9 @@ def check_settings(migration: Migration, settings: Settings) -> None:
     """Raises RefusedError where the settings would change the migration's result."""
     now = settings.result_keys()
     names = sorted({*migration.result_keys, *now})
+    if migration.state in _SETTLED:
+        # The index of a live table may have been given other options in place since.
+        names = [name for name in names if not name.startswith("target.index.")]
     changed = [
         f"{name} (was {migration.result_keys.get(name, 'unset')}, now {now.get(name, 'unset')})"
         for name in names

@@ -106,13 +106,8 @@ VALIDATION = RecordTable(
         "report": "text",
     },
 )
-CONTROL = RecordTable(
-    "control",
-    partition=("migration",),
-    columns={"migration": "text", "paused": "boolean", "rows_per_second": "double", "updated_us": "bigint"},
-)
 
-ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, CONTROL)
+ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION)
 
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
 #: rows, a megabyte or two; more of them would make every look at a small migration slow.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from enum import IntEnum
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -16,7 +17,7 @@ from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.migration import Migration
 from jobs.embedding import DIGEST
 from jobs.errors import SchemaError
-from jobs.settings import Settings, StoreSettings
+from jobs.settings import Settings, StoreSettings, TlsSettings
 from jobs.stores.contract import Column, Store, Table, remaining_ttl, write_time
 from jobs.stores.values import arrow_type, to_json
 
@@ -92,10 +93,13 @@ class Transfer:
 
 
 def reachable(store: StoreSettings) -> StoreSettings:
-    """The same store for workers, which may have another working directory."""
-    if store.path is None:
-        return store
-    return store.model_copy(update={"path": store.path.resolve()})
+    """The same store for workers, which may have another working directory: every path in full."""
+    tls = store.tls and store.tls.model_copy(update=_resolved(store.tls, ("ca", "certificate", "key")))
+    return store.model_copy(update={**_resolved(store, ("path", "credentials_file")), "tls": tls})
+
+
+def _resolved(part: StoreSettings | TlsSettings, names: tuple[str, ...]) -> dict[str, Path]:
+    return {name: path.resolve() for name in names if (path := getattr(part, name)) is not None}
 
 
 def transfer_of(

@@ -271,6 +271,31 @@ def test_a_folder_that_cannot_be_written_is_exit_3(run, new_world, place):
     assert "check store.path" in line_of(err)
 
 
+def test_migrate_goes_no_further_than_it_is_told(run, new_world, spark):
+    world = new_world()
+    world.create_source(some_articles(10))
+    for until, state in (("prepare", "prepared"), ("load", "loaded"), ("load", "loaded"), ("validate", "validated")):
+        code, _, err = run(world, "migrate", "--until", until)
+        assert (code, world.migration.state) == (0, state), err
+    assert run(world, "migrate", "--until", "index")[0] == 0
+    assert world.alias.target.table == "articles"
+    assert run(world, "migrate")[0] == 0
+    assert world.alias.target.table == "articles_v2"
+    code, out, _ = run(world, "migrate")
+    assert (code, "the alias is on the new table already" in out) == (0, True)
+
+
+def test_a_report_that_cannot_be_written_is_named_and_the_catalog_has_it(run, new_world, spark):
+    world = new_world(validation={"report": "/proc/nowhere/report.json"})
+    world.create_source(some_articles(10))
+    world.steps("prepare", "load", "index", "sync")
+    code, _, err = run(world, "validate")
+    assert code == 3
+    assert "cannot write the report /proc/nowhere/report.json" in line_of(err)
+    assert world.migration.state == "validated"
+    assert run(world, "cutover")[0] == 0
+
+
 # Dead letters.
 
 

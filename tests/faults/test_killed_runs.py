@@ -13,6 +13,7 @@ import pytest
 
 from jobs.catalog.ranges import progress
 from jobs.catalog.tables import BUCKETS, RANGE
+from jobs.errors import OwnedByAnother, RefusedError
 from tests.processes import alive, descendants, kill, spark_workers
 from tests.world import World, eventually, now_us, some_articles
 
@@ -52,7 +53,7 @@ def ended(process: subprocess.Popen[str], processes: set[int]) -> tuple[str, str
 
 @pytest.fixture
 def world(new_world) -> World:
-    world = new_world(load={"ranges": 48, "window_rows": 16}, cutover={"lease": "6s"})
+    world = new_world(load={"ranges": 48, "window_rows": 16}, cutover={"lease": "10m"})
     world.create_source(some_articles(ROWS))
     world.step("prepare")
     return world
@@ -68,9 +69,9 @@ def test_a_driver_killed_at_random_moments_is_taken_up_where_it_was(world, spark
         assert process.returncode == -signal.SIGKILL
         kept |= done_rows(world)
         assert len(kept) < 48
-        # The lease of a dead run runs out by itself; until then nobody else may work.
+        # Its lease runs on; but that its process is no more can be seen on this machine, so nobody has to wait.
         assert world.migration.owner
-        eventually(lambda: world.migration.lease_until_us < now_us())
+        assert world.migration.lease_until_us > now_us()
     result = world.step("load")
     assert result["rows"] == ROWS
     after = done_rows(world)
@@ -127,7 +128,6 @@ def test_a_run_that_loses_its_lease_stops_and_harms_nothing(world, spark):
     """Somebody else took the migration: this run ends with exit 4, and the other one's state stays."""
     from jobs.catalog.migration import Ownership
     from jobs.catalog.tables import MIGRATION
-    from jobs.errors import OwnedByAnother
 
     def rob() -> None:
         eventually(lambda: progress(world.store, world.migration.id, "load").done >= 1)
@@ -151,20 +151,10 @@ def test_a_cutover_killed_beside_the_move_of_the_alias_is_run_again(new_world, s
     """Where most can go wrong: readers see the old table and model or the new ones, never a mixture."""
     import jobs.cutover
 
-    class Killed(BaseException):
-        """Like SIGKILL, nothing of ours runs after it but what Python itself cannot leave out."""
-
     world = new_world(cutover={"lease": "1s"})
     world.create_source(some_articles(20))
     world.steps("prepare", "load", "index", "sync", "validate")
-    real = jobs.cutover.move_alias
-
-    def killed(*arguments: Any, **options: Any) -> Any:
-        if moment == "after_the_move":
-            real(*arguments, **options)
-        raise Killed
-
-    monkeypatch.setattr(jobs.cutover, "move_alias", killed)
+    interrupted(monkeypatch, jobs.cutover, "move_alias", after=moment == "after_the_move")
     with pytest.raises(Killed):
         world.step("cutover")
     monkeypatch.undo()
@@ -182,6 +172,127 @@ def test_a_cutover_killed_beside_the_move_of_the_alias_is_run_again(new_world, s
     assert world.alias.version == 2
     assert world.migration.state == "switched"
     assert (("late",) in world.read("articles_v2")) == (moment == "after_the_move")
+
+
+class Killed(BaseException):
+    """Like SIGKILL, nothing of ours runs after it but what Python itself cannot leave out."""
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, after: bool) -> None:
+    """Make a function kill its caller: before it does anything, or when it has done all."""
+    real = getattr(owner, name)
+
+    def killing(*arguments: Any, **options: Any) -> None:
+        if after:
+            real(*arguments, **options)
+        raise Killed
+
+    monkeypatch.setattr(owner, name, killing)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("where", ["create_alias", "create_migration", "open_ranges"])
+def test_a_prepare_killed_anywhere_is_run_again(new_world, monkeypatch, where, after):
+    import jobs.prepare
+
+    world = new_world()
+    world.create_source(some_articles(20))
+    interrupted(monkeypatch, jobs.prepare, where, after=after)
+    with pytest.raises(Killed):
+        world.step("prepare")
+    monkeypatch.undo()
+    result = world.step("prepare")
+    assert result["migration"] == {"id": "articles-to-articles_v2", "state": "prepared"}
+    assert world.moves == [("created", "articles")]
+    assert len(world.ranges()) == 4
+
+
+def test_a_prepare_killed_when_the_target_was_just_created_knows_it_for_its_own(new_world, monkeypatch):
+    world = new_world()
+    world.create_source(some_articles(20))
+    interrupted(monkeypatch, world.store, "create", after=True)
+    with pytest.raises(Killed):
+        world.step("prepare")
+    monkeypatch.undo()
+    assert world.store.exists("articles_v2")
+    assert world.step("prepare")["migration"]["state"] == "prepared"
+
+
+def test_a_cutover_killed_before_the_move_can_be_validated_anew(new_world, spark, monkeypatch):
+    """The alias never moved, and the content has changed since: sync, validate and cutover may follow."""
+    import jobs.cutover
+
+    world = new_world()
+    world.create_source(some_articles(20))
+    world.steps("prepare", "load", "index", "sync", "validate")
+    interrupted(monkeypatch, jobs.cutover, "move_alias", after=False)
+    with pytest.raises(Killed):
+        world.step("cutover")
+    monkeypatch.undo()
+    world.write("articles", {"id": "a003", "content": ("changed", now_us())})
+    with pytest.raises(RefusedError, match="has changed since it was validated"):
+        world.step("cutover")
+    assert world.alias.target.table == "articles"
+    world.steps("sync", "validate", "cutover")
+    assert world.alias.target.table == "articles_v2"
+    world.assert_migrated()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_rollback_killed_beside_the_move_of_the_alias_is_run_again(new_world, spark, monkeypatch, after):
+    import jobs.rollback
+
+    world = new_world()
+    world.create_source(world.embedded(world.old_model(), *some_articles(20)))
+    world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+    world.write("articles_v2", {"id": "a003", "content": ("changed", now_us())})
+    world.delete("articles_v2", {"id": "a004"})
+    interrupted(monkeypatch, jobs.rollback, "move_alias", after=after)
+    with pytest.raises(Killed):
+        world.step("rollback")
+    monkeypatch.undo()
+    assert world.alias.target.table == ("articles" if after else "articles_v2")
+    if after:
+        model = world.migration.source.model
+        row = {"id": "back", "title": ("new", now_us()), "content": ("application", now_us())}
+        world.write("articles", *world.embedded(model, row))
+    world.step("rollback")
+    rows = world.read("articles")
+    assert rows[("a003",)]["content"][0] == "changed"
+    assert ("a004",) not in rows
+    assert (("back",) in rows) == after
+    assert world.alias.target.table == "articles"
+    world.assert_embedded("articles", world.migration.source.model)
+
+
+def test_a_pass_of_sync_that_was_killed_is_ended_and_never_counts_as_the_clean_one(new_world, spark, monkeypatch):
+    import jobs.sync
+
+    world = new_world()
+    world.create_source(some_articles(20))
+    world.steps("prepare", "load", "index")
+    interrupted(monkeypatch, jobs.sync, "forget_step", after=False)
+    with pytest.raises(Killed):
+        world.step("sync")
+    monkeypatch.undo()
+    # What changes now lies behind the killed pass, which has compared every range already.
+    world.write("articles", {"id": "a003", "content": ("changed", now_us())})
+    world.delete("articles", {"id": "a004"})
+    result = world.step("sync")
+    assert len(result["passes"]) >= 2
+    world.assert_migrated()
+
+
+def test_a_retire_killed_after_the_drop_is_run_again(new_world, spark, monkeypatch):
+    world = new_world()
+    world.create_source(some_articles(20))
+    world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+    interrupted(monkeypatch, world.store, "drop", after=True)
+    with pytest.raises(Killed):
+        world.step("retire")
+    monkeypatch.undo()
+    assert world.step("retire")["state"] == "retired"
+    assert world.alias.target.table == "articles_v2"
 
 
 def test_what_a_late_task_writes_again_after_a_deletion_stays_without_effect(new_world, spark):

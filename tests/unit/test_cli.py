@@ -291,6 +291,22 @@ def test_a_target_that_exists_with_something_in_it_is_exit_4(run, tree, corpus):
     assert "the table articles exists, and no migration of ours made it" in outcome.line
 
 
+def test_a_template_other_than_that_of_the_live_vectors_is_exit_2(run, tree, corpus):
+    """One template makes the texts of both tables: silently taking the old one would be worse than saying so."""
+    run("import", str(corpus))
+    outcome = run("prepare", "--set", "source.text={title}!")
+    assert outcome.code == 2
+    assert "source.text is {title}!, but the alias says" in outcome.line
+
+
+def test_migrate_knows_its_steps(run, corpus):
+    run("import", str(corpus))
+    outcome = run("migrate", "--until", "validat")
+    assert outcome.code == 2
+    assert "--until takes one of prepare, load, index, sync, validate, cutover" in outcome.line
+    assert run("status", "--json").json["migration"] is None
+
+
 def test_the_source_of_a_migration_must_be_the_live_table(run, tree, corpus):
     run("import", str(corpus))
     tree["source"]["table"] = "others"
