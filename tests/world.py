@@ -57,12 +57,12 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def eventually(condition: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
+def eventually(condition: Callable[[], Any], deadline_s: float = DEADLINE_S, every_s: float = 0.02) -> Any:
     """Waits until a condition holds, and returns its value."""
     deadline = time.monotonic() + deadline_s
     while not (value := condition()):
         assert time.monotonic() < deadline, "the condition did not come to hold in time"
-        time.sleep(0.02)
+        time.sleep(every_s)
     return value
 
 

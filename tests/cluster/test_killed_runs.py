@@ -56,7 +56,9 @@ def _kill_a_load(world: World, chance: random.Random) -> str:
     else:
         more = chance.randint(1, 6)
         moment = f"after {more} further ranges"
-        eventually(lambda: running.poll() is not None or len(_done(world)) >= min(before + more, RANGES - 1))
+        eventually(
+            lambda: running.poll() is not None or len(_done(world)) >= min(before + more, RANGES - 1), every_s=0.5
+        )
     try:
         os.killpg(running.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -53,7 +53,7 @@ def test_a_node_killed_in_the_middle_of_a_load_costs_no_row(
 
 
 def _kill_and_restart(world: World, cluster: CassandraCluster) -> None:
-    eventually(lambda: sum(record.state == "done" for record in world.ranges()) >= 3)
+    eventually(lambda: sum(record.state == "done" for record in world.ranges()) >= 3, every_s=0.5)
     cluster.node(1).kill()
-    eventually(lambda: sum(record.state == "done" for record in world.ranges()) >= RANGES // 2)
+    eventually(lambda: sum(record.state == "done" for record in world.ranges()) >= RANGES // 2, every_s=0.5)
     cluster.node(1).restart()
