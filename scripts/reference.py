@@ -21,6 +21,7 @@ from jobs.catalog import tables
 from jobs.catalog.states import ALLOWED, ENDED, NEXT
 from jobs.cli import app
 from jobs.settings import Settings, format_duration
+from jobs.stores.contract import RecordTable
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 _NOTE = "<!-- Made from the code by scripts/reference.py; change the code, then run it again. -->"
@@ -33,6 +34,76 @@ _CATALOG = {
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
     "validation": "Every validation: when it was made, whether it passed, and the content that it is bound to.",
 }
+_ENDPOINT = "the endpoint as JSON: table, text template, vector column, index with options, model"
+_ACTOR = "user, host and process"
+#: What a column holds. A text for a name serves every table; ``table.name`` says more of one.
+_COLUMNS = {
+    "alias": "the name that applications search by",
+    "attempts": "how many times it was tried",
+    "bucket": f"spreads the rows over {tables.BUCKETS} partitions; chosen by a hash",
+    "migration": "the id of the migration",
+    "moved_by": f"who moved it: {_ACTOR}",
+    "moved_us": "when it was moved",
+    "range_end": "the last token of the range, included",
+    "range_start": "the token before the first of the range",
+    "step": "`load`, or `sync/N` and `back/N` for pass N of a sync or of a rollback",
+    "target": _ENDPOINT,
+    "updated_us": "when the row was last written",
+    "version": "counts up with each move; the compare-and-set is on it",
+    "embedding_alias.migration": "the id of the last migration that moved it; empty where none has",
+    "embedding_alias.previous": f"where it pointed before: {_ENDPOINT}; empty at first",
+    "embedding_alias_history.migration": "the id of the last migration that moved it by then; empty where none had",
+    "embedding_alias_history.reason": "`created`, `cutover`, `rollback` or `reindex`",
+    "migration.id": "`SOURCE-to-TARGET`, with a number where that name was used before",
+    "migration.source": "the table that is migrated",
+    "migration.target": "the table that is filled",
+    "migration.source_endpoint": _ENDPOINT,
+    "migration.target_endpoint": _ENDPOINT,
+    "migration.result_keys": "the settings that decide the result, as JSON; a run under other ones is refused",
+    "migration.settings_digest": "a hash of them",
+    "migration.state": "one of the [states](states.md)",
+    "migration.facts": "figures of the steps as JSON: rows, seconds, the moment of the switch, the pass of sync",
+    "migration.owner": f"the run that owns it: {_ACTOR}, and which run of the process; empty where none does",
+    "migration.owned_since_us": "since when",
+    "migration.lease_until_us": "when the owner loses it, unless it renews the lease",
+    "migration.created_us": "when `prepare` recorded it",
+    "migration.updated_us": "when a step last wrote its state or its facts",
+    "migration_range.state": "`planned`, `done` or `failed`",
+    "migration_range.rows_read": "rows of the source; written + unchanged + dead where the range is done",
+    "migration_range.written": "rows that were written, in whole or in part",
+    "migration_range.unchanged": "rows in which the target lacked nothing",
+    "migration_range.dead": "rows that became dead letters",
+    "migration_range.deleted": "orphans that were deleted",
+    "migration_range.shadowed": "of the rows written, those that a newer deletion hides",
+    "migration_range.owner": f"the task that wrote the row: {_ACTOR}",
+    "migration_range.error": "why it failed; empty where it did not",
+    "migration_range.seconds": "how long its task took",
+    "dead_letter.id": "the primary key as JSON",
+    "dead_letter.reason": "why it is not in the target",
+    "dead_letter.attempts": "which try of its range found it",
+    "validation.made_us": "when it was made",
+    "validation.passed": "whether every check passed",
+    "validation.content": "rows and hash of the target that was checked; cutover asks for the same",
+    "validation.report": "the whole record as JSON: what `validate --json` prints",
+}
+#: State, step, and the state that the step makes of it. A step that finds nothing to do leaves the state as it is.
+_MOVES = (
+    ("preparing", "prepare", "prepared"),
+    ("prepared", "load", "loaded"),
+    ("loaded", "index", "indexed"),
+    ("indexed", "sync", "synced"),
+    ("synced", "validate", "validated"),
+    ("validated", "sync that mends", "synced"),
+    ("validated", "validate that fails", "synced"),
+    ("validated", "cutover begins", "switching"),
+    ("switching", "cutover", "switched"),
+    ("switching", "rollback before the alias moved", "validated"),
+    ("switching", "rollback begins", "rolling_back"),
+    ("switched", "rollback begins", "rolling_back"),
+    ("rolling_back", "rollback", "rolled_back"),
+    ("rolled_back", "sync", "synced"),
+    ("switched", "retire", "retired"),
+)
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -79,14 +150,27 @@ def _default(field: FieldInfo) -> str:
     return f"`{json.dumps(list(value) if isinstance(value, tuple) else value)}`"
 
 
-def _settings(part: type[BaseModel], path: str = "") -> Iterator[tuple[str, ...]]:
+def _settings(part: type[BaseModel], fixed: frozenset[str], path: str = "") -> Iterator[tuple[str, ...]]:
     for name, field in part.model_fields.items():
         below = [each for each in (field.annotation, *get_args(field.annotation)) if _is_part(each)]
         if not below or field.annotation is not below[0]:
+            key = f"{path}{name}"
             kind = _kind(field.annotation) + _bounds(field)
-            yield f"`{path}{name}`", kind, _default(field), field.description or ""
+            yield f"`{key}`", kind, _default(field), "yes" if key in fixed else "", field.description or ""
         for each in below:
-            yield from _settings(each, f"{path}{name}.")
+            yield from _settings(each, fixed, f"{path}{name}.")
+
+
+def _fixed() -> frozenset[str]:
+    """The keys under which a migration is prepared, so that they may not change before it has ended."""
+    model = {"name": "any"}
+    tree = {
+        "alias": "articles",
+        "store": {"path": "any"},
+        "source": {"table": "old", "model": model},
+        "target": {"table": "new", "model": model},
+    }
+    return frozenset(Settings.model_validate(tree).result_keys())
 
 
 def _is_part(annotation: Any) -> bool:
@@ -100,9 +184,12 @@ def settings_page() -> str:
         "A settings file is YAML. An unknown key is an error. A duration is a number with `ms`, `s`, `m`, `h` or `d`,",
         "or seconds. Where a part may be null, its keys count only when the part is given. `--set key.path=value`",
         "overrides one key. User and password are no settings: they come from `SCYLLA_USERNAME` and `SCYLLA_PASSWORD`,",
-        "or from `store.credentials_file`.",
+        "or from `store.credentials_file`. Paths are relative to the directory in which a command is run.",
         "",
-        *_table(("key", "type", "default", "what it is"), list(_settings(Settings))),
+        "What is fixed decides the result of a migration: it may not change from `prepare` until the migration has",
+        "ended, but for `target.index`, which may after the cutover. Everything else may change between two runs.",
+        "",
+        *_table(("key", "type", "default", "fixed", "what it is"), list(_settings(Settings, _fixed()))),
     )
 
 
@@ -137,13 +224,22 @@ def cli_page() -> str:
 
 def catalog_page() -> str:
     """Every table of the catalog."""
-    lines = ["Names that end in `_us` are microseconds since the epoch. All tables are created where they are missing."]
+    lines = [
+        "Names that end in `_us` are microseconds since the epoch. All tables are created where they are missing. On a",
+        "cluster a table has `embedshift_` before its name, unless the name begins with `embedding_`; they lie in",
+        "`store.catalog.keyspace`, or beside the articles. In an embedded store each has `catalog_` before its name.",
+    ]
     for table in tables.ALL:
         lines += ["", f"## {table.name}", "", _CATALOG[table.name], ""]
         keys = {**dict.fromkeys(table.clustering, "clustering"), **dict.fromkeys(table.partition, "partition")}
-        rows = [(f"`{name}`", kind, keys.get(name, "")) for name, kind in table.columns.items()]
-        lines += _table(("column", "type", "key"), rows)
+        rows = [(f"`{name}`", kind, keys.get(name, ""), _column(table, name)) for name, kind in table.columns.items()]
+        lines += _table(("column", "type", "key", "what it holds"), rows)
     return _page("Catalog", *lines)
+
+
+def _column(table: RecordTable, name: str) -> str:
+    own = f"{table.name}.{name}"
+    return _COLUMNS[own if own in _COLUMNS else name]
 
 
 def _errors(kind: type[errors.EmbedshiftError], depth: int = 0) -> Iterator[tuple[str, ...]]:
@@ -166,16 +262,13 @@ def states_page() -> str:
     may = {state: [step for step, states in ALLOWED.items() if state in states] for state in NEXT}
     named = {state: ", ".join(f"`{step}`" for step in steps) for state, steps in may.items()}
     rows = [(f"`{state}`", f"`{step}`" if step else "", named[state]) for state, step in NEXT.items()]
-    arrows = [
-        f"    {state} {'-->' if step == NEXT[state] else '-.->'} {step}([{step}])"
-        for state in may
-        for step in may[state]
-    ]
     lines = ["A step that may not run in a state is refused, with the step that would be right.", ""]
     lines += _table(("state", "usual next step", "steps that may run"), rows)
     lines += ["", f"Nothing is left to do when a migration is {' or '.join(f'`{each}`' for each in ENDED)}.", ""]
-    lines += ["Boxes are states, rounded ones steps; a dotted line is a step that may run and is not the usual one."]
-    return _page("States", *lines, "", "```mermaid", "flowchart LR", *arrows, "```")
+    lines += ["An arrow is what a step makes of a state. A step that finds nothing to do leaves it as it is, and one"]
+    lines += ["that fails leaves it where it stopped.", ""]
+    arrows = [f"    {before} --> {after}: {step}" for before, step, after in _MOVES]
+    return _page("States", *lines, "```mermaid", "stateDiagram-v2", *arrows, "```")
 
 
 def pages() -> dict[str, str]:

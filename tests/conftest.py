@@ -41,7 +41,7 @@ def old_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a real model of 24 dimensions, loaded in a moment."""
     from tests.small_models import save_model
 
-    return save_model(tmp_path_factory.mktemp("models") / "old", 24, seed=1)
+    return save_model(tmp_path_factory.mktemp("models") / "old", 24, seed=1, poisoned=False)
 
 
 @pytest.fixture(scope="session")

@@ -34,13 +34,14 @@ def words() -> tuple[str, ...]:
     return ("[UNK]", POISON, *sorted({*found, "new", "changed", "application"} - {POISON}))
 
 
-def save_model(folder: Path, dimension: int, seed: int) -> Path:
+def save_model(folder: Path, dimension: int, seed: int, *, poisoned: bool = True) -> Path:
     """A model of that dimension; another seed is another model, of the same files otherwise."""
     tokenizer = Tokenizer(WordLevel({word: at for at, word in enumerate(words())}, unk_token="[UNK]"))
     tokenizer.normalizer = Lowercase()
     tokenizer.pre_tokenizer = Whitespace()
     weights = np.random.default_rng(seed).standard_normal((len(words()), dimension)).astype(np.float32)
-    weights[words().index(POISON)] = np.nan
+    if poisoned:
+        weights[words().index(POISON)] = np.nan
     network = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)], device="cpu")
     network.save(str(folder))
     return folder

@@ -235,7 +235,8 @@ def test_strange_texts_are_imported_and_migrated_without_loss(run, new_world, sp
         **TEXTS,
         **{f"bare_{name}": text for name, text in TEXTS.items()},
     }
-    code, _, err = run(world, "migrate", "--json")
+    # No further than sync: to a model of so few words several of these texts are one, and validate would say so.
+    code, _, err = run(world, "migrate", "--json", "--until", "sync")
     assert code == 0, err
     world.assert_migrated()
     assert sum("embedding" not in cells for cells in world.read("articles_v2").values()) == 3

@@ -40,3 +40,32 @@ def test_the_commands_are_the_same_on_any_terminal(monkeypatch):
         pages.append(reference.cli_page())
 
     assert pages[0] == pages[1]
+
+
+def test_every_column_of_the_catalog_has_its_sentence_and_no_sentence_is_left_over():
+    reference = _reference()
+    columns = [(table.name, name) for table in reference.tables.ALL for name in table.columns]
+    used = {own if (own := f"{table}.{name}") in reference._COLUMNS else name for table, name in columns}
+
+    assert used == set(reference._COLUMNS)
+    assert {table for table, _ in columns} == set(reference._CATALOG)
+
+
+def test_the_picture_of_the_states_is_of_what_may_run():
+    reference = _reference()
+    moves = {(before, step.split()[0]) for before, step, _ in reference._MOVES}
+    may = {(state, step) for step, states in reference.ALLOWED.items() for state in states}
+
+    assert moves <= may
+    assert {step for _, step in moves} == set(reference.ALLOWED)
+    assert {after for _, _, after in reference._MOVES} == set(reference.NEXT) - {"preparing"}
+
+
+def test_every_setting_and_every_command_has_its_line():
+    reference = _reference()
+    settings, commands = reference.settings_page(), reference.cli_page()
+
+    for key in ("alias", "store.tls.check_hostname", "target.model.revision", "target.index.rescoring", "spark.conf"):
+        assert f"| `{key}` |" in settings
+    for command in ("migrate", "rollback", "config check", "schema apply", "import", "search"):
+        assert f"## embedshift {command}" in commands
