@@ -21,6 +21,11 @@ class DeadLetter:
     reason: str
     attempts: int
 
+    @property
+    def of_way_back(self) -> bool:
+        """Whether the row died on the way from the target back to the source."""
+        return self.step.startswith("back/")
+
 
 def write_dead_letters(store: Store, migration: str, letters: Sequence[DeadLetter]) -> None:
     """Record dead letters; one of the same row is replaced."""

@@ -15,10 +15,16 @@ from jobs.stores.values import arrow_type, from_json
 
 
 def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
-    """Forget the letters whose row is gone from the source, or in the target by now. Returns those that remain."""
+    """Forget the letters whose row is gone from the source, or in the target by now. Returns those that remain.
+
+    Only letters of the transfer's own direction: on the way back, a row that never arrived is missing at its source,
+    and forgotten there it would be taken for an orphan.
+    """
     layout = transfer.layout
     remaining = []
     for letter in read_dead_letters(store, transfer.migration):
+        if letter.of_way_back != transfer.spare_dead:
+            continue
         if _settled(store, layout, letter):
             drop_dead_letter(store, transfer.migration, letter.id)
         else:

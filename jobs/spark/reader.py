@@ -91,4 +91,5 @@ class RangeReader(DataSourceReader):
 def _spared(store: Store, transfer: Transfer) -> frozenset[str]:
     if not transfer.spare_dead:
         return frozenset()
-    return frozenset(letter.id for letter in read_dead_letters(store, transfer.migration))
+    letters = read_dead_letters(store, transfer.migration)
+    return frozenset(letter.id for letter in letters if not letter.of_way_back)
