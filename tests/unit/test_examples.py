@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -36,11 +37,32 @@ def _is_broken(page: Path, link: str) -> bool:
     return not target.exists() or bool(anchor and anchor not in _anchors(target))
 
 
-def test_compose_names_its_services():
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
+def _texts_of_the_code() -> list[str]:
+    """Every text that the program may print, with … in place of what it fills in."""
+    texts = []
+    for module in (ROOT / "jobs").rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append(
+                    "".join(str(each.value) if isinstance(each, ast.Constant) else "…" for each in node.values)
+                )
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
 
-    assert set(services) == {"cassandra", "scylla", "spark-master", "spark-worker"}
+
+def test_compose_names_its_services_and_their_ports():
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+    services = compose["services"]
+    ports = [port for service in services.values() for port in service.get("ports", ())]
+    volumes = {volume.split(":")[0] for service in services.values() for volume in service.get("volumes", ())}
+
+    assert {"cassandra", "scylla", "spark-master", "spark-worker"} <= set(services)
     assert all(service["image"] for service in services.values())
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
+    assert len({port.split(":")[1] for port in ports}) == len(ports)
+    assert {name for name in volumes if not name.startswith(".")} == set(compose["volumes"])
+    assert {name for service in services.values() for name in service.get("depends_on", ())} <= set(services)
 
 
 @pytest.mark.parametrize("path", _CONFIGS, ids=_names(_CONFIGS))
@@ -65,3 +87,12 @@ def test_every_dependency_has_its_reason():
     reasons = (ROOT / "docs" / "dependencies.md").read_text("utf-8")
 
     assert {name for name in names if not re.search(rf"^\| `?{re.escape(name)}`? \|", reasons, re.MULTILINE)} == set()
+
+
+def test_every_error_line_of_the_troubleshooting_page_is_of_the_code():
+    rows = re.findall(r"^\| `(.+?)` \|", (ROOT / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    known = _texts_of_the_code()
+    pieces = {piece.strip() for row in rows for piece in re.split(r"…|: |; ", row) if piece.strip(" ()?,'=")}
+
+    assert len(rows) >= 15
+    assert {piece for piece in pieces if not any(piece in text for text in known)} == set()
