@@ -7,6 +7,7 @@ from typing import Literal
 
 from jobs.embedding import DIGEST, Template
 from jobs.stores.contract import Table
+from jobs.stores.values import is_many_celled
 
 Metric = Literal["cosine", "euclidean", "dot_product"]
 
@@ -56,6 +57,11 @@ class Subject:
         made = {self.source_vector, self.target_vector, DIGEST}
         theirs = {column.name for column in self.target.others}
         return [column.name for column in self.source.others if column.name in theirs - made]
+
+    @property
+    def many_celled(self) -> list[str]:
+        """The carried columns that are kept as several cells: compared by value too."""
+        return [c.name for c in self.source.others if c.name in self.carried and is_many_celled(c.type)]
 
     @property
     def target_digests(self) -> bool:

@@ -81,9 +81,12 @@ class _Examiner:
         self._template = Template.parse(subject.text)
         target = content_columns(subject)
         text = [] if subject.target_digests else subject.text_columns
-        self.source_columns: dict[str, list[str]] = {"values": subject.text_columns, "times": subject.carried}
+        self.source_columns: dict[str, list[str]] = {
+            "values": [*subject.text_columns, *subject.many_celled],
+            "times": subject.carried,
+        }
         self.target_columns = {
-            "values": [subject.target_vector, *target["values"], *text],
+            "values": [subject.target_vector, *target["values"], *text, *subject.many_celled],
             "times": [*target["times"], *subject.carried],
         }
         if probes is None:
@@ -178,6 +181,9 @@ class _Examiner:
             expiring = [pc.is_valid(rows.column(remaining_ttl(name))) for rows in (left, right)]
             lost_expiry = pc.and_(pc.fill_null(pc.equal(ours, theirs), False), pc.xor(*expiring))
             outdated |= _mask(pc.or_(pc.or_(older, one_sided), lost_expiry))
+        for name in self._subject.many_celled:
+            # The greatest time of a collection's elements does not change when another element is removed.
+            outdated |= _mask(pc.fill_null(pc.not_equal(left.column(name), right.column(name)), False))
         return outdated
 
     def _digests(self, target: pa.RecordBatch) -> pa.Array:

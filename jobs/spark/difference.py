@@ -16,17 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.embedding import DIGEST, Template, digest_texts
+from jobs.embedding import DIGEST
+from jobs.spark.stale import Vectors, greatest
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout
-from jobs.spark.vectors import pack_vectors
-from jobs.stores.contract import Store, remaining_ttl, write_time
+from jobs.stores.contract import Column, Store, remaining_ttl, write_time
 from jobs.stores.merge import Merged, key_array, merge, scan_schema
+from jobs.stores.values import is_many_celled
 from jobs.tokens import TokenRange
-
-#: The write time of cells of a row whose own cells tell none: older than any real write, so that it hides nothing.
-EARLIEST_US = 1
-#: Seconds that may lie between the scans of the two sides, and so between two readings of one TTL.
-_TTL_SLACK_S = 60
 
 
 @dataclass(slots=True)
@@ -40,6 +36,7 @@ class Difference:
         window_rows: rows read at once from either side.
         spared: names (``Layout.names``) of rows that are never deleted.
         clock_skew_us: how far the clocks of writers may be apart.
+        into_live: whether readers are answered by the target: what write times do not decide stays as it is there.
     """
 
     store: Store
@@ -48,13 +45,16 @@ class Difference:
     window_rows: int
     spared: frozenset[str] = frozenset()
     clock_skew_us: int = 0
+    into_live: bool = False
     read: int = 0
     unchanged: int = 0
     deleted: int = 0
-    _template: Template = field(init=False)
+    _vectors: Vectors = field(init=False)
+    _many_celled: list[Column] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._template = Template.parse(self.layout.source.text)
+        self._vectors = Vectors(self.layout)
+        self._many_celled = [column for column in self.layout.carried if is_many_celled(column.type)]
 
     def batches(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
         """The rows to embed, write or delete, in the schema of ``Layout.schema``."""
@@ -77,8 +77,9 @@ class Difference:
 
     def _target_columns(self) -> dict[str, list[str]]:
         carried = [column.name for column in self.layout.carried]
-        text = [name for name in self._template.columns if name in carried]
+        text = [name for name in self._vectors.template.columns if name in carried]
         values = [DIGEST] if self.layout.target.digests else text
+        values += [column.name for column in self._many_celled]
         return {"values": values, "times": [*carried, *(column.name for column in self.layout.made)]}
 
     def _of(self, merged: Merged) -> Iterator[pa.RecordBatch]:
@@ -109,7 +110,7 @@ class Difference:
         there = pc.is_valid(partner)
         self.read += len(partner) - partner.null_count - read
         if pc.any(there).as_py():
-            yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there))
+            yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there), looked_us)
         orphans = right.filter(pc.invert(there))
         if self.spared:
             orphans = orphans.filter(
@@ -117,7 +118,7 @@ class Difference:
             )
         if orphans.num_rows:
             self.deleted += orphans.num_rows
-            newest = _greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
+            newest = greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
             at = pc.fill_null(newest, self._husks_before(looked_us))
             yield self._emit(orphans, Action.DELETE, {DELETED_AT: at})
 
@@ -136,7 +137,7 @@ class Difference:
     def _deletable(self, right: pa.RecordBatch) -> pa.Array:
         if self.orphans_before_us is None:
             return pa.array(np.full(right.num_rows, True))
-        newest = _greatest([right.column(write_time(name)) for name in self._timed(right)])
+        newest = greatest([right.column(write_time(name)) for name in self._timed(right)])
         return pc.fill_null(pc.less(newest, self.orphans_before_us), True)
 
     def _erasable(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
@@ -147,136 +148,68 @@ class Difference:
         return pc.and_(gone, pc.fill_null(pc.less(theirs, self.orphans_before_us), False))
 
     def _erasures(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
-        """Where a pair has a cell in the target only."""
+        """Where a pair has a cell, or an element of a collection, in the target only."""
         nowhere = pa.array(np.full(left.num_rows, False))
-        return reduce(pc.or_, (self._erasable(left, right, c.name) for c in self.layout.carried), nowhere)
+        erased = [self._erasable(left, right, column.name) for column in self.layout.carried]
+        apart = [self._apart(left, right, column) for column in self._many_celled]
+        return reduce(pc.or_, [*erased, *apart], nowhere)
 
-    def _changed(self, left: pa.RecordBatch, right: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def _apart(self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column) -> pa.Array:
+        """Where two collections differ and their times do not say so: an element was removed, or expired."""
+        if self.into_live:
+            return pa.array(np.full(left.num_rows, False))
+        name = column.name
+        differ = pc.not_equal(left.column(name), right.column(name))
+        if column.untimed:
+            return pc.fill_null(differ, pc.xor(pc.is_valid(left.column(name)), pc.is_valid(right.column(name))))
+        newer = pc.greater(left.column(write_time(name)), right.column(write_time(name)))
+        return pc.fill_null(pc.and_(differ, pc.invert(newer)), False)
+
+    def _changed(
+        self, left: pa.RecordBatch, right: pa.RecordBatch, looked_us: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         if left.num_rows:
-            rows = self._rows(left, right)
+            rows = self._rows(left, right, looked_us)
             self.unchanged += left.num_rows - rows.num_rows
             if rows.num_rows:
                 yield rows
 
-    def _rows(self, left: pa.RecordBatch, right: pa.RecordBatch | None) -> pa.RecordBatch:
-        """The rows of ``left`` that the target lacks as a whole (``right`` None) or in part."""
-        columns, wanted, computed = self._vector(left, right)
-        touched = wanted
+    def _rows(self, left: pa.RecordBatch, right: pa.RecordBatch | None, looked_us: int | None = None) -> pa.RecordBatch:
+        """The rows of ``left`` that the target lacks as a whole (``right`` None) or in part.
+
+        ``looked_us`` is when ``left`` was read again, with ``right`` known already; None: it was not.
+        """
+        columns, touched, computed = self._vectors.of(left, right)
         for column in self.layout.carried:
-            taken, erased = self._cell(left, right, column.name)
-            if column.name in self._template.columns:
+            name, ours = column.name, left.column(write_time(column.name))
+            taken, at = (pc.is_valid(ours), ours) if right is None else self._cell(left, right, column, looked_us)
+            if name in self._vectors.template.columns:
                 # What is embedded is the whole text, whichever part of it the target has already.
-                taken = pc.or_(taken, pc.and_(computed, pc.is_valid(left.column(write_time(column.name)))))
-            times = left.column(write_time(column.name))
-            erasing = pa.nulls(left.num_rows, pa.int64()) if right is None else right.column(write_time(column.name))
-            columns[column.name] = pc.if_else(taken, left.column(column.name), None)
-            columns[write_time(column.name)] = pc.if_else(taken, times, pc.if_else(erased, erasing, None))
-            columns[remaining_ttl(column.name)] = pc.if_else(taken, left.column(remaining_ttl(column.name)), None)
-            touched = pc.or_(touched, pc.or_(taken, erased))
+                whole = pc.and_(pc.and_(computed, pc.is_valid(ours)), pc.invert(taken))
+                taken, at = pc.or_(taken, whole), pc.if_else(whole, ours, at)
+            columns[name] = pc.if_else(taken, left.column(name), None)
+            columns[write_time(name)] = at
+            columns[remaining_ttl(name)] = pc.if_else(taken, left.column(remaining_ttl(name)), None)
+            touched = pc.or_(touched, pc.is_valid(at))
         action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
         return self._emit(left, action, columns).filter(touched)
 
-    def _cell(self, left: pa.RecordBatch, right: pa.RecordBatch | None, name: str) -> tuple[pa.Array, pa.Array]:
-        """Where a cell is to be carried, and where it is to be deleted."""
-        ours = left.column(write_time(name))
-        if right is None:
-            return pc.is_valid(ours), pa.array(np.full(left.num_rows, False))
-        newer = pc.fill_null(pc.greater(ours, right.column(write_time(name))), pc.is_valid(ours))
-        return pc.and_(newer, pc.is_valid(ours)), self._erasable(left, right, name)
-
-    def _vector(
-        self, left: pa.RecordBatch, right: pa.RecordBatch | None
-    ) -> tuple[dict[str, pa.Array], pa.Array, pa.Array]:
-        """Columns of vector and digest; where they are to be written; where the vector must be computed."""
-        texts, empty = self._template.render(left), self._template.empty(left)
-        digest = digest_texts(self.layout.target.model.fingerprint, texts, empty)
-        written = [name for name in self._template.columns if write_time(name) in left.schema.names]
-        age = self._age(left, written)
-        ttl = self._vector_ttl(left, written)
-        if right is None:
-            wanted, had_vector = pa.array(np.full(left.num_rows, True)), pa.array(np.full(left.num_rows, False))
-        else:
-            wanted, had_vector, age = self._stale(left, right, digest, empty, age, ttl)
-        has_text = pc.and_(wanted, pc.invert(empty))
-        copied = self._copied(left, digest)
-        computed = pc.and_(has_text, pc.is_null(copied))
-        name = self.layout.target.vector
-        columns = {
-            name: pc.if_else(has_text, copied, None),
-            write_time(name): pc.if_else(pc.or_(has_text, pc.and_(wanted, had_vector)), age, None),
-            remaining_ttl(name): pc.if_else(has_text, ttl, None),
-        }
-        if self.layout.target.digests:
-            columns |= {
-                DIGEST: pc.if_else(wanted, digest, None),
-                write_time(DIGEST): pc.if_else(wanted, age, None),
-                remaining_ttl(DIGEST): pc.if_else(wanted, ttl, None),
-            }
-        return columns, wanted, computed
-
-    def _age(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
-        """When a vector counts as written: with the newest part of its text; without a text, with the newest cell."""
-        carried = [column.name for column in self.layout.carried]
-        of_text, of_all = (
-            _greatest([left.column(write_time(name)) for name in names], left.num_rows) for names in (written, carried)
-        )
-        return pc.coalesce(of_text, of_all, pa.scalar(EARLIEST_US, pa.int64()))
-
-    def _stale(
-        self,
-        left: pa.RecordBatch,
-        right: pa.RecordBatch,
-        digest: pa.Array,
-        empty: pa.Array,
-        age: pa.Array,
-        ttl: pa.Array,
-    ) -> tuple[pa.Array, pa.Array, pa.Array]:
-        """Where the target's vector is not that of the text, where it has one, and the time at which to write."""
-        had_vector = pc.is_valid(right.column(write_time(self.layout.target.vector)))
-        stale = pc.fill_null(pc.not_equal(digest, self._target_digest(right)), True)
-        stale = pc.or_(stale, pc.and_(pc.invert(had_vector), pc.invert(empty)))
-        stale = pc.or_(stale, self._ends_apart(right, ttl))
-        for name in self._template.columns:
-            if write_time(name) in left.schema.names:
-                theirs = pc.greater(right.column(write_time(name)), left.column(write_time(name)))
-                stale = pc.and_(stale, pc.invert(pc.fill_null(theirs, False)))
-        present = _greatest([right.column(write_time(column.name)) for column in self.layout.made])
-        # A vector that is as old as its text and yet wrong: at an equal time the wrong one might stay.
-        repaired = pc.max_element_wise(age, pc.add(present, 1), skip_nulls=True)
-        return stale, had_vector, pc.if_else(pc.fill_null(pc.greater(age, present), True), age, repaired)
-
-    def _ends_apart(self, right: pa.RecordBatch, ttl: pa.Array) -> pa.Array:
-        """Where the target's vector would outlive its text, or die before it: the same text was written anew."""
-        made = self.layout.made[-1].name
-        held = right.column(remaining_ttl(made))
-        once = pc.xor(pc.is_valid(held), pc.is_valid(ttl))
-        far = pc.greater(pc.abs(pc.subtract(held, ttl)), _TTL_SLACK_S)
-        return pc.and_(pc.is_valid(right.column(write_time(made))), pc.or_(once, pc.fill_null(far, False)))
-
-    def _target_digest(self, right: pa.RecordBatch) -> pa.Array:
-        if self.layout.target.digests:
-            return right.column(DIGEST)
-        # A table without digests is taken at its word: its vectors are those of its texts.
-        texts, empty = self._template.render(right), self._template.empty(right)
-        return digest_texts(self.layout.target.model.fingerprint, texts, empty)
-
-    def _vector_ttl(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
-        """The vector lives as long as the longest-lived part of its text."""
-        longest = _greatest([left.column(remaining_ttl(name)) for name in written], left.num_rows, pa.int32())
-        endless = pa.array(np.full(left.num_rows, False))
-        for name in written:
-            forever = pc.and_(pc.is_valid(left.column(name)), pc.is_null(left.column(remaining_ttl(name))))
-            endless = pc.or_(endless, forever)
-        return pc.if_else(endless, None, longest)
-
-    def _copied(self, left: pa.RecordBatch, digest: pa.Array) -> pa.Array:
-        """The source's own vectors, packed, where they are of the same model and of this text."""
-        if not self.layout.copies_vectors:
-            return pa.nulls(left.num_rows, pa.binary())
-        packed = pack_vectors(left.column(self.layout.source.vector))
-        if not self.layout.source.digests:
-            return packed
-        return pc.if_else(pc.fill_null(pc.equal(left.column(DIGEST), digest), False), packed, None)
+    def _cell(
+        self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column, looked_us: int | None
+    ) -> tuple[pa.Array, pa.Array]:
+        """Where a cell is carried, and when it counts as written or, where not carried, as deleted; null: neither."""
+        ours, theirs = (rows.column(write_time(column.name)) for rows in (left, right))
+        taken = pc.and_(pc.fill_null(pc.greater(ours, theirs), True), pc.is_valid(ours))
+        erased = self._erasable(left, right, column.name)
+        if looked_us is None or column not in self._many_celled:
+            return taken, pc.if_else(taken, ours, pc.if_else(erased, theirs, None))
+        # Above what the target has (CQL replaces a collection by deleting what is older than the new elements), and
+        # below what comes after the source was seen as it is.
+        above = pc.max_element_wise(pc.add(theirs, 1), looked_us - self.clock_skew_us, skip_nulls=True)
+        apart = self._apart(left, right, column)
+        written = pc.and_(pc.or_(taken, apart), pc.is_valid(ours))
+        at = pc.if_else(apart, above, ours)
+        return written, pc.if_else(written, at, pc.if_else(erased, above, None))
 
     def _emit(self, rows: pa.RecordBatch, action: Action | pa.Array, columns: dict[str, pa.Array]) -> pa.RecordBatch:
         schema = self.layout.schema()
@@ -303,12 +236,6 @@ def end_row(layout: Layout, note: str) -> pa.RecordBatch:
     schema = layout.schema()
     values: dict[str, Any] = {ACTION: int(Action.END), NOTE: note}
     return pa.RecordBatch.from_arrays([pa.array([values.get(f.name)], f.type) for f in schema], schema=schema)
-
-
-def _greatest(arrays: list[pa.Array], rows: int = 0, kind: pa.DataType | None = None) -> pa.Array:
-    if not arrays:
-        return pa.nulls(rows, kind or pa.int64())
-    return pc.max_element_wise(*arrays, skip_nulls=True)
 
 
 def _typed(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -77,6 +77,7 @@ class RangeReader(DataSourceReader):
                 transfer.window_rows,
                 _spared(store, transfer),
                 transfer.clock_skew_us,
+                into_live=transfer.into_live,
             )
             yield from difference.batches(partition.within)
             note |= {"read": difference.read, "unchanged": difference.unchanged, "deleted": difference.deleted}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from jobs.catalog.alias import get_alias
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.migration import Migration
 from jobs.embedding import DIGEST
@@ -50,6 +51,7 @@ class Transfer:
     ``orphans_before_us`` bounds what may be deleted: only rows of the target written before then (None: all).
     ``spare_dead`` spares the rows of dead letters too: on the way back they are missing because they never arrived.
     ``batch_tokens`` is 0 where the device's own value serves. ``read_back`` looks whether written rows are there.
+    ``into_live`` says that the alias names the target: where write times do not decide, the target's value stays.
     """
 
     store: str
@@ -62,6 +64,7 @@ class Transfer:
     window_rows: int
     batch_tokens: int
     read_back: bool
+    into_live: bool
     overwrite_shadowed: bool
     orphans_before_us: int | None
     spare_dead: bool
@@ -133,6 +136,7 @@ def transfer_of(
         window_rows=settings.load.window_rows,
         batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
         read_back=read_back,
+        into_live=get_alias(store, migration.alias).target.table == target.table,
         overwrite_shadowed=settings.sync.shadowed == "overwrite",
         orphans_before_us=orphans_before_us,
         spare_dead=backwards,

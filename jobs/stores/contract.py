@@ -46,13 +46,15 @@ def remaining_ttl(column: str) -> str:
 class Column:
     """One column: its name, its CQL type as text (``text``, ``vector<float, 384>``), its role in the table.
 
-    ``descending`` holds for a clustering column that the table keeps in falling order.
+    ``descending`` holds for a clustering column that the table keeps in falling order. ``untimed`` holds where the
+    store cannot tell when a cell was written: its write time is that of the row's other cells.
     """
 
     name: str
     type: str
     role: Role = "regular"
     descending: bool = False
+    untimed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,33 @@ _ARROW: dict[str, pa.DataType] = {
 }
 _WIDTH = {"int": 4, "bigint": 8, "smallint": 2, "tinyint": 1, "timestamp": 8}
 _VECTOR = re.compile(r"vector\s*<\s*float\s*,\s*(\d+)\s*>", re.IGNORECASE)
+#: Types that hold one value in one cell; everything else is a collection, a tuple, a vector, a UDT or a Java class.
+_NATIVE = frozenset(
+    [
+        "ascii",
+        "bigint",
+        "blob",
+        "boolean",
+        "counter",
+        "date",
+        "decimal",
+        "double",
+        "duration",
+        "float",
+        "inet",
+        "int",
+        "smallint",
+        "text",
+        "time",
+        "timestamp",
+        "timeuuid",
+        "tinyint",
+        "uuid",
+        "varchar",
+        "varint",
+    ]
+)
+_ONE_CELL = re.compile(r"(frozen|tuple|vector)\s*<|'", re.IGNORECASE)
 #: Types whose values a text template may name.
 READABLE = frozenset({"text", "varchar", "ascii", "int", "bigint", "smallint", "tinyint", "boolean", "float", "double"})
 
@@ -70,6 +97,11 @@ def readable(table: Table) -> dict[str, bool]:
 def is_opaque(cql_type: str) -> bool:
     """Whether values of that type travel as bytes that embedshift does not look into."""
     return cql_type not in _ARROW and vector_dimension(cql_type) is None
+
+
+def is_many_celled(cql_type: str) -> bool:
+    """Whether a value of that type is kept as several cells with times of their own (collections, UDTs not frozen)."""
+    return cql_type not in _NATIVE and not _ONE_CELL.match(cql_type)
 
 
 def key_bytes(cql_type: str, value: Any) -> bytes:

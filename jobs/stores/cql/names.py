@@ -2,38 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from cassandra.metadata import protect_name
-
-#: Types that hold one value in one cell; everything else is a collection, a tuple, a vector, a UDT or a Java class.
-NATIVE = frozenset(
-    [
-        "ascii",
-        "bigint",
-        "blob",
-        "boolean",
-        "counter",
-        "date",
-        "decimal",
-        "double",
-        "duration",
-        "float",
-        "inet",
-        "int",
-        "smallint",
-        "text",
-        "time",
-        "timestamp",
-        "timeuuid",
-        "tinyint",
-        "uuid",
-        "varchar",
-        "varint",
-    ]
-)
-_ONE_CELL = re.compile(r"(frozen|tuple|vector)\s*<|'", re.IGNORECASE)
 
 
 def quote(name: str) -> str:
@@ -62,8 +33,3 @@ def options(pairs: Mapping[str, str | int]) -> str:
         f"{literal(key)}: {value if isinstance(value, int) else literal(value)}" for key, value in pairs.items()
     )
     return "{" + inner + "}"
-
-
-def is_many_celled(cql_type: str) -> bool:
-    """Whether a value of that type is kept as several cells with times of their own (collections, UDTs not frozen)."""
-    return cql_type not in NATIVE and not _ONE_CELL.match(cql_type)

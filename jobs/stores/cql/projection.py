@@ -13,8 +13,8 @@ from jobs.errors import SchemaError
 from jobs.stores.contract import TOKEN, Column, Table, remaining_ttl, write_time
 from jobs.stores.cql import wire
 from jobs.stores.cql.dialects import Dialect
-from jobs.stores.cql.names import is_many_celled, listed, qualified, quote
-from jobs.stores.values import arrow_type
+from jobs.stores.cql.names import listed, qualified, quote
+from jobs.stores.values import arrow_type, is_many_celled
 
 #: A write time older than every clock's: for what is there, but was written at a time that nobody knows.
 OLDEST = 1

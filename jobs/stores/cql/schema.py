@@ -5,8 +5,9 @@ from __future__ import annotations
 from jobs.errors import SchemaError
 from jobs.stores.contract import Column, Role, Table
 from jobs.stores.cql.dialects import Dialect
-from jobs.stores.cql.names import is_many_celled, listed, options, qualified, quote
+from jobs.stores.cql.names import listed, options, qualified, quote
 from jobs.stores.cql.session import Link
+from jobs.stores.values import is_many_celled
 
 _ROLES: dict[str, Role] = {
     "partition_key": "partition",
@@ -32,7 +33,7 @@ def keyspace_exists(link: Link, keyspace: str) -> bool:
     return bool(link.rows(query, (keyspace,), doing=f"looking for the keyspace {keyspace}"))
 
 
-def describe(link: Link, name: str) -> Table:
+def describe(link: Link, name: str, *, times_of_collections: bool = True) -> Table:
     """The table's columns: the primary key in its order, the others by name.
 
     Raises:
@@ -50,7 +51,14 @@ def describe(link: Link, name: str) -> Table:
     order = list(_ROLES)
     rows.sort(key=lambda row: (order.index(row["kind"]), row["position"], row["column_name"]))
     columns = tuple(
-        Column(row["column_name"], row["type"], _ROLES[row["kind"]], row["clustering_order"] == "desc") for row in rows
+        Column(
+            row["column_name"],
+            row["type"],
+            _ROLES[row["kind"]],
+            descending=row["clustering_order"] == "desc",
+            untimed=not times_of_collections and is_many_celled(row["type"]),
+        )
+        for row in rows
     )
     counters = [column.name for column in columns if column.type == "counter"]
     if counters:
@@ -112,12 +120,13 @@ def remarks(table: Table, dialect: Dialect) -> list[str]:
     if many and dialect.times_of_collections:
         lines.append(
             f"the elements of {', '.join(many)} are copied with one write time, the greatest among them, and one TTL, "
-            "the longest"
+            "the longest; what expires or is removed among them is found by sync, and after the cutover by nothing"
         )
     elif many:
         lines.append(
             f"{dialect.product} does not tell when {', '.join(many)} were written: they are copied with the greatest "
-            "write time of the row's other columns and that column's TTL"
+            "write time of the row's other columns and that column's TTL, and later compared by value; once the alias "
+            "has moved, the live table's value stays"
         )
     return lines
 

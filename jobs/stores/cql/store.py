@@ -69,7 +69,7 @@ class CqlStore:
 
     def describe(self, table: str) -> Table:
         """The table's columns. Raises SchemaError where it does not exist or counts."""
-        return schema.describe(self._link, table)
+        return schema.describe(self._link, table, times_of_collections=self._dialect.times_of_collections)
 
     def create(self, table: Table) -> None:
         """Create a table, empty. Raises SchemaError where the name is taken or a type is unknown."""
