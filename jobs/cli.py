@@ -13,8 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from jobs import __version__
+from jobs.articles_cli import articles_app, schema_add_soft_delete
 from jobs.console import Console
 from jobs.errors import CheckFailed, EmbedshiftError, UsageError
+from jobs.options import AsJson, Config, DryRun, Overrides, Yes
 from jobs.settings import Settings, load_settings
 from jobs.stores import open_store
 from jobs.stores.contract import Store
@@ -34,16 +36,7 @@ config_app = typer.Typer(help="Explain a settings file, or print its JSON Schema
 app.add_typer(config_app, name="config")
 schema_app = typer.Typer(help="Create or show the tables.", no_args_is_help=True)
 app.add_typer(schema_app, name="schema")
-
-Config = Annotated[
-    Path, typer.Option("--config", "-c", envvar="EMBEDSHIFT_CONFIG", metavar="FILE", help="The settings file (YAML).")
-]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override one setting; may be repeated.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; lines for people go to standard error.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+app.add_typer(articles_app, name="articles")
 
 #: Set by --debug: errors show their traceback.
 _debug = False
@@ -298,6 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code; an error has been printed as one line by then."""
     command = typer.main.get_command(app)
     try:
+schema_app.command("add-soft-delete")(schema_add_soft_delete)
+
+
         code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except EmbedshiftError as error:
         return _failed(error, str(error), error.exit_code)

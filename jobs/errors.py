@@ -5,7 +5,8 @@
     ├── UsageError                  2  the caller asked for something that makes no sense
     │   ├── SettingsError           2  a settings file is wrong; all its faults at once
     │   ├── InputError              2  a line, a row or a question cannot be used
-    │   └── SchemaError             2  a table lacks what is needed, or has what cannot be copied
+    │   ├── SchemaError             2  a table lacks what is needed, or has what cannot be copied
+    │   └── NotFoundError           2  there is no article of that id
     ├── UnavailableError            3  something outside cannot be had
     │   ├── StoreUnavailable        3  the database does not answer, or not to us
     │   └── ModelUnavailable        3  a model cannot be loaded, or is another than the recorded one
@@ -69,6 +70,10 @@ class InputError(UsageError):
 
 class SchemaError(UsageError):
     """A table lacks what is needed, or has what cannot be copied."""
+
+
+class NotFoundError(UsageError):
+    """There is no article of that id."""
 
 
 class UnavailableError(EmbedshiftError):

@@ -250,6 +250,16 @@ class SparkSettings(Frozen):
     master: str = Field("local[*]", description="local[*] on one machine; spark-submit --master overrides it")
     conf: dict[str, str | int | float | bool] = Field({}, description="further Spark properties; never a secret")
 
+class ArticlesSettings(Frozen):
+    """What an application's client does."""
+
+    cache: Duration | None = Field(
+        None, description="how long a client keeps the alias, at most cutover.client_cache; as long as that where null"
+    )
+    max_text: int = Field(1_000_000, ge=1, description="most bytes of an article's text; a longer one is refused")
+    batch: int = Field(256, ge=1, le=10_000, description="articles that add_many embeds and writes at once")
+
+
 
 class Settings(Frozen):
     """A whole settings file."""
@@ -269,14 +279,24 @@ class Settings(Frozen):
     def _fitting(self) -> Settings:
         if self.source.table.lower() == self.target.table.lower():
             raise ValueError("source.table and target.table are the same; a migration fills a table of its own")
+    articles: ArticlesSettings = ArticlesSettings()
         return self
 
     @property
     def target_model(self) -> ModelSettings:
         """The model of the target: the source's own where only the index changes."""
         return self.target.model or self.source.model
+        if self.articles.cache is not None and self.articles.cache > self.cutover.client_cache:
+            raise ValueError(
+                "articles.cache is longer than cutover.client_cache: a cutover would not wait for such clients"
+            )
 
     def result_keys(self) -> dict[str, str]:
+    @property
+    def articles_cache(self) -> timedelta:
+        """How long a client keeps the alias."""
+        return self.cutover.client_cache if self.articles.cache is None else self.articles.cache
+
         """Every setting that decides what the target will hold, as ``key.path`` to text.
 
         A migration may be taken up again under other timeouts or another Spark master, never under another of these.

@@ -1,0 +1,185 @@
+"""Search through the alias for active articles.
+
+An index knows nothing of inactive articles, and its answers may be older than the table: on Cassandra a nearest-
+neighbour read asks one replica. So each hit is read again by its key, at the store's read consistency, and those that
+are gone or inactive are left out. Where fewer than k remain, twice as many are asked for, until there are k, or the
+index has no more, or its limit of 1000 is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.articles.cells import made_columns, own_columns
+from jobs.articles.deactivating import DEACTIVATED, has_soft_delete, is_active
+from jobs.articles.following import Following, View
+from jobs.articles.keys import key_of, keys_batch, name_of, plain_id
+from jobs.articles.vectors import embed_question
+from jobs.errors import InputError, NotFoundError, SchemaError
+from jobs.stores.contract import Hit, Store
+from jobs.stores.values import to_json
+
+#: The most results of one search, on every store.
+K_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One article found.
+
+    ``score`` is a similarity: greater is nearer. ``id`` is as the callers' ids are, ``values`` the columns that were
+    asked for, as JSON has them.
+    """
+
+    id: Any
+    score: float
+    values: Mapping[str, Any]
+
+
+class Finding:
+    """Searches the live table."""
+
+    def __init__(self, store: Store, following: Following) -> None:
+        self._store = store
+        self._following = following
+
+    def search(self, question: str, k: int, columns: Sequence[str] | None) -> list[Match]:
+        """The k active articles nearest to a question."""
+        check_k(k)
+        if not isinstance(question, str) or not question.strip():
+            raise InputError("the question is empty", hint="ask with at least one word")
+        return self._following.reading(
+            lambda view: self._nearest(view, embed_question(view.live.endpoint, question), k, columns)
+        )
+
+    def search_vector(
+        self, vector: Iterable[float] | NDArray[np.float32], k: int, columns: Sequence[str] | None
+    ) -> list[Match]:
+        """The k active articles nearest to a vector."""
+        check_k(k)
+        return self._following.reading(lambda view: self._nearest(view, _query(view, vector), k, columns))
+
+    def search_like(self, id: Any, k: int, columns: Sequence[str] | None) -> list[Match]:
+        """The k active articles nearest to an article, itself left out."""
+        check_k(k)
+
+        def operation(view: View) -> list[Match]:
+            table, vector = view.live.table, view.live.endpoint.vector
+            key = key_of(table, id)
+            rows = self._store.fetch(table, keys_batch(table, [key]), values=[vector])
+            if rows.num_rows == 0:
+                raise NotFoundError(f"there is no article {name_of(table, key)} in {table.name}")
+            value = rows.column(vector)[0]
+            if not value.is_valid:
+                raise InputError(f"article {name_of(table, key)} has no text, and so no vector", hint="give it a text")
+            query = np.asarray(value.values.to_numpy(zero_copy_only=False), np.float32)
+            return self._nearest(view, query, k, columns, without=name_of(table, key))
+
+        return self._following.reading(operation)
+
+    def get(self, id: Any) -> dict[str, Any] | None:
+        """One article, active or not: every column but vector and digest, as JSON has them; None where it is not."""
+
+        def operation(view: View) -> dict[str, Any] | None:
+            table = view.live.table
+            key = key_of(table, id)
+            names = [column.name for column in own_columns(view.live.endpoint, table)]
+            rows = self._store.fetch(table, keys_batch(table, [key]), values=names).to_pylist()
+            return plain_row(view, rows[0]) if rows else None
+
+        return self._following.reading(operation)
+
+    def _nearest(
+        self,
+        view: View,
+        query: NDArray[np.float32],
+        k: int,
+        columns: Sequence[str] | None,
+        *,
+        without: str | None = None,
+    ) -> list[Match]:
+        table = view.live.table
+        names = _asked(view, columns)
+        read = [DEACTIVATED] if has_soft_delete(table) else []
+        known: dict[str, Mapping[str, Any] | None] = {}
+        asked = min(K_MAX, k if without is None else k + 1)
+        while True:
+            hits = self._store.search(table, view.live.endpoint.index, query, asked)
+            self._read_again(view, hits, known, list(dict.fromkeys([*names, *read])))
+            matches = []
+            for hit in hits:
+                name = name_of(table, dict(hit.values))
+                row = known[name]
+                if row is not None and name != without:
+                    values = {each: to_json(_type(view, each), row[each]) for each in names}
+                    matches.append(Match(plain_id(table, dict(row)), hit.score, values))
+            if len(matches) >= k or len(hits) < asked or asked == K_MAX:
+                return matches[:k]
+            asked = min(K_MAX, asked * 2)
+
+    def _read_again(
+        self, view: View, hits: Sequence[Hit], known: dict[str, Mapping[str, Any] | None], names: Sequence[str]
+    ) -> None:
+        """Note of each hit that is not known yet its row as it is now, None where it is gone or inactive."""
+        table = view.live.table
+        new = {name: dict(hit.values) for hit in hits if (name := name_of(table, dict(hit.values))) not in known}
+        if not new:
+            return
+        others = [name for name in names if name not in {key.name for key in table.keys}]
+        rows = self._store.fetch(table, keys_batch(table, list(new.values())), values=others).to_pylist()
+        there = {name_of(table, row): row for row in rows if is_active(row)}
+        known |= {name: there.get(name) for name in new}
+
+
+def check_k(k: int) -> None:
+    """Raises InputError where k is not a number of results that every store can give."""
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= K_MAX:
+        raise InputError(f"k is {k}", hint=f"ask for 1 to {K_MAX} results")
+
+
+def plain_row(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Key and own columns of a row as JSON has them, in the table's order."""
+    made = made_columns(view.live.endpoint)
+    table = view.live.table
+    return {c.name: to_json(c.type, row.get(c.name)) for c in table.columns if c.name not in made}
+
+
+def _asked(view: View, columns: Sequence[str] | None) -> list[str]:
+    table, made = view.live.table, made_columns(view.live.endpoint)
+    known = [column.name for column in table.columns if column.name not in made]
+    if columns is None:
+        return known
+    if isinstance(columns, str):
+        raise InputError("columns is a text", hint="give a list of column names")
+    for name in columns:
+        if name not in known:
+            raise SchemaError(f"{table.name} has no column {name} to show", hint=f"it has {', '.join(known)}")
+    return list(columns)
+
+
+def _type(view: View, name: str) -> str:
+    column = view.live.table.column(name)
+    return column.type if column else "text"
+
+
+def _query(view: View, vector: Iterable[float] | NDArray[np.float32]) -> NDArray[np.float32]:
+    dimension = view.live.endpoint.model.dimension
+    try:
+        query = np.asarray(vector if isinstance(vector, np.ndarray) else list(vector), np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError("the vector is not a row of numbers", hint=f"give {dimension} numbers") from error
+    if query.shape != (dimension,):
+        raise InputError(
+            f"the vector has the shape {query.shape}, the model of the alias makes {dimension} numbers",
+            hint="embed it with that model",
+        )
+    if not np.isfinite(query).all():
+        raise InputError("the vector holds numbers that are not finite", hint="look how it was made")
+    if not query.any():
+        raise InputError("the vector is zero and has no direction", hint="look how it was made")
+    return query
