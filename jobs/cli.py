@@ -287,13 +287,13 @@ def schema_show(config: Config, overrides: Overrides = None) -> None:
             typer.echo(line)
 
 
+schema_app.command("add-soft-delete")(schema_add_soft_delete)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code; an error has been printed as one line by then."""
     command = typer.main.get_command(app)
     try:
-schema_app.command("add-soft-delete")(schema_add_soft_delete)
-
-
         code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except EmbedshiftError as error:
         return _failed(error, str(error), error.exit_code)

@@ -244,12 +244,6 @@ class RetireSettings(Frozen):
     after: Duration = Field(timedelta(hours=24), description="grace time after the cutover: so long rollback is open")
 
 
-class SparkSettings(Frozen):
-    """The Spark session, where spark-submit does not bring one."""
-
-    master: str = Field("local[*]", description="local[*] on one machine; spark-submit --master overrides it")
-    conf: dict[str, str | int | float | bool] = Field({}, description="further Spark properties; never a secret")
-
 class ArticlesSettings(Frozen):
     """What an application's client does."""
 
@@ -259,6 +253,12 @@ class ArticlesSettings(Frozen):
     max_text: int = Field(1_000_000, ge=1, description="most bytes of an article's text; a longer one is refused")
     batch: int = Field(256, ge=1, le=10_000, description="articles that add_many embeds and writes at once")
 
+
+class SparkSettings(Frozen):
+    """The Spark session, where spark-submit does not bring one."""
+
+    master: str = Field("local[*]", description="local[*] on one machine; spark-submit --master overrides it")
+    conf: dict[str, str | int | float | bool] = Field({}, description="further Spark properties; never a secret")
 
 
 class Settings(Frozen):
@@ -273,30 +273,30 @@ class Settings(Frozen):
     validation: ValidationSettings = ValidationSettings()
     cutover: CutoverSettings = CutoverSettings()
     retire: RetireSettings = RetireSettings()
+    articles: ArticlesSettings = ArticlesSettings()
     spark: SparkSettings = SparkSettings()
 
     @model_validator(mode="after")
     def _fitting(self) -> Settings:
         if self.source.table.lower() == self.target.table.lower():
             raise ValueError("source.table and target.table are the same; a migration fills a table of its own")
-    articles: ArticlesSettings = ArticlesSettings()
-        return self
-
-    @property
-    def target_model(self) -> ModelSettings:
-        """The model of the target: the source's own where only the index changes."""
-        return self.target.model or self.source.model
         if self.articles.cache is not None and self.articles.cache > self.cutover.client_cache:
             raise ValueError(
                 "articles.cache is longer than cutover.client_cache: a cutover would not wait for such clients"
             )
+        return self
 
-    def result_keys(self) -> dict[str, str]:
     @property
     def articles_cache(self) -> timedelta:
         """How long a client keeps the alias."""
         return self.cutover.client_cache if self.articles.cache is None else self.articles.cache
 
+    @property
+    def target_model(self) -> ModelSettings:
+        """The model of the target: the source's own where only the index changes."""
+        return self.target.model or self.source.model
+
+    def result_keys(self) -> dict[str, str]:
         """Every setting that decides what the target will hold, as ``key.path`` to text.
 
         A migration may be taken up again under other timeouts or another Spark master, never under another of these.
