@@ -9,23 +9,21 @@ with Articles.open("settings.yaml") as articles:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobs.articles.client import Added, Articles, Failure
+    from jobs.articles.adding import Added, Failure
+    from jobs.articles.client import Articles
     from jobs.articles.finding import Match
 
 __all__ = ["Added", "Articles", "Failure", "Match"]
 
+_HOMES = {"Added": "adding", "Articles": "client", "Failure": "adding", "Match": "finding"}
+
 
 def __getattr__(name: str) -> Any:
     # The steps import rooms below this one's client; they need not load it.
-    if name == "Match":
-        from jobs.articles import finding
-
-        return finding.Match
-    if name in __all__:
-        from jobs.articles import client
-
-        return getattr(client, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"jobs.articles.{_HOMES[name]}"), name)

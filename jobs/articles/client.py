@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.articles.adding import Added, add_many
 from jobs.articles.clock import Clock
 from jobs.articles.deactivating import DEACTIVATED, check_soft_delete
 from jobs.articles.deleting import Deleting
@@ -21,7 +21,7 @@ from jobs.articles.dropping import Dropped, drop
 from jobs.articles.erasing import Erased, erase
 from jobs.articles.finding import Finding, Match
 from jobs.articles.following import Following
-from jobs.articles.keys import RowLocks, key_of, name_of, parse_id
+from jobs.articles.keys import RowLocks, key_of, parse_id
 from jobs.articles.purging import Purge, Purged
 from jobs.articles.seconds import Seconds
 from jobs.articles.writing import Writing
@@ -32,23 +32,6 @@ from jobs.stores.contract import Store
 
 #: Asks a person to type a name; returns what was typed.
 Confirm = Callable[[str], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One article of ``add_many`` that was not written: its position from 0, its id, and why."""
-
-    position: int
-    id: Any
-    reason: str
-
-
-@dataclass(slots=True)
-class Added:
-    """What ``add_many`` did: how many articles were written, and those that were not, in order."""
-
-    written: int = 0
-    failures: list[Failure] = field(default_factory=list)
 
 
 class Articles:
@@ -69,7 +52,7 @@ class Articles:
         self._deleting = Deleting(store, following, seconds, clock, locks)
         self._finding = Finding(store, following)
         self._purge = Purge(store, following, self._deleting, clock, locks)
-        self._clock = clock
+        self._clock, self._locks = clock, locks
 
     @classmethod
     def open(cls, config: Settings | Path | str) -> Articles:
@@ -125,17 +108,7 @@ class Articles:
             ModelUnavailable, StoreUnavailable: the rest could not be written; add them again.
         """
         self._check()
-        added = Added()
-        start = 0
-        for batch in self._batches(articles):
-            outcomes = self._writing.put(batch, existing=False)
-            for at, outcome in enumerate(outcomes):
-                if outcome is None:
-                    added.written += 1
-                else:
-                    added.failures.append(Failure(start + at, self._id_of(batch[at]), str(outcome)))
-            start += len(batch)
-        return added
+        return add_many(self._following, self._writing, articles, self.settings.articles.batch)
 
     def update(self, id: Any, /, **columns: Any) -> None:
         """Change columns of an article that is there. It is embedded again only where its text changes.
@@ -204,7 +177,7 @@ class Articles:
             CheckFailed: something is left; the place is named.
         """
         self._check()
-        return erase(self._store, self.settings, self._following, self._clock, id)
+        return erase(self._store, self.settings, self._following, self._clock, self._locks, id)
 
     def purge(
         self,
@@ -270,34 +243,6 @@ class Articles:
         table = self._following.now().live.table
         key_of(table, id)
         return dict(id) if isinstance(id, Mapping) else {table.keys[0].name: id}
-
-    def _id_of(self, article: Any) -> Any:
-        names = [key.name for key in self._following.now().live.table.keys]
-        if not isinstance(article, Mapping):
-            return None
-        return article.get(names[0]) if len(names) == 1 else {name: article.get(name) for name in names}
-
-    def _batches(self, articles: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-        """Batches in which no id comes twice: within one, all are read before any is written."""
-        batch: list[Mapping[str, Any]] = []
-        seen: set[str] = set()
-        for article in articles:
-            name = self._name(article)
-            if len(batch) >= self.settings.articles.batch or (name and name in seen):
-                yield batch
-                batch, seen = [], set()
-            batch.append(article)
-            seen.add(name)
-        if batch:
-            yield batch
-
-    def _name(self, article: Any) -> str:
-        """The name of an article's row; empty where it has none that could be written."""
-        table = self._following.now().live.table
-        try:
-            return name_of(table, key_of(table, {c.name: article.get(c.name) for c in table.keys}))
-        except (InputError, AttributeError):
-            return ""
 
     def _check(self) -> None:
         if self._process != os.getpid():

@@ -16,7 +16,7 @@ import numpy as np
 
 from jobs.articles.clock import Clock
 from jobs.articles.following import Following, View
-from jobs.articles.keys import Key, key_of, keys_batch, name_of, plain_id
+from jobs.articles.keys import Key, RowLocks, key_of, keys_batch, name_of, plain_id
 from jobs.catalog.dead_letters import drop_dead_letter, read_dead_letters
 from jobs.catalog.migration import migrations
 from jobs.catalog.tables import VALIDATION
@@ -38,10 +38,19 @@ class Erased:
         return f"{self.place}: {f'{self.found} removed' if self.found else 'nothing found'}, nothing left"
 
 
-def erase(store: Store, settings: Settings, following: Following, clock: Clock, id: Any) -> list[Erased]:
+def erase(
+    store: Store, settings: Settings, following: Following, clock: Clock, locks: RowLocks, id: Any
+) -> list[Erased]:
     """Erase one article; see ``Articles.erase``."""
     erasure = _Erasure(store, settings, clock)
-    return following.writing(lambda view: erasure.run(view, key_of(view.live.table, id)))
+
+    def operation(view: View) -> list[Erased]:
+        key = key_of(view.live.table, id)
+        # A change that another thread has begun must not end after the deletion, with a later time.
+        with locks.held([name_of(view.live.table, key)]):
+            return erasure.run(view, key)
+
+    return following.writing(operation)
 
 
 class _Erasure:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jobs.articles.cells import made_columns, own_columns
 from jobs.articles.deactivating import DEACTIVATED, has_soft_delete, is_active
-from jobs.articles.following import Following, View
+from jobs.articles.following import Following, Place, View
 from jobs.articles.keys import key_of, keys_batch, name_of, plain_id
 from jobs.articles.vectors import embed_question
 from jobs.errors import InputError, NotFoundError, SchemaError
@@ -54,7 +54,7 @@ class Finding:
         if not isinstance(question, str) or not question.strip():
             raise InputError("the question is empty", hint="ask with at least one word")
         return self._following.reading(
-            lambda view: self._nearest(view, embed_question(view.live.endpoint, question), k, columns)
+            lambda view: nearest(self._store, view.live, embed_question(view.live.endpoint, question), k, columns)
         )
 
     def search_vector(
@@ -62,7 +62,7 @@ class Finding:
     ) -> list[Match]:
         """The k active articles nearest to a vector."""
         check_k(k)
-        return self._following.reading(lambda view: self._nearest(view, _query(view, vector), k, columns))
+        return self._following.reading(lambda view: nearest(self._store, view.live, _query(view, vector), k, columns))
 
     def search_like(self, id: Any, k: int, columns: Sequence[str] | None) -> list[Match]:
         """The k active articles nearest to an article, itself left out."""
@@ -78,7 +78,7 @@ class Finding:
             if not value.is_valid:
                 raise InputError(f"article {name_of(table, key)} has no text, and so no vector", hint="give it a text")
             query = np.asarray(value.values.to_numpy(zero_copy_only=False), np.float32)
-            return self._nearest(view, query, k, columns, without=name_of(table, key))
+            return nearest(self._store, view.live, query, k, columns, without=name_of(table, key))
 
         return self._following.reading(operation)
 
@@ -94,46 +94,52 @@ class Finding:
 
         return self._following.reading(operation)
 
-    def _nearest(
-        self,
-        view: View,
-        query: NDArray[np.float32],
-        k: int,
-        columns: Sequence[str] | None,
-        *,
-        without: str | None = None,
-    ) -> list[Match]:
-        table = view.live.table
-        names = _asked(view, columns)
-        read = [DEACTIVATED] if has_soft_delete(table) else []
-        known: dict[str, Mapping[str, Any] | None] = {}
-        asked = min(K_MAX, k if without is None else k + 1)
-        while True:
-            hits = self._store.search(table, view.live.endpoint.index, query, asked)
-            self._read_again(view, hits, known, list(dict.fromkeys([*names, *read])))
-            matches = []
-            for hit in hits:
-                name = name_of(table, dict(hit.values))
-                row = known[name]
-                if row is not None and name != without:
-                    values = {each: to_json(_type(view, each), row[each]) for each in names}
-                    matches.append(Match(plain_id(table, dict(row)), hit.score, values))
-            if len(matches) >= k or len(hits) < asked or asked == K_MAX:
-                return matches[:k]
-            asked = min(K_MAX, asked * 2)
 
-    def _read_again(
-        self, view: View, hits: Sequence[Hit], known: dict[str, Mapping[str, Any] | None], names: Sequence[str]
-    ) -> None:
-        """Note of each hit that is not known yet its row as it is now, None where it is gone or inactive."""
-        table = view.live.table
-        new = {name: dict(hit.values) for hit in hits if (name := name_of(table, dict(hit.values))) not in known}
-        if not new:
-            return
-        others = [name for name in names if name not in {key.name for key in table.keys}]
-        rows = self._store.fetch(table, keys_batch(table, list(new.values())), values=others).to_pylist()
-        there = {name_of(table, row): row for row in rows if is_active(row)}
-        known |= {name: there.get(name) for name in new}
+def nearest(
+    store: Store,
+    place: Place,
+    query: NDArray[np.float32],
+    k: int,
+    columns: Sequence[str] | None,
+    *,
+    without: str | None = None,
+) -> list[Match]:
+    """The k active articles of one table nearest to a vector of shape (dimension,), without that of one name."""
+    table = place.table
+    names = _asked(place, columns)
+    keys = {key.name for key in table.keys}
+    read = [name for name in names if name not in keys]
+    read += [DEACTIVATED] if has_soft_delete(table) and DEACTIVATED not in read else []
+    known: dict[str, Mapping[str, Any] | None] = {}
+    asked, before = min(K_MAX, k if without is None else k + 1), 0
+    while True:
+        hits = store.search(table, place.endpoint.index, query, asked)
+        _read_again(store, place, hits, known, read)
+        matches = []
+        for hit in hits:
+            name = name_of(table, dict(hit.values))
+            row = known[name]
+            if row is not None and name != without:
+                values = {each: to_json(_type(place, each), row[each]) for each in names}
+                matches.append(Match(plain_id(table, dict(row)), hit.score, values))
+        # An index may leave out rows deleted a moment ago: it has no more only if asking for more gives no more.
+        exhausted = len(hits) < asked and len(hits) <= before
+        if len(matches) >= k or exhausted or asked == K_MAX:
+            return matches[:k]
+        asked, before = min(K_MAX, asked * 2), len(hits)
+
+
+def _read_again(
+    store: Store, place: Place, hits: Sequence[Hit], known: dict[str, Mapping[str, Any] | None], read: Sequence[str]
+) -> None:
+    """Note of each hit that is not known yet its row as it is now, None where it is gone or inactive."""
+    table = place.table
+    new = {name: dict(hit.values) for hit in hits if (name := name_of(table, dict(hit.values))) not in known}
+    if not new:
+        return
+    rows = store.fetch(table, keys_batch(table, list(new.values())), values=read).to_pylist()
+    there = {name_of(table, row): row for row in rows if is_active(row)}
+    known |= {name: there.get(name) for name in new}
 
 
 def check_k(k: int) -> None:
@@ -149,8 +155,8 @@ def plain_row(view: View, row: Mapping[str, Any]) -> dict[str, Any]:
     return {c.name: to_json(c.type, row.get(c.name)) for c in table.columns if c.name not in made}
 
 
-def _asked(view: View, columns: Sequence[str] | None) -> list[str]:
-    table, made = view.live.table, made_columns(view.live.endpoint)
+def _asked(place: Place, columns: Sequence[str] | None) -> list[str]:
+    table, made = place.table, made_columns(place.endpoint)
     known = [column.name for column in table.columns if column.name not in made]
     if columns is None:
         return known
@@ -162,8 +168,8 @@ def _asked(view: View, columns: Sequence[str] | None) -> list[str]:
     return list(columns)
 
 
-def _type(view: View, name: str) -> str:
-    column = view.live.table.column(name)
+def _type(place: Place, name: str) -> str:
+    column = place.table.column(name)
     return column.type if column else "text"
 
 

@@ -19,6 +19,8 @@ from jobs.stores.values import arrow_type, from_json, to_json
 Key = dict[str, Any]
 
 _STRIPES = 64
+#: Types whose values JSON has without quotes.
+_BARE = frozenset({"int", "bigint", "smallint", "tinyint", "float", "double", "boolean"})
 
 
 def typed(column: Column, value: Any) -> Any:
@@ -63,18 +65,15 @@ def key_of(table: Table, id: Any) -> Key:
 
 def parse_id(table: Table, text: str) -> Any:
     """An id as it stands on a command line: the value itself, or a JSON object where the key has several columns."""
-    if len(table.keys) > 1 or text.lstrip().startswith("{"):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if len(table.keys) > 1:
             names = ", ".join(key.name for key in table.keys)
             raise InputError(f"the id {text[:60]!r} is not JSON", hint=f"write an object with {names}") from error
-    if table.keys[0].type in ("int", "bigint", "smallint", "tinyint", "float", "double", "boolean"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
+        return text
+    whole = isinstance(value, dict) and value.keys() == {key.name for key in table.keys}
+    return value if whole or len(table.keys) > 1 or table.keys[0].type in _BARE else text
 
 
 def plain_id(table: Table, key: Key) -> Any:

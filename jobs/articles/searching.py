@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from jobs.articles.finding import check_k, nearest
+from jobs.articles.following import Place
+from jobs.articles.vectors import embed_question
 from jobs.catalog.alias import Alias
 from jobs.catalog.endpoint import Endpoint
-from jobs.catalog.models import proven_model
-from jobs.errors import InputError, SchemaError
+from jobs.errors import SchemaError
 from jobs.stores.contract import Store
-from jobs.stores.values import to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Found:
 
 
 def search(store: Store, alias: Alias, question: str, k: int) -> list[Found]:
-    """The k articles nearest to a question.
+    """The k active articles nearest to a question.
 
     Raises:
         InputError: the question is empty, or k is not in 1..1000.
@@ -34,15 +35,12 @@ def search(store: Store, alias: Alias, question: str, k: int) -> list[Found]:
 
 def search_endpoint(store: Store, endpoint: Endpoint, question: str, k: int) -> list[Found]:
     """The same in the table of one endpoint, whether or not an alias points to it."""
-    if not 1 <= k <= 1000:
-        raise InputError(f"k is {k}", hint="ask for 1 to 1000 results")
+    check_k(k)
     if not store.exists(endpoint.table):
         raise SchemaError(f"the table {endpoint.table} does not exist", hint="look at embedshift status")
-    vector = proven_model(endpoint).embed_question(question)
-    table = store.describe(endpoint.table)
-    title = next((column.name for column in table.others if column.name == "title"), None)
-    values = [] if title is None else [title]
-    key = table.column(endpoint.id)
-    kind = key.type if key else "text"
-    hits = store.search(table, endpoint.index, vector, k, values=values)
-    return [Found(to_json(kind, hit.values[endpoint.id]), hit.values.get("title") or "", hit.score) for hit in hits]
+    place = Place(endpoint, store.describe(endpoint.table))
+    vector = embed_question(endpoint, question)
+    title = [column.name for column in place.table.columns if column.name == "title"]
+    names = list(dict.fromkeys([endpoint.id, *title]))
+    matches = nearest(store, place, vector, k, names)
+    return [Found(each.values[endpoint.id], each.values.get("title") or "", each.score) for each in matches]

@@ -109,7 +109,11 @@ class Seconds:
             write_dead_letters(self._store, place.migration, letters)
         except EmbedshiftError as error:
             # Sync compares every row, with a letter or without: the letter only makes it known before.
-            _LOG.warning("the dead letters of %s could not be recorded: %s", ", ".join(names), error)
+            _LOG.warning("%d dead letters, such as that of %s, are not recorded: %s", len(names), names[0], error)
         _LOG.warning(
-            "%s was not written for %s (%s); sync repairs it", place.endpoint.table, ", ".join(names), failed[0][1]
+            "%d articles, such as %s, were not written to %s (%s); sync repairs them",
+            len(names),
+            names[0],
+            place.endpoint.table,
+            failed[0][1],
         )

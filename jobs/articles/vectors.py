@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -19,7 +18,8 @@ from jobs.stores.contract import Table
 from jobs.stores.values import arrow_type
 
 # A model is loaded once a process, whoever asks: so its lock is the process's too.
-_locks: defaultdict[str, Lock] = defaultdict(Lock)
+_locks: dict[str, Lock] = {}
+_making = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,14 @@ def texts_of(endpoint: Endpoint, table: Table, rows: Sequence[Mapping[str, Any]]
     return Texts(texts.to_pylist(), empty.to_pylist(), digests.to_pylist())
 
 
+def _lock_of(endpoint: Endpoint) -> Lock:
+    with _making:
+        return _locks.setdefault(endpoint.model.fingerprint, Lock())
+
+
 def embed(endpoint: Endpoint, texts: Sequence[str]) -> Embedded:
     """Embed documents with the endpoint's model. Raises ModelUnavailable where it is not to be had."""
-    with _locks[endpoint.model.fingerprint]:
+    with _lock_of(endpoint):
         return proven_model(endpoint).embed(texts)
 
 
@@ -58,5 +63,5 @@ def embed_question(endpoint: Endpoint, question: str) -> NDArray[np.float32]:
         InputError: it is empty, or cannot be embedded.
         ModelUnavailable: the model is not to be had.
     """
-    with _locks[endpoint.model.fingerprint]:
+    with _lock_of(endpoint):
         return proven_model(endpoint).embed_question(question)

@@ -89,7 +89,7 @@ def test_a_text_that_only_the_new_model_refuses_is_a_dead_letter_and_the_call_su
     assert (json.loads(letter.id), letter.step, letter.of_way_back) == ({"id": "salt"}, "client", False)
     assert "not finite" in letter.reason
     assert "poison" not in caplog.text
-    assert "sync repairs it" in caplog.text
+    assert "sync repairs them" in caplog.text
     articles.update("salt", title="Sugar")
     assert moving.carry("sync/2", read_back=True).difference == 0
     assert (

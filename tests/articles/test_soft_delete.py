@@ -114,3 +114,14 @@ def test_a_column_of_that_name_and_another_type_is_refused(new_world):
     world = new_world(columns=(*COLUMNS, Column("deactivated_at", "text")))
     with pytest.raises(SchemaError, match="is a text, not a timestamp"):
         add_soft_delete(world.settings, world.store)
+
+
+def test_the_search_of_the_command_line_leaves_out_what_is_inactive(soft_world, articles):
+    from jobs.articles.searching import search
+
+    articles.add_many([SALT, RIVER])
+    assert [each.title for each in search(soft_world.store, soft_world.alias, "salt keeps bread", 2)][0] == "Salt"
+    articles.deactivate("salt")
+    assert [(each.id, each.title) for each in search(soft_world.store, soft_world.alias, "salt", 2)] == [
+        ("river", "A river")
+    ]
