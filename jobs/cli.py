@@ -195,6 +195,9 @@ def import_(
     overrides: Overrides = None,
     as_json: AsJson = False,
     dry_run: DryRun = False,
+    add_columns: Annotated[
+        bool, typer.Option("--add-columns", help="Give the table the columns of the file that it lacks.")
+    ] = False,
 ) -> None:
     """Put articles into the source table, embedded with the source's model; the table is made where it is missing."""
     from jobs.articles.importing import import_articles
@@ -205,14 +208,17 @@ def import_(
         if dry_run:
             console.finish({"dry_run": True, "table": settings.source.table})
             return
-        imported = import_articles(settings, store, file)
+        imported = import_articles(settings, store, file, add_columns=add_columns)
     for line, reason in imported.faults:
         console.say(f"{file}, line {line} {reason}")
     console.say(f"imported {imported.rows:,} articles, {imported.without_text} of them without text")
     faults = [{"line": line, "reason": reason} for line, reason in imported.faults]
     console.finish({"rows": imported.rows, "faults": faults, "next": "embedshift migrate"})
     if faults:
-        raise CheckFailed(f"{len(faults)} lines of {file} were left out", hint="mend these lines and import them again")
+        hint = "mend these lines and import them again"
+        if imported.unknown:
+            hint += f"; --add-columns gives the table {', '.join(sorted(imported.unknown))}"
+        raise CheckFailed(f"{len(faults)} lines of {file} were left out", hint=hint)
 
 
 @app.command()
@@ -226,10 +232,8 @@ def search(
     """Find articles through the alias, with the model that the alias names."""
     from jobs.articles.searching import search as find
     from jobs.catalog.alias import get_alias
-    from jobs.catalog.tables import ensure_catalog
 
     with _opened(config, overrides) as (settings, store):
-        ensure_catalog(store)
         alias = get_alias(store, settings.alias)
         found = find(store, alias, question, k)
     if as_json:

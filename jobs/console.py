@@ -66,6 +66,7 @@ class Watch:
         self._what = what
         self._total = max(rows_total, 1)
         self._started = time.monotonic()
+        self._before: int | None = None
         self._spoken = self._started
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -90,7 +91,11 @@ class Watch:
             rows: rows of the ranges done.
             dead: dead letters among them.
         """
-        rate = rows / max(time.monotonic() - self._started, 0.001)
+        if self._before is None:
+            # What an earlier run did says nothing of how fast this one is.
+            self._before = rows
+            self._started = time.monotonic()
+        rate = (rows - self._before) / max(time.monotonic() - self._started, 0.001)
         figures = f"{rows:,} rows  {rate:,.0f} rows/s  {gauge.done}/{gauge.ranges} ranges  {dead} dead"
         if gauge.failed:
             figures += f"  {gauge.failed} failed"
@@ -98,5 +103,5 @@ class Watch:
             self._bar.update(self._task, completed=min(rows, self._total), figures=figures)
         elif time.monotonic() - self._spoken >= _LINE_SECONDS:
             self._spoken = time.monotonic()
-            left = f"  about {max(0, self._total - rows) / rate:,.0f} s left" if rows else ""
+            left = f"  about {max(0, self._total - rows) / rate:,.0f} s left" if rate > 0 else ""
             self._console.print(f"{self._what}: {figures}{left}", markup=False)

@@ -11,16 +11,17 @@ from pyspark.sql import SparkSession
 from jobs.catalog.alias import Alias, get_alias, move_alias
 from jobs.catalog.migration import Migration, Ownership, get_migration, owned
 from jobs.catalog.states import check_step
-from jobs.catalog.tables import ensure_catalog, now_us
-from jobs.catalog.validations import last_validation
+from jobs.catalog.tables import now_us
+from jobs.catalog.validations import ValidationRecord, last_validation
 from jobs.console import Console
 from jobs.errors import RefusedError
+from jobs.quality.content import Content
 from jobs.quality.known import check_known
 from jobs.settings import Settings, format_duration
 from jobs.spark.session import spark_session
 from jobs.stores.contract import Store
 from jobs.sync import sync_passes
-from jobs.validate import content_now
+from jobs.validate import content_now, rows_now
 
 
 def cutover(settings: Settings, store: Store, console: Console, *, dry_run: bool = False) -> dict[str, Any]:
@@ -32,7 +33,6 @@ def cutover(settings: Settings, store: Store, console: Console, *, dry_run: bool
         RefusedError: no fresh, passing validation of this very content, or somebody else moved the alias.
         CheckFailed: the tables do not come to rest, or the new table does not answer.
     """
-    ensure_catalog(store)
     migration = get_migration(store, settings)
     check_step("cutover", migration.state, migration.id)
     for line in plan_lines(settings, migration):
@@ -91,12 +91,7 @@ def _switch(
         ownership.change(state="validated")
     check_validation(settings, store, migration)
     sync_passes(settings, store, console, session, ownership)
-    proof = check_validation(settings, store, migration)
-    if content_now(settings, store, session, migration) != proof:
-        raise RefusedError(
-            f"{migration.target.table} has changed since it was validated",
-            hint="run embedshift validate again, then cutover soon after",
-        )
+    _check_content(settings, store, console, session, migration, check_validation(settings, store, migration))
     # Before the alias moves, so that the time from which the target has rows of its own is always known.
     ownership.change(state="switching", switched_us=now_us())
     move_alias(store, alias, migration.target, migration=migration.id, reason="cutover")
@@ -108,8 +103,37 @@ def _settle(settings: Settings, store: Store, console: Console, session: SparkSe
     sync_passes(settings, store, console, session, ownership)
 
 
-def check_validation(settings: Settings, store: Store, migration: Migration) -> str:
-    """The content that the last validation proved. Raises RefusedError where it failed, is too old, or is missing."""
+def _check_content(
+    settings: Settings,
+    store: Store,
+    console: Console,
+    session: SparkSession,
+    migration: Migration,
+    proof: ValidationRecord,
+) -> None:
+    """Raises RefusedError where the target is neither the one that was proven, nor near to it and complete."""
+    then, table = Content.parse(proof.content), migration.target.table
+    skew_us = int(settings.sync.clock_skew.total_seconds() * 1_000_000)
+    now = content_now(settings, store, session, migration, int(proof.report.get("started_us", proof.made_us)) - skew_us)
+    if now == then:
+        return
+    changed, allowed = now.newer + max(0, then.rows - now.rows), settings.cutover.drift
+    if not allowed or changed > allowed * then.rows:
+        raise RefusedError(
+            f"{table} has changed since it was validated: {changed} of {then.rows:,} rows",
+            hint="run embedshift validate again and cutover soon after, or allow a share of the rows in cutover.drift",
+        )
+    failed = [check.name for check in rows_now(settings, store, session, migration) if not check.passed]
+    if failed:
+        raise RefusedError(
+            f"{table} has changed since it was validated, and not for the better: {', '.join(failed)}",
+            hint="run embedshift sync and validate",
+        )
+    console.say(f"{changed} rows of {table} have changed since the validation, and every row compares well again")
+
+
+def check_validation(settings: Settings, store: Store, migration: Migration) -> ValidationRecord:
+    """The last validation. Raises RefusedError where it failed, is too old, or is missing."""
     proof = last_validation(store, migration.id)
     if proof is None:
         raise RefusedError(f"{migration.target.table} was never validated", hint="run embedshift validate")
@@ -126,7 +150,7 @@ def check_validation(settings: Settings, store: Store, migration: Migration) -> 
             f"more than {format_duration(settings.validation.max_age)}",
             hint="run embedshift validate",
         )
-    return proof.content
+    return proof
 
 
 if __name__ == "__main__":

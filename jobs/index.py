@@ -8,11 +8,10 @@ import time
 from typing import Any
 
 from jobs.catalog.migration import get_migration, owned
-from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.errors import CheckFailed
 from jobs.quality.known import missing_from_index
-from jobs.settings import IndexSettings, Settings
+from jobs.settings import IndexSettings, Settings, format_duration
 from jobs.stores.contract import Index, Store
 
 #: Seconds between two looks at an index that is being built.
@@ -26,7 +25,6 @@ def index(settings: Settings, store: Store, console: Console, *, dry_run: bool =
         CheckFailed: it failed, or does not answer for known vectors within ``target.index_wait``.
         SchemaError: the store cannot build it.
     """
-    ensure_catalog(store)
     migration = get_migration(store, settings)
     wanted = migration.target.index
     console.say(f"build {wanted.name} on {wanted.table}.{wanted.column}: {describe_options(wanted.options)}")
@@ -68,7 +66,7 @@ def wait_until_serving(store: Store, wanted: Index, settings: Settings, still_ou
         if time.monotonic() > deadline:
             what = f"is {state.status}" if lost is None else f"does not find {lost} known vectors"
             raise CheckFailed(
-                f"the index {wanted.name} {what} after {settings.target.index_wait}",
+                f"the index {wanted.name} {what} after {format_duration(settings.target.index_wait)}",
                 hint="run embedshift index again to go on waiting, or raise target.index_wait",
             )
         pause.wait(_LOOK_SECONDS)

@@ -8,7 +8,6 @@ from typing import Any
 
 from jobs.catalog.migration import get_migration, owned
 from jobs.catalog.ranges import Progress, progress
-from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.settings import Settings
 from jobs.spark.dead import check_dead_letters, settle_dead_letters
@@ -29,7 +28,6 @@ def load(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
         CheckFailed: ranges failed every try, or more rows are dead than tolerated.
         StateError, OwnedByAnother: the state forbids it, or another run does it.
     """
-    ensure_catalog(store)
     migration = get_migration(store, settings)
     before = progress(store, migration.id, "load")
     total = max(int(migration.facts.get("rows_estimated", 0)), before.counts.read)
@@ -39,6 +37,9 @@ def load(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
     )
     if dry_run:
         return {"dry_run": True, "rows_left": total - before.counts.read}
+    if before.complete and migration.state == "loaded":
+        console.say(f"all {before.ranges} ranges are loaded already")
+        return {**before.counts.summary(), "ranges": before.ranges, "seconds": 0.0, "next": "embedshift index"}
     started = time.monotonic()
     with owned(store, migration, "load", settings.cutover.lease) as ownership:
         plan = plan_ranges(store, migration.source.table, settings.load.ranges)

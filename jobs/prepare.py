@@ -39,7 +39,8 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
         ModelUnavailable: a model cannot be loaded, or has another dimension than its table.
         RefusedError: the target exists with something else in it, or was prepared under other settings.
     """
-    ensure_catalog(store)
+    if not dry_run:
+        ensure_catalog(store)
     found = find_migration(store, settings)
     running = found is not None and found.state not in ENDED
     if found is not None and running:
@@ -49,7 +50,7 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
             return _result(found, 0)
     source_table = store.describe(settings.source.table)
     source = live_endpoint(settings, store, source_table)
-    target_table, target = _target(settings, store, source_table, source)
+    target_table, target = _target(settings, store, console, source_table, source)
     if not running and store.exists(target.table):
         raise RefusedError(
             f"the table {target.table} exists, and no migration that is open fills it",
@@ -92,9 +93,11 @@ def _named(model: ModelRecord) -> str:
     return f"{model.name} ({model.dimension} dimensions)"
 
 
-def _target(settings: Settings, store: Store, table: Table, source: Endpoint) -> tuple[Table, Endpoint]:
+def _target(
+    settings: Settings, store: Store, console: Console, table: Table, source: Endpoint
+) -> tuple[Table, Endpoint]:
     vector = settings.source.vector
-    model = _target_model(settings, store, table, source)
+    model = _target_model(settings, store, console, table, source)
     kept = [column for column in table.columns if column.name not in (vector, DIGEST)]
     columns = (*kept, Column(vector, vector_type(model.dimension)), Column(DIGEST, "blob"))
     name = settings.target.table
@@ -111,12 +114,17 @@ def _target(settings: Settings, store: Store, table: Table, source: Endpoint) ->
     return Table(name, columns), endpoint
 
 
-def _target_model(settings: Settings, store: Store, table: Table, source: Endpoint) -> ModelRecord:
+def _target_model(settings: Settings, store: Store, console: Console, table: Table, source: Endpoint) -> ModelRecord:
     if settings.target.model is None or settings.target.model == settings.source.model:
         return source.model
     precision = settings.load.precision
     if precision == "auto":
-        precision = choose_precision(settings.target.model, _sample(store, table, settings.source.text))
+        sample = _sample(store, table, settings.source.text)
+        if not sample:
+            console.say(
+                f"{table.name} holds no text to compare precisions on: float32, unless load.precision names one"
+            )
+        precision = choose_precision(settings.target.model, sample)
     return record_of(load_model(settings.target.model, precision))
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from jobs.catalog.alias import get_alias, move_alias
-from jobs.catalog.tables import ensure_catalog
+from jobs.catalog.alias import Alias, get_alias, move_alias
+from jobs.catalog.migration import migrations, owned
+from jobs.catalog.states import ENDED
 from jobs.console import Console
 from jobs.errors import RefusedError
 from jobs.index import describe_options, wait_until_serving
@@ -25,7 +27,6 @@ def reindex(
     Args:
         accepted: the caller knows that search fails until the new index serves.
     """
-    ensure_catalog(store)
     alias = get_alias(store, settings.alias)
     wanted = replace(alias.target, index_options=settings.target.index)
     store.check_index(wanted.index)
@@ -39,14 +40,25 @@ def reindex(
             "reindex --in-place takes search away for a while",
             hint="say --yes to accept that, or leave target.model out and migrate: that builds beside the live table",
         )
-    # The alias row first: a run that is killed in between leaves the wish written down, and is run again.
-    if wanted != alias.target:
-        move_alias(store, alias, wanted, migration=alias.migration, reason="reindex")
-    store.drop_index(alias.target.index)
-    store.create_index(wanted.index)
-    wait_until_serving(store, wanted.index, settings)
+    with _alone(settings, store, alias):
+        # The alias row first: a run that is killed in between leaves the wish written down, and is run again.
+        if wanted != alias.target:
+            move_alias(store, alias, wanted, migration=alias.migration, reason="reindex")
+        present = store.index_on(wanted.table, wanted.vector)
+        store.drop_index(present or alias.target.index)
+        store.create_index(wanted.index)
+        wait_until_serving(store, wanted.index, settings)
     console.say(f"{wanted.index.name} serves with the new options")
     return {"table": alias.target.table, "index": wanted.index.name, "next": 'embedshift search "…"'}
+
+
+def _alone(settings: Settings, store: Store, alias: Alias) -> AbstractContextManager[object]:
+    """Own the migration that the live table takes part in, so that no step of it meets a table without an index."""
+    for migration in migrations(store, alias.name):
+        tables = (migration.source.table, migration.target.table)
+        if migration.state not in ENDED and alias.target.table in tables:
+            return owned(store, migration, "reindex", settings.cutover.lease)
+    return nullcontext()
 
 
 if __name__ == "__main__":

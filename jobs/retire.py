@@ -9,7 +9,7 @@ from typing import Any
 from jobs.catalog.alias import get_alias
 from jobs.catalog.migration import Migration, get_migration, owned
 from jobs.catalog.states import check_step
-from jobs.catalog.tables import ALIAS, ensure_catalog, now_us
+from jobs.catalog.tables import ALIAS, now_us
 from jobs.console import Console
 from jobs.errors import RefusedError
 from jobs.settings import Settings, format_duration
@@ -30,7 +30,6 @@ def retire(
     Raises:
         RefusedError: the grace time is not over, an alias still names the table, or the name was not typed.
     """
-    ensure_catalog(store)
     migration = get_migration(store, settings)
     old = migration.source.table
     console.say(f"drop {old} and its index {migration.source.index_name}; after that there is no rollback")

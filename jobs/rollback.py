@@ -9,7 +9,6 @@ from typing import Any
 from jobs.catalog.alias import Alias, get_alias, move_alias
 from jobs.catalog.migration import Migration, get_migration, owned, read_migration
 from jobs.catalog.states import check_step
-from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.errors import RefusedError
 from jobs.quality.known import check_known
@@ -26,7 +25,6 @@ def rollback(settings: Settings, store: Store, console: Console, *, dry_run: boo
         StateError: there was no cutover, or the old table is retired.
         RefusedError: somebody else moved the alias.
     """
-    ensure_catalog(store)
     migration = get_migration(store, settings)
     check_step("rollback", migration.state, migration.id)
     _check_known_target(get_alias(store, settings.alias), migration)

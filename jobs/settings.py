@@ -233,6 +233,12 @@ class CutoverSettings(Frozen):
     client_cache: Duration = Field(
         timedelta(seconds=5), description="how long clients keep the alias; waited for after it"
     )
+    drift: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="share of the rows that may have changed since the validation, if every row compares well again",
+    )
     lease: Duration = Field(
         timedelta(seconds=30), description="a run that is silent for so long no longer owns a migration"
     )

@@ -12,7 +12,6 @@ from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.migration import Migration, find_migration
 from jobs.catalog.ranges import progress
 from jobs.catalog.states import NEXT
-from jobs.catalog.tables import ensure_catalog
 from jobs.catalog.validations import last_validation
 from jobs.console import Console
 from jobs.settings import Settings
@@ -21,7 +20,6 @@ from jobs.stores.contract import Store
 
 def status(settings: Settings, store: Store, console: Console) -> dict[str, Any]:
     """The alias, the migration of these settings, its progress and its last validation."""
-    ensure_catalog(store)
     alias, migration = find_alias(store, settings.alias), find_migration(store, settings)
     result: dict[str, Any] = {"store": store.label}
     result["alias"] = _alias(alias, settings.alias)

@@ -11,7 +11,6 @@ from pyspark.sql import SparkSession
 from jobs.catalog.alias import get_alias
 from jobs.catalog.migration import Migration, Ownership, get_migration, owned, read_migration
 from jobs.catalog.ranges import Counts, forget_step, progress
-from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.errors import CheckFailed
 from jobs.settings import Settings
@@ -30,7 +29,6 @@ def sync(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
         CheckFailed: the table still differs after ``sync.passes``, a range failed every try, or too many rows are dead.
         StateError, OwnedByAnother: the state forbids it, or another run does it.
     """
-    ensure_catalog(store)
     migration = get_migration(store, settings)
     console.say(f"compare {migration.source.table} with {migration.target.table} and mend what differs")
     if dry_run:
@@ -68,7 +66,8 @@ def sync_passes(
     compared long ago.
     """
     passes: list[Counts] = []
-    for _ in range(settings.sync.passes):
+    whole = 0
+    while whole < settings.sync.passes:
         migration = read_migration(store, ownership.migration)
         number = int(migration.facts.get("sync_pass", 0))
         resumed = bool(migration.facts.get("sync_pass_open", False))
@@ -78,6 +77,7 @@ def sync_passes(
         counts = _pass(settings, store, console, session, ownership, number, backwards=backwards)
         ownership.change(sync_pass_open=False)
         passes.append(counts)
+        whole += not resumed
         if counts.difference <= settings.sync.until and not resumed:
             return passes
     raise CheckFailed(

@@ -18,12 +18,12 @@ from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.migration import Migration, get_migration, owned
 from jobs.catalog.models import proven_model
-from jobs.catalog.tables import ensure_catalog
+from jobs.catalog.tables import now_us
 from jobs.catalog.validations import write_validation
 from jobs.console import Console
 from jobs.errors import CheckFailed, UnavailableError
 from jobs.quality.agreement import agreement
-from jobs.quality.checks import checks
+from jobs.quality.checks import Check, checks, row_checks
 from jobs.quality.content import Content, content_of
 from jobs.quality.findings import Survey
 from jobs.quality.probes import sample_probes
@@ -53,7 +53,6 @@ def validate(settings: Settings, store: Store, console: Console) -> dict[str, An
     Raises:
         CheckFailed: a check did not pass; the record is written all the same.
     """
-    ensure_catalog(store)
     migration = get_migration(store, settings)
     questions = read_questions(settings.validation.questions) if settings.validation.questions else []
     with (
@@ -87,7 +86,7 @@ def _examine(
 ) -> dict[str, Any]:
     subject = subject_of(store, migration)
     timings: dict[str, float] = {}
-    clock = time.monotonic()
+    started_us, clock = now_us(), time.monotonic()
     probes = _probes(settings, store, subject, migration.target, questions)
     survey = _survey(settings, store, session, subject, probes)
     # Right after the survey: an index that is counted later has lost, or gained, what the application wrote since.
@@ -95,9 +94,15 @@ def _examine(
     timings["survey"], clock = time.monotonic() - clock, time.monotonic()
     recalls = _recalls(store, subject, migration.target, survey, probes)
     timings["recall"], clock = time.monotonic() - clock, time.monotonic()
-    relevance = _relevance(store, migration, questions)
+    relevance = _relevance(settings, store, migration, questions)
     timings["relevance"], clock = time.monotonic() - clock, time.monotonic()
-    agreed = agreement(store, subject, proven_model(migration.target), settings.validation.embedded_again, _SEED)
+    agreed = agreement(
+        store,
+        subject,
+        proven_model(migration.target, settings.target_model.device),
+        settings.validation.embedded_again,
+        _SEED,
+    )
     timings["agreement"] = time.monotonic() - clock
     dead = sum(1 for _ in read_dead_letters(store, migration.id))
     outcome = checks(
@@ -111,7 +116,7 @@ def _examine(
         agreement=agreed,
     )
     models = {"old": migration.source.model.name, "new": migration.target.model.name}
-    more = {"migration": migration.id, "models": models, "questions": len(questions)}
+    more = {"migration": migration.id, "models": models, "questions": len(questions), "started_us": started_us}
     return record(outcome, survey, recalls, relevance, timings=timings, more=more)
 
 
@@ -131,30 +136,43 @@ def subject_of(store: Store, migration: Migration) -> Subject:
     )
 
 
-def content_now(settings: Settings, store: Store, session: SparkSession, migration: Migration) -> str:
-    """The fingerprint of the target's content at this moment."""
+def rows_now(settings: Settings, store: Store, session: SparkSession, migration: Migration) -> list[Check]:
+    """The checks that look at every row, made anew."""
+    survey = _survey(settings, store, session, subject_of(store, migration), None)
+    dead = sum(1 for _ in read_dead_letters(store, migration.id))
+    return row_checks(survey, dead, settings.load.tolerate_dead)
+
+
+def content_now(
+    settings: Settings, store: Store, session: SparkSession, migration: Migration, newer_than_us: int
+) -> Content:
+    """The fingerprint of the target's content at this moment, and how many rows were written after another."""
     subject = subject_of(store, migration)
     ranges = plan_ranges(store, migration.target.table, settings.load.ranges)
-    work = partial(_content, subject, settings.load.window_rows)
-    return spread(session, reachable(settings.store), ranges, work).text
+    work = partial(_content, subject, settings.load.window_rows, newer_than_us)
+    return spread(session, reachable(settings.store), ranges, work)
 
 
-def _content(subject: Subject, window_rows: int, store: Store, within: Any) -> Content:
-    return content_of(store, subject, within, window_rows=window_rows)
+def _content(subject: Subject, window_rows: int, newer_than_us: int, store: Store, within: Any) -> Content:
+    return content_of(store, subject, within, window_rows=window_rows, newer_than_us=newer_than_us)
 
 
 def _probes(settings: Settings, store: Store, subject: Subject, target: Endpoint, questions: list[Question]) -> _Probes:
     vectors, keys = sample_probes(store, subject, settings.validation.probes, _SEED)
     if not questions:
         return _Probes(vectors, list(keys))
-    model = proven_model(target)
+    model = proven_model(target, settings.target_model.device)
     asked = np.stack([model.embed_question(question.text) for question in questions])
     return _Probes(np.concatenate([asked, vectors]), [*[None] * len(questions), *keys])
 
 
-def _survey(settings: Settings, store: Store, session: SparkSession, subject: Subject, probes: _Probes) -> Survey:
+def _survey(
+    settings: Settings, store: Store, session: SparkSession, subject: Subject, probes: _Probes | None
+) -> Survey:
     ranges = plan_ranges(store, subject.source.name, settings.load.ranges)
-    work = partial(_survey_range, subject, settings.load.window_rows, session.sparkContext.broadcast(probes.vectors))
+    work = partial(
+        _survey_range, subject, settings.load.window_rows, session.sparkContext.broadcast(probes and probes.vectors)
+    )
     return spread(session, reachable(settings.store), ranges, work)
 
 
@@ -167,17 +185,18 @@ def _recalls(store: Store, subject: Subject, target: Endpoint, survey: Survey, p
     return [recall_at(survey.nearest, found, k, own=probes.own) for k in (1, DEPTH)]
 
 
-def _relevance(store: Store, migration: Migration, questions: list[Question]) -> Relevance | None:
+def _relevance(settings: Settings, store: Store, migration: Migration, questions: list[Question]) -> Relevance | None:
     if not questions:
         return None
     source = store.describe(migration.source.table)
     known = known_articles(store, source, migration.source.id, questions)
-    old, new = (_answers(store, endpoint, questions) for endpoint in (migration.source, migration.target))
+    old = _answers(store, migration.source, settings.source.model.device, questions)
+    new = _answers(store, migration.target, settings.target_model.device, questions)
     return compare(questions, old, new, known=known)
 
 
-def _answers(store: Store, endpoint: Endpoint, questions: list[Question]) -> dict[str, list[str]]:
-    model, table = proven_model(endpoint), store.describe(endpoint.table)
+def _answers(store: Store, endpoint: Endpoint, device: str, questions: list[Question]) -> dict[str, list[str]]:
+    model, table = proven_model(endpoint, device), store.describe(endpoint.table)
     values = [] if any(key.name == endpoint.id for key in table.keys) else [endpoint.id]
     return {
         question.id: ranked_ids(

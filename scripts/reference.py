@@ -104,6 +104,7 @@ _MOVES = (
     ("rolling_back", "rollback", "rolled_back"),
     ("rolled_back", "sync", "synced"),
     ("switched", "retire", "retired"),
+    ("switched", "reindex", "switched"),
 )
 
 

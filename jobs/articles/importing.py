@@ -29,17 +29,24 @@ _LOOK = 1000
 
 @dataclass(slots=True)
 class Imported:
-    """What an import did. ``faults`` are lines that were left out: the line's number and the reason."""
+    """What an import did. ``faults`` are lines that were left out: the line's number and the reason.
+
+    ``unknown`` are columns that the file has and the table has not.
+    """
 
     rows: int = 0
     without_text: int = 0
     faults: list[tuple[int, str]] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
 
 
-def import_articles(settings: Settings, store: Store, path: Path) -> Imported:
+def import_articles(settings: Settings, store: Store, path: Path, *, add_columns: bool = False) -> Imported:
     """Write the articles of a JSONL file into the source table; a table that is not there yet is created.
 
     A line that cannot be used is left out and named; the others are imported. Importing again replaces.
+
+    Args:
+        add_columns: give the table the columns of the file that it lacks, each by the first value that it has.
 
     Raises:
         InputError: the file cannot be read, or holds no article.
@@ -50,6 +57,11 @@ def import_articles(settings: Settings, store: Store, path: Path) -> Imported:
     if not store.exists(settings.source.table):
         store.create(_table_of(settings, path, model.dimension))
     table = store.describe(settings.source.table)
+    if add_columns:
+        for name, kind in _types(settings, path).items():
+            if table.column(name) is None:
+                store.add_column(table.name, Column(name, kind))
+        table = store.describe(table.name)
     endpoint = live_endpoint(settings, store, table)
     articles = _articles(path, table, endpoint, imported)
     batch: list[tuple[int, Mapping[str, Any]]] = []
@@ -95,7 +107,9 @@ def _articles(
     columns = {column.name: column for column in table.columns if column.name not in (endpoint.vector, DIGEST)}
     for number, line in _lines(path):
         try:
-            article = _row(_parse(line), columns, table)
+            parsed = _parse(line)
+            imported.unknown.update(name for name in parsed if name not in columns)
+            article = _row(parsed, columns, table)
             key = tuple(article[column.name] for column in table.keys)
             if key in seen:
                 raise InputError(f"has the id of line {seen[key]}; the first is kept")
@@ -160,8 +174,8 @@ def _write(
     imported.without_text += int(blank.sum())
 
 
-def _table_of(settings: Settings, path: Path, dimension: int) -> Table:
-    """A table for the articles of a file: an id, and each further column by the first value that it has."""
+def _types(settings: Settings, path: Path) -> dict[str, str]:
+    """The columns of a file's articles, each with the type of the first value that it has."""
     types: dict[str, str] = {}
     uuids = True
     for number, line in _lines(path):
@@ -178,6 +192,12 @@ def _table_of(settings: Settings, path: Path, dimension: int) -> Table:
     if settings.source.id not in types:
         raise InputError(f"{path} holds no article with {settings.source.id}", hint="each line is a JSON object")
     types[settings.source.id] = "uuid" if uuids else "text"
+    return types
+
+
+def _table_of(settings: Settings, path: Path, dimension: int) -> Table:
+    """A table for the articles of a file: an id, and each further column by the first value that it has."""
+    types = _types(settings, path)
     for name in Template.parse(settings.source.text).columns:
         types.setdefault(name, "text")
     key = Column(settings.source.id, types.pop(settings.source.id), "partition")

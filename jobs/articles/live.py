@@ -38,14 +38,15 @@ def live_endpoint(settings: Settings, store: Store, table: Table) -> Endpoint:
             f"holds {dimension}",
             hint="name in source.model the model that made the vectors",
         )
+    present = store.index_on(table.name, settings.source.vector)
     return Endpoint(
         table.name,
         settings.source.id,
         settings.source.text,
         settings.source.vector,
         table.column(DIGEST) is not None,
-        index_name(table.name, settings.source.vector),
-        IndexSettings(),
+        present.name if present else index_name(table.name, settings.source.vector),
+        present.options if present else IndexSettings(),
         record_of(model),
     )
 

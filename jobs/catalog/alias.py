@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.tables import ALIAS, ALIAS_HISTORY, now_us
-from jobs.errors import RefusedError, StateError
+from jobs.errors import RefusedError, SchemaError, StateError
 from jobs.stores.contract import Record, Store
 
 
@@ -50,8 +50,13 @@ def is_dead(actor: str) -> bool:
 
 
 def find_alias(store: Store, name: str) -> Alias | None:
-    """The alias row, or None where there is none yet."""
-    row = store.records.get(ALIAS, {"alias": name})
+    """The alias row, or None where there is none yet, or no catalog."""
+    try:
+        row = store.records.get(ALIAS, {"alias": name})
+    except SchemaError:
+        if store.records.has(ALIAS):
+            raise
+        return None
     if row is None:
         return None
     previous = Endpoint.from_json(row["previous"]) if row["previous"] else None

@@ -14,8 +14,8 @@ from typing import Any
 from jobs.catalog.alias import is_dead, whoami
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.states import ENDED, check_step
-from jobs.catalog.tables import MIGRATION, now_us
-from jobs.errors import EmbedshiftError, OwnedByAnother, RefusedError, StateError, StoreUnavailable
+from jobs.catalog.tables import MIGRATION, ensure_catalog, now_us
+from jobs.errors import EmbedshiftError, OwnedByAnother, RefusedError, SchemaError, StateError, StoreUnavailable
 from jobs.settings import Settings
 from jobs.stores.contract import Record, Store
 
@@ -64,8 +64,13 @@ def _of(row: Record) -> Migration:
 
 
 def migrations(store: Store, alias: str) -> list[Migration]:
-    """All migrations of an alias, oldest first."""
-    rows = [row for row in store.records.select(MIGRATION, {}) if row["alias"] == alias]
+    """All migrations of an alias, oldest first; none where there is no catalog yet."""
+    try:
+        rows = [row for row in store.records.select(MIGRATION, {}) if row["alias"] == alias]
+    except SchemaError:
+        if store.records.has(MIGRATION):
+            raise
+        return []
     return sorted((_of(row) for row in rows), key=lambda each: each.created_us)
 
 
@@ -227,6 +232,8 @@ class Ownership:
 @contextmanager
 def owned(store: Store, migration: Migration, step: str, lease: timedelta) -> Iterator[Ownership]:
     """Own a migration while a step runs: refuses a step that may not follow, or a second run beside a living one."""
+    # The catalog of an older version may lack tables that this one writes.
+    ensure_catalog(store)
     ownership = Ownership(store, migration.id, lease)
     ownership.take()
     try:

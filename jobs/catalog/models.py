@@ -7,14 +7,17 @@ from jobs.embedding import Model, load_model
 from jobs.errors import ModelUnavailable
 
 
-def proven_model(endpoint: Endpoint) -> Model:
+def proven_model(endpoint: Endpoint, device: str = "auto") -> Model:
     """The model of an endpoint, loaded once a process, after it has proved to be the recorded one.
+
+    Args:
+        device: where it runs, as ``model.device`` of the settings names it.
 
     Raises:
         ModelUnavailable: it cannot be loaded, or its fingerprint is another.
     """
     record = endpoint.model
-    model = load_model(record.settings(), record.precision)
+    model = load_model(record.settings(device), record.precision)
     if model.fingerprint != record.fingerprint:
         raise ModelUnavailable(
             f"the model {record.name} has fingerprint {model.fingerprint}, the catalog says {record.fingerprint}",

@@ -29,6 +29,7 @@ ALLOWED = {
     "cutover": ("validated", "switching"),
     "rollback": ("switched", "switching", "rolling_back"),
     "retire": ("switched",),
+    "reindex": ("prepared", "loaded", "indexed", "synced", "validated", "switched", "rolled_back"),
 }
 
 #: States in which nothing of the migration is left to do; its target name may be used by another one.

@@ -177,6 +177,13 @@ def device_of(settings: ModelSettings) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def count_gpus() -> int:
+    """How many CUDA devices this machine has."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 @lru_cache(maxsize=8)
 def load_model(settings: ModelSettings, precision: Precision = "float32") -> Model:
     """Load a model once a process.

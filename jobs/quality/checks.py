@@ -63,6 +63,23 @@ def checks(
         index_rows: vectors that the index says it holds; None where the store cannot say.
         agreement: of a sample with its vectors computed anew; the check is left out where None.
     """
+    return [
+        *row_checks(survey, dead_letters, tolerated),
+        *([] if agreement is None else [_agreement(agreement)]),
+        _index_rows(survey, index_rows),
+        _recall(survey, recall, settings.recall_at_10),
+        _relevance(relevance, settings.relevance_drop),
+    ]
+
+
+def row_checks(survey: Survey, dead_letters: int, tolerated: float) -> list[Check]:
+    """The checks that look at every row, and at nothing else.
+
+    Args:
+        survey: of the whole ring.
+        dead_letters: rows that could not be embedded or written.
+        tolerated: as in ``checks``.
+    """
     most_dead = tolerated if tolerated >= 1 else floor(tolerated * survey.source_rows)
     # A tolerated dead letter is a row that is not in the target, or is there with its former vector.
     excused = dead_letters if dead_letters <= most_dead else 0
@@ -78,11 +95,7 @@ def checks(
         _none_of("unit_norm", survey.not_unit, survey.vectors),
         _none_of("dimension", survey.wrong_dimension, survey.vectors),
         _duplicates(survey),
-        *([] if agreement is None else [_agreement(agreement)]),
         Check("dead_letters", dead_letters, most_dead, dead_letters <= most_dead, survey.source_rows),
-        _index_rows(survey, index_rows),
-        _recall(survey, recall, settings.recall_at_10),
-        _relevance(relevance, settings.relevance_drop),
     ]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pyarrow as pa
 
@@ -13,6 +16,8 @@ from jobs.tokens import WHOLE_RING
 PARTS = 16
 #: A vector must be among so many nearest to itself: an index is approximate, and twins exist.
 NEAREST = 10
+#: Seconds that an index may lag behind its table, and between two looks.
+_LAG_S_MAX, _LOOK_S = 60.0, 1.0
 
 
 def missing_from_index(store: Store, index: Index) -> int:
@@ -22,8 +27,10 @@ def missing_from_index(store: Store, index: Index) -> int:
 
 
 def check_known(store: Store, index: Index) -> None:
-    """Raises CheckFailed where a known vector is not found."""
-    lost = missing_from_index(store, index)
+    """Raises CheckFailed where a known vector is not found within a minute: an index may lag behind its table."""
+    deadline = time.monotonic() + _LAG_S_MAX
+    while (lost := missing_from_index(store, index)) and time.monotonic() < deadline:
+        threading.Event().wait(_LOOK_S)
     if lost:
         raise CheckFailed(
             f"{index.table} does not find {lost} known articles",

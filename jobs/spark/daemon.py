@@ -6,6 +6,7 @@ model gigabytes; done here, it is done once a machine. Named by ``spark.python.d
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -39,4 +40,6 @@ def preload() -> None:
 if __name__ == "__main__":
     if MODEL in os.environ and sys.argv[1:2] == [_TASKS]:
         preload()
+        # Workers collect garbage after every task: what they are born with need not be looked through.
+        gc.freeze()
     manager()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyspark import TaskContext
 
+from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.models import proven_model
-from jobs.embedding import Model, Template, use_threads
+from jobs.embedding import Model, Template, count_gpus, use_threads
 from jobs.errors import EmbedshiftError
+from jobs.spark.memory import keep_for_good
 from jobs.spark.transfer import ACTION, NOTE, Action, Transfer
 
 #: Texts of a window that are held as Python strings at once.
@@ -35,12 +39,29 @@ def embed_rows(transfer: Transfer, threads: int, batches: Iterator[pa.RecordBatc
             continue
         try:
             use_threads(threads)
-            model = proven_model(layout.target)
+            model = _model_of_worker(layout.target, transfer.device)
         except EmbedshiftError as error:
             yield _marked(rows, wanting, Action.FAILED, [str(error)] * len(wanting))
             continue
         for part in _bounded(rows):
             yield _embedded(part, model, template, layout.target.vector, transfer.batch_tokens or None)
+
+
+@lru_cache(maxsize=2)
+def _model_of_worker(endpoint: Endpoint, device: str) -> Model:
+    model = proven_model(endpoint, _own_device() if device == "auto" else device)
+    keep_for_good()
+    return model
+
+
+def _own_device() -> str:
+    """The GPU that Spark gave this task, or one of several by turns; a worker keeps the first that it was given."""
+    task = TaskContext.get()
+    given = task.resources().get("gpu") if task else None
+    if given:
+        return f"cuda:{given.addresses[0]}"
+    gpus = count_gpus()
+    return f"cuda:{task.partitionId() % gpus}" if task and gpus > 1 else "auto"
 
 
 def _bounded(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -15,6 +15,7 @@ from jobs.catalog.ranges import read_ranges
 from jobs.errors import EmbedshiftError
 from jobs.settings import StoreSettings
 from jobs.spark.difference import Difference, end_row
+from jobs.spark.memory import keep_for_good
 from jobs.spark.transfer import Transfer
 from jobs.stores import open_store
 from jobs.stores.contract import Store
@@ -29,7 +30,9 @@ def shared_store(settings: StoreSettings) -> Store:
 @lru_cache(maxsize=4)
 def _open(settings: str, process: int) -> Store:
     del process  # part of the key alone: a forked worker must not share its parent's connections
-    return open_store(StoreSettings.model_validate_json(settings))
+    store = open_store(StoreSettings.model_validate_json(settings))
+    keep_for_good()
+    return store
 
 
 class RangePartition(InputPartition):

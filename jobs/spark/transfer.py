@@ -52,6 +52,7 @@ class Transfer:
     ``spare_dead`` spares the rows of dead letters too: on the way back they are missing because they never arrived.
     ``batch_tokens`` is 0 where the device's own value serves. ``read_back`` looks whether written rows are there.
     ``into_live`` says that the alias names the target: where write times do not decide, the target's value stays.
+    ``device`` is where the model runs, in the settings' words.
     """
 
     store: str
@@ -69,6 +70,7 @@ class Transfer:
     orphans_before_us: int | None
     spare_dead: bool
     clock_skew_us: int
+    device: str
 
     def to_json(self) -> str:
         """The text that travels as an option of the data source."""
@@ -140,6 +142,7 @@ def transfer_of(
         overwrite_shadowed=settings.sync.shadowed == "overwrite",
         orphans_before_us=orphans_before_us,
         spare_dead=backwards,
+        device=(settings.source.model if backwards else settings.target_model).device,
         clock_skew_us=int(settings.sync.clock_skew.total_seconds() * 1_000_000),
     )
 

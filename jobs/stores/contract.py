@@ -160,6 +160,10 @@ class Records(Protocol):
         """Create what is missing; existing tables stay as they are."""
         ...
 
+    def has(self, table: RecordTable) -> bool:
+        """Whether the table is there."""
+        ...
+
     def get(self, table: RecordTable, key: Record) -> Record | None:
         """The row of that full primary key."""
         ...
@@ -277,6 +281,10 @@ class Store(Protocol):
 
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         """Delete whole rows, each at its own time in microseconds (shape (n,)); newer cells stay."""
+        ...
+
+    def index_on(self, table: str, column: str) -> Index | None:
+        """The vector index of a column, under whatever name it was made, with the options that it has; None: none."""
         ...
 
     def check_index(self, index: Index) -> None:

@@ -108,3 +108,14 @@ def test_searching_without_an_index_says_so(store, shelf, new_name):
     index = Index(f"{new_name()}_idx", shelf.table.name, "embedding", 4, IndexSettings())
     with pytest.raises(EmbedshiftError):
         store.search(shelf.table, index, np.ones(4, np.float32), 3)
+
+
+def test_the_index_of_a_column_is_found_under_any_name(store, shelf, new_index):
+    assert store.index_on(shelf.table.name, "embedding") is None
+    index = new_index(shelf, metric="euclidean", connections=8)
+    found = store.index_on(shelf.table.name, "embedding")
+    assert (found.name, found.table, found.column, found.dimension) == (index.name, index.table, "embedding", 4)
+    assert (found.options.metric, found.options.connections) == ("euclidean", 8)
+    assert store.index_on(shelf.table.name, "title") is None
+    store.drop_index(index)
+    assert store.index_on(shelf.table.name, "embedding") is None

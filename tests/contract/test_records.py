@@ -35,6 +35,11 @@ def ranges(store, new_name: Callable[[], str]) -> RecordTable:
     return table
 
 
+def test_a_table_is_there_once_it_was_made(store, alias, new_name):
+    assert store.records.has(alias)
+    assert not store.records.has(RecordTable(new_name(), partition=("name",), columns={"name": "text"}))
+
+
 def row(**values: object) -> dict[str, object]:
     return {"name": "news", "target": "v1", "version": 1, "share": 0.5, "open": True, **values}
 

@@ -121,3 +121,15 @@ def test_rows_written_during_a_scan_harm_it_not(store, filled):
         filled.write(*({"id": id_, "title": ("new", 20)} for id_ in batch.column("id").to_pylist()))
         seen += batch.column("id").to_pylist()
     assert sorted(seen) == sorted(IDS)
+
+
+def test_a_batch_of_large_rows_is_bounded_by_bytes(store, new_shelf):
+    shelf = new_shelf(Column("id", "text", "partition"), Column("title", "text"))
+    texts = [chr(97 + at % 26) * 400_000 for at in range(60)]
+    for at, text in enumerate(texts):
+        shelf.write({"id": f"{at}", "title": (text, 10)})
+    for at in range(400):
+        shelf.write({"id": f"small{at}", "title": ("x", 10)})
+    sizes = [batch.nbytes for batch in store.scan(shelf.table, WHOLE_RING, values=["title"], batch_rows=10_000)]
+    # The first batch is asked for before anything is known of the rows.
+    assert max(sizes[2:]) < 24_000_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.migration import owned
+from jobs.catalog.tables import ALIAS
 from jobs.cli import main
 from jobs.stores.contract import Column
 from tests.small_models import POISON, articles, save_model
@@ -124,7 +126,11 @@ def test_importing_again_replaces_and_a_column_that_the_table_lacks_is_named(run
     assert code == 1
     assert f"{file}, line 2 has author, which articles has not" in out
     assert "1 lines of" in line_of(err)
+    assert "--add-columns gives the table author" in line_of(err)
     assert world.read("articles")[("a1",)]["content"][0] == "river"
+    code, _, _ = run(world, "import", str(file), "--add-columns")
+    assert code == 0
+    assert world.read("articles")[("a2",)]["author"][0] == "me"
 
 
 @pytest.mark.parametrize(
@@ -370,6 +376,31 @@ def test_a_row_that_dies_later_keeps_its_former_vector_and_is_counted(run, new_w
 
 
 # In place.
+
+
+def test_looking_and_dry_runs_make_nothing(run, new_world):
+    world = new_world()
+    world.create_source(some_articles(20))
+    for command in (["status"], ["search", "bread"], ["prepare", "--dry-run"], ["load", "--dry-run"]):
+        run(world, *command)
+        assert not world.store.records.has(ALIAS), command
+    code, out, _ = run(world, "prepare", "--dry-run")
+    assert code == 0
+    assert "target articles_v2" in out
+
+
+def test_an_index_of_another_name_is_the_live_tables_own(run, new_world):
+    world = new_world()
+    world.create_source(world.embedded(world.old_model(), *some_articles(20)))
+    (present,) = [world.store.index_on("articles", "embedding")]
+    world.store.drop_index(present)
+    world.store.create_index(replace(present, name="made_by_hand"))
+    assert run(world, "schema", "apply")[0] == 0
+    assert world.alias.target.index_name == "made_by_hand"
+    assert json.loads(run(world, "search", "bread", "--json")[1])
+    world.with_settings(target={"index": {"connections": 4}})
+    assert run(world, "reindex", "--in-place", "--yes")[0] == 0
+    assert world.store.index_on("articles", "embedding").options.connections == 4
 
 
 def test_reindex_in_place_warns_and_gives_the_live_index_other_options(run, new_world):

@@ -108,6 +108,27 @@ def test_proof_before_switch_of_that_very_content(loaded, change):
     refused(loaded, "articles_v2 has changed since it was validated")
 
 
+def test_proof_before_switch_a_busy_table_may_drift_by_a_share_if_every_row_compares_well(loaded):
+    loaded.step("validate")
+    loaded.with_settings(cutover={"drift": 0.05})
+    change_source(loaded)
+    insert(loaded)
+    refused(loaded, "2 of 30 rows")
+    loaded.with_settings(cutover={"drift": 0.1})
+    loaded.step("cutover")
+    loaded.assert_migrated()
+    assert loaded.alias.target.table == "articles_v2"
+
+
+def test_proof_before_switch_a_drift_to_the_worse_is_refused(loaded):
+    loaded.step("validate")
+    loaded.with_settings(cutover={"drift": 0.1})
+    vector = np.zeros(40, np.float32)
+    vector[0] = 3
+    loaded.write("articles_v2", {"id": "a004", "embedding": (vector.tolist(), now_us())})
+    refused(loaded, "not for the better: apart, unit_norm")
+
+
 def test_a_validation_that_passes_again_lets_the_cutover_through(loaded):
     loaded.step("validate")
     change_source(loaded)

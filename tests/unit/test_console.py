@@ -53,6 +53,16 @@ def test_in_a_log_progress_is_a_line_now_and_then(capsys, monkeypatch):
     assert second.endswith("s left")
 
 
+def test_rows_of_an_earlier_run_do_not_count_as_speed(capsys, monkeypatch):
+    monkeypatch.setattr("jobs.console._LINE_SECONDS", 0.0)
+    with Console().watching("load", 1000) as watch:
+        watch.show(Progress(10, 9, 0, Counts()), 900, 0)
+        watch.show(Progress(10, 9, 0, Counts()), 900, 0)
+    for line in capsys.readouterr().out.splitlines():
+        assert "900 rows  0 rows/s" in line
+        assert "left" not in line
+
+
 def test_in_a_log_progress_is_no_flood(capsys):
     with Console().watching("load", 1000) as watch:
         for _ in range(50):

@@ -182,7 +182,7 @@ def test_a_suspect_row_is_refused_at_the_first_failure(link):
 def test_pages_grow_to_their_size_and_shrink_after_failures():
     size = PageSize(rows_max=10_000)
     size.grown(Page(b"x" * 100_000, 0, 500, 3))
-    assert size.rows == 1000
+    assert size.rows == 400
     size.grown(Page(b"x" * (4 << 20), 0, 1000, 3))
     assert size.rows == 250
     for _ in range(20):

@@ -33,6 +33,9 @@ class Cassandra:
     scan_suffix = ""
     times_of_collections = True
     index_class = "StorageAttachedIndex"
+    index_words: Mapping[str, str] = MappingProxyType(
+        {"metric": "similarity_function", **{name: word for name, (word, _) in _WIDTHS.items()}}
+    )
     index_defaults: Mapping[str, str] = MappingProxyType(
         {
             "similarity_function": "cosine",
@@ -80,19 +83,14 @@ class Cassandra:
                 )
             if guarded:
                 _check_guardrails(link, host, index)
+            self._states(link, host, "asking whether the state of indexes may be read")
 
     def index_state(self, link: Link, index: Index) -> IndexState:
         """Serving once every node of the local datacenter that is up can be queried."""
         idle: list[str] = []
         building: list[str] = []
         for host in link.hosts():
-            found = link.rows(
-                "SELECT index_name, is_queryable, is_building FROM system_views.sai_column_indexes "
-                "WHERE keyspace_name = ?",
-                (link.keyspace,),
-                doing="asking for the state of the index",
-                host=host,
-            )
+            found = self._states(link, host, "asking for the state of the index")
             here = next((row for row in found if row["index_name"] == index.name), None)
             if here is None or not here["is_queryable"]:
                 (building if here and here["is_building"] else idle).append(str(host.address))
@@ -106,6 +104,13 @@ class Cassandra:
         if time.monotonic() - since < IDLE_S_MAX:
             return IndexState("building", reason=f"not yet begun on {', '.join(idle)}")
         return IndexState("failed", reason=f"neither built nor queryable on {', '.join(idle)}; see the log there")
+
+    @staticmethod
+    def _states(link: Link, host: Any, doing: str) -> list[dict[str, Any]]:
+        query = (
+            "SELECT index_name, is_queryable, is_building FROM system_views.sai_column_indexes WHERE keyspace_name = ?"
+        )
+        return link.rows(query, (link.keyspace,), doing=doing, host=host)
 
     def similarity(self, metric: str) -> str | None:
         """``similarity_cosine`` and its sisters."""

@@ -30,6 +30,8 @@ class Dialect(Protocol):
 
     #: The class of vector indexes, as ``USING`` names it.
     index_class: str
+    #: Our names of index options, and the server's.
+    index_words: Mapping[str, str]
     #: What an index has that was created without an option, by the server's names.
     index_defaults: Mapping[str, str]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.errors import SchemaError
+from jobs.settings import IndexSettings
 from jobs.stores.contract import Index, IndexState
 from jobs.stores.cql.dialects import Dialect
 from jobs.stores.cql.names import options, qualified, quote
 from jobs.stores.cql.schema import describe
 from jobs.stores.cql.session import Link
-from jobs.stores.values import vector_type
+from jobs.stores.values import vector_dimension, vector_type
 
 
 def check_index(link: Link, dialect: Dialect, index: Index) -> None:
@@ -39,7 +40,7 @@ def create_index(link: Link, dialect: Dialect, index: Index) -> None:
     if present is None:
         link.define(statement, f"creating the index {index.name}")
         return
-    target = str(present["options"].get("target", "")).strip('"')
+    target = _target(present)
     if (present["table_name"], target) != (index.table, index.column):
         what = f"on {target} of {present['table_name']}"
     else:
@@ -50,6 +51,21 @@ def create_index(link: Link, dialect: Dialect, index: Index) -> None:
             return
         what = "with " + ", ".join(f"{key} {has.get(key)}" for key in other)
     raise SchemaError(f"there is another index {index.name}, {what}", hint="drop it, or choose another name")
+
+
+def index_on(link: Link, dialect: Dialect, table: str, column: str) -> Index | None:
+    """The vector index of a column, under whatever name it was made; None where it has none."""
+    dimension = vector_dimension(getattr(describe(link, table).column(column), "type", ""))
+    if dimension is None:
+        return None
+    for row in _indexes(link, f"looking for an index of {table}"):
+        said = row["options"]
+        if (row["table_name"], _target(row)) != (table, column):
+            continue
+        if str(said.get("class_name", "")).rpartition(".")[2] == dialect.index_class:
+            options = {ours: said[theirs].lower() for ours, theirs in dialect.index_words.items() if theirs in said}
+            return Index(row["index_name"], table, column, dimension, IndexSettings.model_validate(options))
+    return None
 
 
 def index_state(link: Link, dialect: Dialect, index: Index) -> IndexState:
@@ -77,9 +93,17 @@ def _check_column(link: Link, index: Index) -> None:
 
 
 def _present(link: Link, name: str) -> dict[str, Any] | None:
-    query = "SELECT table_name, index_name, options FROM system_schema.indexes WHERE keyspace_name = ?"
-    found = link.rows(query, (link.keyspace,), doing=f"looking for the index {name}")
+    found = _indexes(link, f"looking for the index {name}")
     return next((row for row in found if row["index_name"] == name), None)
+
+
+def _indexes(link: Link, doing: str) -> list[dict[str, Any]]:
+    query = "SELECT table_name, index_name, options FROM system_schema.indexes WHERE keyspace_name = ?"
+    return link.rows(query, (link.keyspace,), doing=doing)
+
+
+def _target(row: dict[str, Any]) -> str:
+    return str(row["options"].get("target", "")).strip('"')
 
 
 def _same(one: str, other: str) -> bool:

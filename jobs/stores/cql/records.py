@@ -31,14 +31,7 @@ class CqlRecords:
 
     def ensure(self, tables: Sequence[RecordTable]) -> None:
         """Create what is missing. Raises SchemaError where the keyspace is."""
-        present = {
-            row["table_name"]
-            for row in self._link.rows(
-                "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?",
-                (self._keyspace,),
-                doing="looking for the catalog",
-            )
-        }
+        present = self._present()
         missing = [table for table in tables if physical_name(table.name) not in present]
         if missing and not keyspace_exists(self._link, self._keyspace):
             raise SchemaError(
@@ -47,6 +40,14 @@ class CqlRecords:
             )
         for table in missing:
             self._link.define(creation(self._keyspace, table), f"creating the catalog's table {table.name}")
+
+    def has(self, table: RecordTable) -> bool:
+        """Whether the table is there."""
+        return physical_name(table.name) in self._present()
+
+    def _present(self) -> set[str]:
+        query = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?"
+        return {row["table_name"] for row in self._link.rows(query, (self._keyspace,), doing="looking for the catalog")}
 
     def get(self, table: RecordTable, key: Record) -> Record | None:
         """The row of that full primary key, read serially: every acknowledged compare-and-set is seen."""

@@ -42,11 +42,11 @@ def estimate(link: Link, table: Table) -> Estimate:
     """
     partitions, size = _by_size_estimates(link, table.name)
     try:
-        seen = _by_probes(link, table)
+        seen, all_seen = _by_probes(link, table)
         each = _rows_in_a_partition(link, table) if seen else 1.0
     except StoreUnavailable:
-        seen, each = 0.0, 1.0
-    rows = max(seen, partitions) * each
+        seen, all_seen, each = 0.0, False, 1.0
+    rows = (seen if all_seen else max(seen, partitions)) * each
     return Estimate(round(rows), round(size * max(1.0, seen / partitions)) if partitions else 0)
 
 
@@ -79,8 +79,8 @@ def _width(start: str, end: str) -> int:
     return (int(end) - int(start)) % 2**64 or 2**64
 
 
-def _by_probes(link: Link, table: Table) -> float:
-    """Partitions, by how far apart the first of them are behind a few tokens; exact for tables smaller than a probe."""
+def _by_probes(link: Link, table: Table) -> tuple[float, bool]:
+    """Partitions, by how far apart the first of them are behind a few tokens, and whether these were all there are."""
     partition = listed([column.name for column in table.keys if column.role == "partition"])
     one = " PER PARTITION LIMIT 1" if table.keys[-1].role == "clustering" else ""
     query = (
@@ -88,12 +88,14 @@ def _by_probes(link: Link, table: Table) -> float:
         f"WHERE token({partition}) > ? AND token({partition}) <= ?{one} LIMIT {PROBE_ROWS}"
     )
     found = width = 0
+    all_seen = True
     for part in WHOLE_RING.split(PROBES):
         rows = _asked(link, query, part, table.name)
         full = len(rows) == PROBE_ROWS
         found += len(rows)
+        all_seen = all_seen and not full
         width += (rows[-1]["at"] if full else part.end) - part.start
-    return found * (MAX_TOKEN - MIN_TOKEN) / width
+    return found * (MAX_TOKEN - MIN_TOKEN) / width, all_seen
 
 
 def _rows_in_a_partition(link: Link, table: Table) -> float:

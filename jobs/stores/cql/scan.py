@@ -20,6 +20,8 @@ from jobs.tokens import TokenRange
 #: How large a page is meant to be: large enough to amortise the request, small enough for every server's heap.
 PAGE_BYTES = 1 << 20
 PAGE_ROWS_MIN = 8
+#: Rows of the first page, before anything is known of their size.
+ROWS_FIRST = 100
 #: How often in a row one page may fail before the range is given up; each time it is asked for half as many rows.
 ATTEMPTS = 6
 
@@ -33,13 +35,13 @@ class PageSize:
 
     def __init__(self, rows_max: int) -> None:
         self.rows_max = rows_max
-        self.rows = min(rows_max, 500)
+        self.rows = min(rows_max, ROWS_FIRST)
 
     def grown(self, page: wire.Page) -> None:
         """Learn from a page that came."""
         if page.rows:
             fitting = PAGE_BYTES * page.rows // max(1, len(page.body) - page.offset)
-            self.rows = max(PAGE_ROWS_MIN, min(self.rows_max, 2 * self.rows, fitting))
+            self.rows = max(PAGE_ROWS_MIN, min(self.rows_max, 4 * self.rows, fitting))
             self.rows = min(self.rows, self.rows_max)
 
     def halved(self) -> None:

@@ -41,6 +41,7 @@ class Scylla:
     scan_suffix = " BYPASS CACHE"
     times_of_collections = False
     index_class = "vector_index"
+    index_words: Mapping[str, str] = MappingProxyType({"metric": "similarity_function", **_WORDS})
     index_defaults: Mapping[str, str] = MappingProxyType(
         {
             "similarity_function": "COSINE",

@@ -118,7 +118,10 @@ def _nearest(
 def _unindexed(error: Exception, index: Index) -> Exception:
     words = str(error)
     if "requires the column to be indexed" in words or "no vector index" in words.lower() or "isn't indexed" in words:
-        return SchemaError(f"{index.table} has no vector index on {index.column}", hint="build it: embedshift index")
+        return SchemaError(
+            f"{index.table} has no vector index on {index.column}",
+            hint="build it: embedshift index for a migration's target, reindex --in-place for the live table",
+        )
     return error
 
 

@@ -121,6 +121,10 @@ class CqlStore:
         """Delete whole rows, each at its own time (``contract.Store.delete``)."""
         write.delete(self._link, table, keys, write_times)
 
+    def index_on(self, table: str, column: str) -> Index | None:
+        """The vector index of a column, under whatever name it was made, with the options that it has; None: none."""
+        return indexes.index_on(self._link, self._dialect, table, column)
+
     def check_index(self, index: Index) -> None:
         """Raises SchemaError where this server cannot build the index."""
         indexes.check_index(self._link, self._dialect, index)

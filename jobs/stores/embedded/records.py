@@ -23,6 +23,12 @@ class EmbeddedRecords:
         """Create what is missing; existing tables stay as they are."""
         self._connections.ensure({f"catalog_{table.name}": _created(table) for table in tables})
 
+    def has(self, table: RecordTable) -> bool:
+        """Whether the table is there."""
+        query = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"
+        with self._connections.borrow() as connection:
+            return connection.execute(query, (f"catalog_{table.name}",)).fetchone() is not None
+
     def get(self, table: RecordTable, key: Record) -> Record | None:
         """The row of that full primary key."""
         condition, parameters = _matching(table, {name: key[name] for name in table.keys})

@@ -19,6 +19,9 @@ from jobs.stores.embedded.incoming import Incoming, keys_of
 from jobs.stores.embedded.schema import next_sequence
 from jobs.tokens import TokenRange
 
+#: Rows of a scan's first batch, and the bytes that its later ones are meant to have.
+_ROWS_FIRST, _BATCH_BYTES = 256, 8 * 1024 * 1024
+
 
 class Reading:
     """What a scan or a fetch asks of a table: its SQL parts and the schema of its batches.
@@ -71,14 +74,19 @@ def scan(
     tail = f"token <= :end AND {reading.alive} ORDER BY {order} LIMIT :limit"
     first = f"{reading.select} WHERE token > :start AND {tail}"
     following = f"{reading.select} WHERE ({order}) > (:start, {after}) AND {tail}"
-    place: dict[str, Any] = {"start": within.start, "end": within.end, "limit": batch_rows}
+    limit = min(batch_rows, _ROWS_FIRST)
+    place: dict[str, Any] = {"start": within.start, "end": within.end}
     statement = first
     while True:
         with connections.borrow() as connection:
-            rows = connection.execute(statement, {**place, "now": now_s()}).fetchall()
+            rows = connection.execute(statement, {**place, "limit": limit, "now": now_s()}).fetchall()
+        ended = len(rows) < limit
         if rows:
-            yield to_batch(reading.schema, reading.types, rows)
-        if len(rows) < batch_rows:
+            batch = to_batch(reading.schema, reading.types, rows)
+            # As many rows as fill a batch, whatever their size: memory is bounded by bytes, not by rows.
+            limit = max(1, min(batch_rows, 4 * limit, _BATCH_BYTES * batch.num_rows // max(1, batch.nbytes)))
+            yield batch
+        if ended:
             return
         statement = following
         place["start"] = rows[-1][0]

@@ -154,6 +154,12 @@ class EmbeddedStore:
         """Delete whole rows, each at its own time in microseconds (shape (n,)); newer cells stay."""
         stored.delete(self._connections, self._schema.describe(table.name), keys, write_times)
 
+    def index_on(self, table: str, column: str) -> Index | None:
+        """The vector index of a column, under whatever name it was made, with the options that it has; None: none."""
+        with self._connections.borrow() as connection:
+            entries = [index_catalog.read(connection, name) for name in index_catalog.names_of(connection, table)]
+        return next((entry.index for entry in entries if entry and entry.index.column == column), None)
+
     def check_index(self, index: Index) -> None:
         """Raises SchemaError, naming the option and what to write instead, where this store cannot build it."""
         index_catalog.check_options(index)
