@@ -120,7 +120,7 @@ def test_the_search_of_the_command_line_leaves_out_what_is_inactive(soft_world, 
     from jobs.articles.searching import search
 
     articles.add_many([SALT, RIVER])
-    assert [each.title for each in search(soft_world.store, soft_world.alias, "salt keeps bread", 2)][0] == "Salt"
+    assert next(each.title for each in search(soft_world.store, soft_world.alias, "salt keeps bread", 2)) == "Salt"
     articles.deactivate("salt")
     assert [(each.id, each.title) for each in search(soft_world.store, soft_world.alias, "salt", 2)] == [
         ("river", "A river")
