@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,7 +40,9 @@ def is_active(row: Mapping[str, Any]) -> bool:
 def add_soft_delete(settings: Settings, store: Store) -> list[str]:
     """Add the column to the live table and to the second table of each running migration.
 
-    The second tables come first, so that no client can write the live one and miss the other. Safe to repeat.
+    The second tables come first, so that no client can write the live one and miss the other. Returns once no client's
+    view of the tables can be older than the column, so that each knows of it before anything is deactivated. Safe to
+    repeat.
 
     Returns:
         The tables that got it.
@@ -59,4 +62,6 @@ def add_soft_delete(settings: Settings, store: Store) -> list[str]:
             raise SchemaError(
                 f"{place.endpoint.table}.{DEACTIVATED} is a {column.type}, not a {_TYPE}", hint="rename that column"
             )
+    if added:
+        threading.Event().wait(settings.articles_cache.total_seconds())
     return added
