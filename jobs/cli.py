@@ -38,6 +38,8 @@ schema_app = typer.Typer(help="Create or show the tables.", no_args_is_help=True
 app.add_typer(schema_app, name="schema")
 app.add_typer(articles_app, name="articles")
 
+_INTERRUPTED = 130
+_INTERRUPTED_LINE = "interrupted: what is done stays done, run the same command again to go on"
 #: Set by --debug: errors show their traceback.
 _debug = False
 
@@ -166,6 +168,20 @@ def status(config: Config, overrides: Overrides = None, as_json: AsJson = False)
     from jobs.status import status as step
 
     _run(step, config, overrides, as_json)
+
+
+@app.command()
+def audit(
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Make new vectors where they are missing or wrong.")] = False,
+    sample: Annotated[str, typer.Option(metavar="SHARE", help="How much of the table: 1%, or 0.01.")] = "100%",
+) -> None:
+    """Count rows of the live table without a good vector of their text; exit 1 where there are too many."""
+    from jobs.audit import audit as step
+
+    _run(step, config, overrides, as_json, repair=repair, sample=sample)
 
 
 @app.command()
@@ -304,10 +320,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         return _failed(error, error.format_message(), 2)
     except (KeyboardInterrupt, typer.Abort) as error:
-        return _failed(error, "interrupted: what is done stays done, run the same command again to go on", 130)
+        return _failed(error, _INTERRUPTED_LINE, _INTERRUPTED)
     # A defect of ours, or of a library: still one line, and the way to more.
     except Exception as error:  # noqa: BLE001
         return _failed(error, f"{type(error).__name__}: {str(error).partition(chr(10))[0]} (--debug shows where)", 1)
+    if code == _INTERRUPTED:  # Typer turns Ctrl-C into this code, and says nothing
+        return _failed(KeyboardInterrupt(), _INTERRUPTED_LINE, _INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -206,6 +206,9 @@ class SyncSettings(Frozen):
 
     passes: int = Field(10, ge=1, description="most passes before sync gives up on a table that never rests")
     until: int = Field(0, ge=0, description="the difference at which a pass counts as clean")
+    inspect: bool = Field(
+        False, description="read the target's vectors too, and make broken ones anew; costs reading every vector"
+    )
     clock_skew: Duration = Field(timedelta(seconds=10), description="how far the clocks of writers may be apart")
     shadowed: Literal["report", "overwrite"] = Field(
         "report",
@@ -244,6 +247,12 @@ class CutoverSettings(Frozen):
     )
 
 
+class AuditSettings(Frozen):
+    """The daily look at the live table."""
+
+    tolerate: float = Field(0, ge=0, lt=1, description="share of the rows that may be without a good vector")
+
+
 class RetireSettings(Frozen):
     """The end of the old table."""
 
@@ -279,6 +288,7 @@ class Settings(Frozen):
     validation: ValidationSettings = ValidationSettings()
     cutover: CutoverSettings = CutoverSettings()
     retire: RetireSettings = RetireSettings()
+    audit: AuditSettings = AuditSettings()
     articles: ArticlesSettings = ArticlesSettings()
     spark: SparkSettings = SparkSettings()
 

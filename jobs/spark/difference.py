@@ -37,6 +37,7 @@ class Difference:
         spared: names (``Layout.names``) of rows that are never deleted.
         clock_skew_us: how far the clocks of writers may be apart.
         into_live: whether readers are answered by the target: what write times do not decide stays as it is there.
+        inspect: whether the target's vectors are read and looked at.
     """
 
     store: Store
@@ -46,6 +47,7 @@ class Difference:
     spared: frozenset[str] = frozenset()
     clock_skew_us: int = 0
     into_live: bool = False
+    inspect: bool = False
     read: int = 0
     unchanged: int = 0
     deleted: int = 0
@@ -53,7 +55,7 @@ class Difference:
     _many_celled: list[Column] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._vectors = Vectors(self.layout)
+        self._vectors = Vectors(self.layout, inspect=self.inspect)
         self._many_celled = [column for column in self.layout.carried if is_many_celled(column.type)]
 
     def batches(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
@@ -80,6 +82,7 @@ class Difference:
         text = [name for name in self._vectors.template.columns if name in carried]
         values = [DIGEST] if self.layout.target.digests else text
         values += [column.name for column in self._many_celled]
+        values += [self.layout.target.vector] * self.inspect
         return {"values": values, "times": [*carried, *(column.name for column in self.layout.made)]}
 
     def _of(self, merged: Merged) -> Iterator[pa.RecordBatch]:

@@ -81,6 +81,7 @@ class RangeReader(DataSourceReader):
                 _spared(store, transfer),
                 transfer.clock_skew_us,
                 into_live=transfer.into_live,
+                inspect=transfer.inspect,
             )
             yield from difference.batches(partition.within)
             note |= {"read": difference.read, "unchanged": difference.unchanged, "deleted": difference.deleted}

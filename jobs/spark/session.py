@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from socketserver import BaseServer
 from typing import TYPE_CHECKING
 
 from jobs.catalog.endpoint import ModelRecord
@@ -72,10 +76,39 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
         raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint="see its log above") from error
     session.dataSource.register(EmbedshiftSource)
     try:
-        yield session
+        with _interruptible():
+            yield session
     finally:
         if running is None:
             session.stop()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end the step at once and in one line.
+
+    PySpark's own handler first asks the JVM to cancel its jobs, by the connection that the interrupted call is using;
+    that fails, with pages of traces. The jobs end with the session anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _say_nothing(server: BaseServer, request: object, client: object) -> None:
+    del server, request, client
+
+
+def _interrupt(number: int, frame: object) -> None:
+    # What is under way logs that it was interrupted, or that the JVM hung up; the one who interrupted it knows.
+    logging.disable(logging.CRITICAL)
+    BaseServer.handle_error = _say_nothing  # type: ignore[assignment, method-assign]
+    raise KeyboardInterrupt
 
 
 def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dict[str, str]:

@@ -15,6 +15,8 @@ from jobs.stores.contract import remaining_ttl, write_time
 EARLIEST_US = 1
 #: Seconds that may lie between the scans of the two sides, and so between two readings of one TTL.
 _TTL_SLACK_S = 60
+#: How far the length of a normalised vector may be from 1.
+_NORM_TOLERANCE = 1e-3
 
 
 class Vectors:
@@ -22,9 +24,11 @@ class Vectors:
 
     Args:
         layout: which columns are carried; its target's model makes the vectors.
+        inspect: whether the target's vectors are there to be looked at.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, *, inspect: bool = False) -> None:
+        self._inspect = inspect
         self._layout = layout
         self.template = Template.parse(layout.source.text)
 
@@ -78,6 +82,8 @@ class Vectors:
         stale = pc.fill_null(pc.not_equal(digest, self._target_digest(right)), True)
         stale = pc.or_(stale, pc.and_(pc.invert(had_vector), pc.invert(empty)))
         stale = pc.or_(stale, self._ends_apart(right, ttl))
+        if self._inspect:
+            stale = pc.or_(stale, self._broken(right))
         for name in self.template.columns:
             if write_time(name) in left.schema.names:
                 theirs = pc.greater(right.column(write_time(name)), left.column(write_time(name)))
@@ -86,6 +92,23 @@ class Vectors:
         # A vector that is as old as its text and yet wrong: at an equal time the wrong one might stay.
         repaired = pc.max_element_wise(age, pc.add(present, 1), skip_nulls=True)
         return stale, had_vector, pc.if_else(pc.fill_null(pc.greater(age, present), True), age, repaired)
+
+    def _broken(self, right: pa.RecordBatch) -> pa.Array:
+        """Where the target's vector is not finite, not of length 1 though it should be, or older than its digest."""
+        name = self._layout.target.vector
+        column = right.column(name)
+        there = pc.is_valid(column)
+        broken = np.zeros(right.num_rows, np.bool_)
+        vectors = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        wrong = ~np.isfinite(lengths)
+        if self._layout.target.model.normalize:
+            wrong |= np.abs(lengths - 1) > _NORM_TOLERANCE
+        broken[there.to_numpy(zero_copy_only=False)] = wrong
+        if not self._layout.target.digests:
+            return pa.array(broken)
+        together = pc.equal(right.column(write_time(name)), right.column(write_time(DIGEST)))
+        return pc.or_(pa.array(broken), pc.and_(there, pc.invert(pc.fill_null(together, False))))
 
     def _ends_apart(self, right: pa.RecordBatch, ttl: pa.Array) -> pa.Array:
         """Where the target's vector would outlive its text, or die before it: the same text was written anew."""

@@ -52,6 +52,7 @@ class Transfer:
     ``spare_dead`` spares the rows of dead letters too: on the way back they are missing because they never arrived.
     ``batch_tokens`` is 0 where the device's own value serves. ``read_back`` looks whether written rows are there.
     ``into_live`` says that the alias names the target: where write times do not decide, the target's value stays.
+    ``inspect`` looks at the target's vectors too: one that is broken, or not written with its digest, is made anew.
     ``device`` is where the model runs, in the settings' words.
     """
 
@@ -71,6 +72,7 @@ class Transfer:
     spare_dead: bool
     clock_skew_us: int
     device: str
+    inspect: bool
 
     def to_json(self) -> str:
         """The text that travels as an option of the data source."""
@@ -144,6 +146,31 @@ def transfer_of(
         spare_dead=backwards,
         device=(settings.source.model if backwards else settings.target_model).device,
         clock_skew_us=int(settings.sync.clock_skew.total_seconds() * 1_000_000),
+        inspect=settings.sync.inspect,
+    )
+
+
+def transfer_in_place(settings: Settings, store: Store, endpoint: Endpoint, step: str) -> Transfer:
+    """The transfer of a table into itself: only vectors that are missing, stale or broken are written."""
+    text, table = endpoint.to_json(), table_to_json(store.describe(endpoint.table))
+    return Transfer(
+        store=reachable(settings.store).model_dump_json(),
+        source=text,
+        target=text,
+        source_table=table,
+        target_table=table,
+        migration=f"audit-{endpoint.table}",
+        step=step,
+        window_rows=settings.load.window_rows,
+        batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
+        read_back=True,
+        into_live=True,
+        overwrite_shadowed=True,
+        orphans_before_us=0,
+        spare_dead=False,
+        clock_skew_us=0,
+        device="auto",
+        inspect=True,
     )
 
 
@@ -180,8 +207,13 @@ class Layout:
 
     @property
     def copies_vectors(self) -> bool:
-        """Whether both tables have one model."""
-        return self.source.model.fingerprint == self.target.model.fingerprint
+        """Whether both tables have one model. A table that is repaired from itself has nothing to copy."""
+        return self.source.model.fingerprint == self.target.model.fingerprint and not self.in_place
+
+    @property
+    def in_place(self) -> bool:
+        """Whether a table is repaired from itself."""
+        return self.source.table == self.target.table
 
     @property
     def digests(self) -> tuple[Column, ...]:

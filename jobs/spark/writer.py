@@ -116,9 +116,11 @@ class RangeWriting:
 
     def _look_for_shadows(self, cells: pa.RecordBatch) -> None:
         """Read back what was written: cells below a newer deletion were acknowledged and are not there."""
+        # Before the look: what is deleted after it stays deleted.
+        looked_us = now_us()
         hidden = self._hidden(cells)
         if hidden.num_rows and self._transfer.overwrite_shadowed:
-            now = pa.array(np.full(hidden.num_rows, now_us()))
+            now = pa.array(np.full(hidden.num_rows, looked_us))
             for column in self._columns:
                 name = write_time(column)
                 times = pc.if_else(pc.is_valid(hidden.column(name)), now, None)
@@ -133,7 +135,11 @@ class RangeWriting:
             return cells
         keys = [key.name for key in self._layout.keys]
         found = self._store.fetch(self._layout.target_table, cells.select(keys), times=self._columns)
-        found = found.take(pc.index_in(key_array(cells, keys), value_set=key_array(found, keys)))
+        place = pc.index_in(key_array(cells, keys), value_set=key_array(found, keys))
+        if self._layout.in_place:
+            # A row that is gone from its own table was deleted; nothing of it is missing.
+            cells, place = cells.filter(pc.is_valid(place)), pc.drop_null(place)
+        found = found.take(place)
         valued = [cells.column(name).is_valid() for name in self._columns]
         seen = [found.column(write_time(name)).is_valid() for name in self._columns]
         lost = [pc.and_not(*each) for each in zip(valued, seen, strict=True)]

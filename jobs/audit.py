@@ -1,0 +1,161 @@
+"""The audit, for a daily schedule: rows of the live table without a good vector, and new vectors for them."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import sys
+import time
+from functools import partial
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from jobs.catalog.alias import get_alias, history
+from jobs.catalog.endpoint import Endpoint
+from jobs.catalog.migration import migrations
+from jobs.catalog.ranges import forget_step
+from jobs.catalog.tables import now_us
+from jobs.console import Console
+from jobs.errors import CheckFailed, InputError, UsageError
+from jobs.quality.audit import Audit, Audited, audit_range
+from jobs.settings import Settings
+from jobs.spark.dead import check_dead_letters, settle_dead_letters
+from jobs.spark.plan import plan_ranges
+from jobs.spark.run import run_transfer
+from jobs.spark.session import spark_session
+from jobs.spark.spread import spread
+from jobs.spark.transfer import reachable, transfer_in_place
+from jobs.stores.contract import Store, Table
+from jobs.tokens import WHOLE_RING, TokenRange
+
+#: Into so many parts the ring is cut before a sample of them is drawn.
+_PARTS = 1000
+
+
+def audit(
+    settings: Settings, store: Store, console: Console, *, repair: bool = False, sample: str = "100%"
+) -> dict[str, Any]:
+    """Count the rows of the live table whose vector is missing, of another text or model, or broken.
+
+    Args:
+        repair: compute vectors anew for them, delete vectors without a text, and count again.
+        sample: how much of the ring is looked at: ``1%``, or a share such as ``0.01``.
+
+    Raises:
+        CheckFailed: more rows are faulty, after a repair, than ``audit.tolerate`` allows.
+        StateError: there is no such alias.
+    """
+    share = _share(sample)
+    if repair and share < 1:
+        raise UsageError("a repair looks at the whole table", hint="leave --sample out, or --repair")
+    endpoint = get_alias(store, settings.alias).target
+    table = store.describe(endpoint.table)
+    console.say(f"audit {table.name} against {endpoint.model.name}" + (f", {share:.2%} of it" if share < 1 else ""))
+    started = time.monotonic()
+    with spark_session(settings, "audit", model=endpoint.model if repair else None) as session:
+        audited = _audited(settings, store, endpoint, table)
+        found = _audit(settings, store, session, audited, share)
+        _say(found, audited, console)
+        repaired = 0
+        if repair and found.faulty:
+            repaired = _repair(settings, store, session, console, endpoint)
+            found = _audit(settings, store, session, audited, share)
+            console.say(f"repaired {repaired:,} rows, and looked again:")
+            _say(found, audited, console)
+    allowed = settings.audit.tolerate * found.rows
+    result = {
+        "table": table.name,
+        "model": endpoint.model.name,
+        "share": share,
+        "rows": found.rows,
+        "with_text": found.with_text,
+        "faults": found.faults,
+        "faulty": found.faulty,
+        "repaired": repaired,
+        "examples": found.examples.of,
+        "tolerated": math.floor(allowed),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if found.faulty > allowed:
+        if console.as_json:
+            console.finish(result)
+        raise CheckFailed(
+            f"{found.faulty:,} of {found.rows:,} rows of {table.name} have no good vector",
+            hint="see the rows above" if repair else "run embedshift audit --repair",
+        )
+    return result
+
+
+def _share(sample: str) -> float:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", sample)
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share <= 1:
+        raise InputError(f"a sample of {sample} is none", hint="write 1%, or a share up to 1 such as 0.01")
+    return share
+
+
+def _audited(settings: Settings, store: Store, endpoint: Endpoint, table: Table) -> Audited:
+    moves = [Endpoint.from_json(move["target"]) for move in history(store, settings.alias)]
+    known = [*moves, *(end for each in migrations(store, settings.alias) for end in (each.source, each.target))]
+    former = {each.model.fingerprint for each in known} - {endpoint.model.fingerprint}
+    return Audited(
+        table,
+        endpoint.text,
+        endpoint.vector,
+        endpoint.model.fingerprint,
+        endpoint.model.dimension,
+        endpoint.model.normalize,
+        tuple(sorted(former)),
+    )
+
+
+def _audit(settings: Settings, store: Store, session: SparkSession, audited: Audited, share: float) -> Audit:
+    ranges = plan_ranges(store, audited.table.name, settings.load.ranges)
+    if share < 1:
+        parts = WHOLE_RING.split(_PARTS)
+        ranges = sorted(random.Random().sample(parts, max(1, round(share * len(parts)))))
+    work = partial(_audit_range, audited, settings.load.window_rows)
+    return spread(session, reachable(settings.store), ranges, work)
+
+
+def _audit_range(audited: Audited, window_rows: int, store: Store, within: TokenRange) -> Audit:
+    return audit_range(store, audited, within, window_rows=window_rows)
+
+
+def _repair(settings: Settings, store: Store, session: SparkSession, console: Console, endpoint: Endpoint) -> int:
+    """Carry the table into itself: what differs from what should be there is written. Returns how many rows were."""
+    step = f"audit/{now_us()}"
+    transfer = transfer_in_place(settings, store, endpoint, step)
+    ranges = plan_ranges(store, endpoint.table, settings.load.ranges)
+    with console.watching("repair", store.estimate(endpoint.table).rows) as watch:
+        done = run_transfer(
+            session,
+            store,
+            transfer,
+            ranges,
+            attempts=settings.load.attempts,
+            report=lambda now: watch.show(now, now.counts.read, now.counts.dead),
+            still_ours=lambda: None,
+        )
+    letters = settle_dead_letters(store, transfer)
+    forget_step(store, transfer.migration, step)
+    check_dead_letters(letters, done.counts.read, settings.load.tolerate_dead)
+    return done.counts.written
+
+
+def _say(found: Audit, audited: Audited, console: Console) -> None:
+    console.say(f"{found.rows:,} rows, {found.with_text:,} with text")
+    for name, number in found.faults.items():
+        if number:
+            examples = ", ".join(str(next(iter(key.values()))) for key in found.examples.of.get(name, ()))
+            console.say(f"  {name:<16} {number:>10,}  such as {examples}")
+    if not audited.digests:
+        console.say("  the table has no digests: whether a vector is of the present text cannot be told")
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["audit", *sys.argv[1:]]))
