@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs import __version__
-from jobs.articles_cli import articles_app, schema_add_soft_delete
+from jobs.articles_cli import articles_app, follow, schema_add_soft_delete
 from jobs.console import Console
 from jobs.errors import CheckFailed, EmbedshiftError, UsageError
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
@@ -206,7 +206,7 @@ def reindex(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="One article a line: id, title, content, …")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, one article a line, or Parquet.")],
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -308,6 +308,7 @@ def schema_show(config: Config, overrides: Overrides = None) -> None:
 
 
 schema_app.command("add-soft-delete")(schema_add_soft_delete)
+app.command("follow")(follow)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

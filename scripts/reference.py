@@ -32,6 +32,7 @@ _CATALOG = {
     "migration": "One row a migration: source, target, state, facts of its steps, and the run that owns it.",
     "migration_range": "One row a token range of a step: planned, done or failed, with the counts of its rows.",
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
+    "feed": "How far each feed of changes was followed (`embedshift follow`).",
     "validation": "Every validation: when it was made, whether it passed, and the content that it is bound to.",
 }
 _ENDPOINT = "the endpoint as JSON: table, text template, vector column, index with options, model"
@@ -39,6 +40,8 @@ _ACTOR = "user, host and process"
 #: What a column holds. A text for a name serves every table; ``table.name`` says more of one.
 _COLUMNS = {
     "alias": "the name that applications search by",
+    "feed": "the feed's name",
+    "position": "of the last event that was done: the feed's own number, or a time in microseconds for a change log",
     "attempts": "how many times it was tried",
     "bucket": f"spreads the rows over {tables.BUCKETS} partitions; chosen by a hash",
     "migration": "the id of the migration",

@@ -23,12 +23,13 @@ from jobs.articles.finding import Finding, Match
 from jobs.articles.following import Following
 from jobs.articles.keys import RowLocks, key_of, parse_id
 from jobs.articles.purging import Purge, Purged
+from jobs.articles.refreshing import Refreshed, Refreshing
 from jobs.articles.seconds import Seconds
 from jobs.articles.writing import Writing
 from jobs.errors import InputError, UsageError
 from jobs.settings import Settings, load_settings
 from jobs.stores import open_store
-from jobs.stores.contract import Store
+from jobs.stores.contract import Store, Table
 
 #: Asks a person to type a name; returns what was typed.
 Confirm = Callable[[str], str]
@@ -49,6 +50,7 @@ class Articles:
         clock, locks = Clock(), RowLocks()
         seconds = Seconds(store, following.refresh)
         self._writing = Writing(store, following, seconds, clock, locks, settings.articles.max_text)
+        self._refreshing = Refreshing(store, following, self._writing, clock, locks)
         self._deleting = Deleting(store, following, seconds, clock, locks)
         self._finding = Finding(store, following)
         self._purge = Purge(store, following, self._deleting, clock, locks)
@@ -169,6 +171,26 @@ class Articles:
         """The k active articles nearest to an article, which is not among them. Raises NotFoundError."""
         self._check()
         return self._finding.search_like(id, k, columns)
+
+    def refresh(self, ids: Iterable[Any]) -> Refreshed:
+        """Embed articles whose text somebody else has written; those with the vector of their text are left alone.
+
+        Raises:
+            InputError: an id is of another type.
+        """
+        self._check()
+        table = self._following.now().live.table
+        return self.refresh_keys([key_of(table, each) for each in ids])
+
+    def refresh_keys(self, keys: Sequence[Mapping[str, Any]]) -> Refreshed:
+        """The same for primary keys by column, as a store has them."""
+        self._check()
+        return self._refreshing.refresh([dict(key) for key in keys])
+
+    def live_table(self) -> Table:
+        """The table that the alias names at this moment, as its store describes it."""
+        self._check()
+        return self._following.now().live.table
 
     def erase(self, id: Any) -> list[Erased]:
         """Remove an article wherever this program keeps anything of it, and prove it: one entry a place.

@@ -13,6 +13,7 @@ from jobs.catalog.tables import (
     ALIAS_HISTORY,
     BUCKETS,
     DEAD_LETTER,
+    FEED,
     MIGRATION,
     RANGE,
     VALIDATION,
@@ -68,6 +69,7 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
     for migration in known:
         _forget(store, migration.id)
     # The alias last: as long as it is there, the rest can be found again.
+    store.records.delete(FEED, {"alias": settings.alias})
     store.records.delete(ALIAS_HISTORY, {"alias": settings.alias})
     store.records.delete(ALIAS, {"alias": settings.alias})
     return Dropped(settings.alias, tuple(gone), tuple(each.id for each in known))

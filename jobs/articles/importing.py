@@ -1,4 +1,4 @@
-"""Articles from a JSONL file into the live table, embedded with the live table's model."""
+"""Articles from a file into the live table, embedded with the live table's model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from jobs.articles.archive import read_archive
 from jobs.articles.live import live_endpoint
 from jobs.catalog.alias import create_alias
 from jobs.catalog.endpoint import Endpoint
@@ -41,7 +42,7 @@ class Imported:
 
 
 def import_articles(settings: Settings, store: Store, path: Path, *, add_columns: bool = False) -> Imported:
-    """Write the articles of a JSONL file into the source table; a table that is not there yet is created.
+    """Write the articles of a JSONL or Parquet file into the source table; a table that is not there yet is created.
 
     A line that cannot be used is left out and named; the others are imported. Importing again replaces.
 
@@ -76,6 +77,18 @@ def import_articles(settings: Settings, store: Store, path: Path, *, add_columns
     return imported
 
 
+def _articles_of(path: Path) -> Iterator[tuple[int, dict[str, Any] | InputError]]:
+    """The articles of a JSONL or Parquet file with their numbers, or what is wrong with one."""
+    if path.suffix.lower() == ".parquet":
+        yield from enumerate(read_archive(path), 1)
+        return
+    for number, line in _lines(path):
+        try:
+            yield number, _parse(line)
+        except InputError as error:
+            yield number, error
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as file:
@@ -83,7 +96,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if line.strip():
                     yield number, line
     except OSError as error:
-        raise InputError(f"cannot read {path} ({error.strerror})", hint="name a JSONL file") from error
+        raise InputError(f"cannot read {path} ({error.strerror})", hint="name a JSONL or Parquet file") from error
 
 
 def _parse(line: bytes) -> dict[str, Any]:
@@ -105,9 +118,10 @@ def _articles(
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     seen: dict[Any, int] = {}
     columns = {column.name: column for column in table.columns if column.name not in (endpoint.vector, DIGEST)}
-    for number, line in _lines(path):
+    for number, parsed in _articles_of(path):
         try:
-            parsed = _parse(line)
+            if isinstance(parsed, InputError):
+                raise parsed
             imported.unknown.update(name for name in parsed if name not in columns)
             article = _row(parsed, columns, table)
             key = tuple(article[column.name] for column in table.keys)
@@ -178,12 +192,10 @@ def _types(settings: Settings, path: Path) -> dict[str, str]:
     """The columns of a file's articles, each with the type of the first value that it has."""
     types: dict[str, str] = {}
     uuids = True
-    for number, line in _lines(path):
+    for number, article in _articles_of(path):
         if number > _LOOK:
             break
-        try:
-            article = _parse(line)
-        except InputError:
+        if isinstance(article, InputError):
             continue
         uuids = uuids and _is_uuid(article.get(settings.source.id))
         for name, value in article.items():

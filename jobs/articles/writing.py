@@ -91,7 +91,7 @@ class Writing:
 
     def _merged(self, view: View, drafts: list[_Draft], existing: bool, outcomes: list[Outcome]) -> list[_Draft]:
         """Fill in the text's columns that are not given; mark with ``made`` the articles that need a vector."""
-        names = _text_columns(view)
+        names = self.text_columns(view)
         asked = [draft for draft in drafts if existing or any(name not in draft.given for name in names)]
         present = self._present(view, [draft.key for draft in asked])
         kept = []
@@ -118,7 +118,7 @@ class Writing:
         """Key, template columns and digest of the rows that are there, by name."""
         if not keys:
             return {}
-        values = [*_text_columns(view), *([DIGEST] if view.live.endpoint.digests else [])]
+        values = [*self.text_columns(view), *([DIGEST] if view.live.endpoint.digests else [])]
         table = view.live.table
         rows = self._store.fetch(table, keys_batch(table, keys), values=values).to_pylist()
         return {name_of(table, row): row for row in rows}
@@ -163,7 +163,7 @@ class Writing:
 
         Whoever writes last looks last, so that in the end one of them sees the whole text.
         """
-        live, names = view.live, _text_columns(view)
+        live, names = view.live, self.text_columns(view)
         known = {draft.name: draft.merged for draft in drafts}
         for _ in range(_LOOKS):
             if not known:
@@ -182,11 +182,26 @@ class Writing:
                 ]
             else:
                 moved = [name for name, row in present.items() if any(row[n] != known[name][n] for n in names)]
-            known = self._repair(view, [present[name] for name in moved], at_us)
+            known = self.embed_present(view, [present[name] for name in moved], at_us)
         if known:
             _LOG.warning("%s kept changing while they were embedded; sync repairs them", ", ".join(known))
 
-    def _repair(self, view: View, rows: Sequence[Mapping[str, Any]], at_us: int) -> dict[str, dict[str, Any]]:
+    @staticmethod
+    def text_columns(view: View) -> list[str]:
+        """The template's columns that are not in the key."""
+        keys = {column.name for column in view.live.table.keys}
+        return [name for name in Template.parse(view.live.endpoint.text).columns if name not in keys]
+
+    def embed_present(self, view: View, rows: Sequence[Mapping[str, Any]], at_us: int) -> dict[str, dict[str, Any]]:
+        """Give rows the vector of the text that they have.
+
+        Args:
+            rows: key and template columns of rows that are there.
+            at_us: a time before they were read.
+
+        Returns:
+            Key and template columns of those that were embedded, by name; the others' texts cannot be.
+        """
         if not rows:
             return {}
         live = view.live
@@ -207,14 +222,8 @@ class Writing:
         return {name_of(live.table, key): row for key, row in zip(keys, merged, strict=True)}
 
 
-def _text_columns(view: View) -> list[str]:
-    """The template's columns that are not in the key."""
-    keys = {column.name for column in view.live.table.keys}
-    return [name for name in Template.parse(view.live.endpoint.text).columns if name not in keys]
-
-
 def _merged_columns(view: View) -> list[str]:
-    return [*(column.name for column in view.live.table.keys), *_text_columns(view)]
+    return [*(column.name for column in view.live.table.keys), *Writing.text_columns(view)]
 
 
 def _draft(view: View, row: int, article: Mapping[str, Any], at_us: int) -> _Draft:

@@ -26,6 +26,11 @@ class DeadLetter:
         """Whether the row died on the way from the target back to the source."""
         return self.step.startswith("back/")
 
+    @property
+    def of_client(self) -> bool:
+        """Whether a client left it that could not write both tables: the next pass of sync repairs the row."""
+        return self.step.rpartition("/")[2] == "client"
+
 
 def write_dead_letters(store: Store, migration: str, letters: Sequence[DeadLetter]) -> None:
     """Record dead letters; one of the same row is replaced."""

@@ -107,7 +107,14 @@ VALIDATION = RecordTable(
     },
 )
 
-ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION)
+FEED = RecordTable(
+    "feed",
+    partition=("alias",),
+    clustering=("feed",),
+    columns={"alias": "text", "feed": "text", "position": "bigint", "updated_us": "bigint"},
+)
+
+ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED)
 
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
 #: rows, a megabyte or two; more of them would make every look at a small migration slow.

@@ -283,6 +283,14 @@ class Store(Protocol):
         """Delete whole rows, each at its own time in microseconds (shape (n,)); newer cells stay."""
         ...
 
+    def changes(self, table: Table, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+        """Primary keys of rows written in a span of time, by the table's change log; a key may come several times.
+
+        Raises:
+            SchemaError: the table has no change log.
+        """
+        ...
+
     def index_on(self, table: str, column: str) -> Index | None:
         """The vector index of a column, under whatever name it was made, with the options that it has; None: none."""
         ...

@@ -58,10 +58,11 @@ def test_an_archive_holds_every_column_and_can_be_added_again(soft_world, articl
     assert list(tmp_path.glob("*.part")) == []
 
 
-def test_a_jsonl_archive_can_be_imported(soft_world, articles, tmp_path):
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_an_archive_can_be_imported(soft_world, articles, tmp_path, suffix):
     from jobs.articles.importing import import_articles
 
-    file = tmp_path / "gone.jsonl"
+    file = tmp_path / f"gone.{suffix}"
     before = articles.get("salt")
     articles.purge(timedelta(days=30), file)
     assert import_articles(soft_world.settings, soft_world.store, file).faults == []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jobs.settings import StoreSettings
 from jobs.stores.contract import Column, Estimate, Hit, Index, IndexState, Piece, Records, Rejection, Table
-from jobs.stores.cql import fetch, indexes, ring, scan, schema, search, write
+from jobs.stores.cql import changes, fetch, indexes, ring, scan, schema, search, write
 from jobs.stores.cql.dialects import Dialect, detect
 from jobs.stores.cql.projection import Projection
 from jobs.stores.cql.records import CqlRecords
@@ -120,6 +120,10 @@ class CqlStore:
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         """Delete whole rows, each at its own time (``contract.Store.delete``)."""
         write.delete(self._link, table, keys, write_times)
+
+    def changes(self, table: Table, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+        """Primary keys of rows written in a span of time, by the table's change log; see ``Store.changes``."""
+        return changes.changes(self._link, table, after_us, until_us)
 
     def index_on(self, table: str, column: str) -> Index | None:
         """The vector index of a column, under whatever name it was made, with the options that it has; None: none."""

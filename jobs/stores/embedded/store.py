@@ -154,6 +154,10 @@ class EmbeddedStore:
         """Delete whole rows, each at its own time in microseconds (shape (n,)); newer cells stay."""
         stored.delete(self._connections, self._schema.describe(table.name), keys, write_times)
 
+    def changes(self, table: Table, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+        """Nothing can be said: this store keeps no change log."""
+        raise SchemaError(f"{table.name} has no change log: the embedded store keeps none", hint="feed it JSON lines")
+
     def index_on(self, table: str, column: str) -> Index | None:
         """The vector index of a column, under whatever name it was made, with the options that it has; None: none."""
         with self._connections.borrow() as connection:
