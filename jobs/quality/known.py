@@ -14,8 +14,9 @@ from jobs.tokens import WHOLE_RING
 
 #: Parts of the ring of which one row each is asked for.
 PARTS = 16
-#: A vector must be among so many nearest to itself: an index is approximate, and twins exist.
-NEAREST = 10
+#: A vector must be among so many nearest to itself. An index is approximate, and searches more widely for more of them:
+#: one that is found by any of these is in it.
+NEAREST = (10, 100, 1000)
 #: Seconds that an index may lag behind its table, and between two looks.
 _LAG_S_MAX, _LOOK_S = 60.0, 1.0
 
@@ -51,14 +52,19 @@ def _samples(store: Store, table: Table, column: str) -> list[pa.RecordBatch]:
 
 def _is_lost(store: Store, table: Table, index: Index, rows: pa.RecordBatch) -> bool:
     vector = np.array(rows.column(index.column)[0].as_py(), np.float32)
-    hits = store.search(table, index, vector, NEAREST)
-    return not any(_same(hit, rows, table) for hit in hits) and not _twins(hits)
+    for nearest in NEAREST:
+        hits = store.search(table, index, vector, nearest)
+        if any(_same(hit, rows, table) for hit in hits) or _twins(hits, nearest):
+            return False
+        if len(hits) < nearest:
+            break
+    return True
 
 
 def _same(hit: Hit, rows: pa.RecordBatch, table: Table) -> bool:
     return all(hit.values[key.name] == rows.column(key.name)[0].as_py() for key in table.keys)
 
 
-def _twins(hits: list[Hit]) -> bool:
+def _twins(hits: list[Hit], nearest: int) -> bool:
     """Whether the results are all at one distance: rows of one text crowd each other out."""
-    return len(hits) == NEAREST and abs(hits[0].score - hits[-1].score) < 1e-6
+    return len(hits) == nearest and abs(hits[0].score - hits[-1].score) < 1e-6
