@@ -9,11 +9,11 @@ export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
-        migrate prepare load index sync validate cutover rollback retire status audit reference dist
+        migrate prepare load index sync validate cutover rollback retire abort status audit reference dist
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
-	@printf '  %-18s%s\n' STEP 'migrate, prepare, load, index, sync, validate, cutover, rollback, retire, status or audit, with CONFIG=FILE'
+	@printf '  %-18s%s\n' STEP 'migrate, prepare, load, index, sync, validate, cutover, rollback, retire, abort, status or audit, with CONFIG=FILE'
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) scripts/install.py $(VENV)
@@ -42,7 +42,7 @@ layers: $(READY)  ## which room may import which
 unit: $(READY)  ## the quick tests only
 	$(BIN)/python -m pytest tests/unit tests/contract -q
 
-migrate prepare load index sync validate cutover rollback retire status audit: $(READY)  ## a step, with CONFIG=FILE
+migrate prepare load index sync validate cutover rollback retire abort status audit: $(READY)  ## a step, with CONFIG=FILE
 	$(BIN)/embedshift $@ --config $(CONFIG)
 
 cassandra: $(READY)  ## start Apache Cassandra 5 here (NODES=1 or 3)

@@ -163,6 +163,17 @@ def _ask(table: str) -> str:
 
 
 @app.command()
+def abort(
+    config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False, yes: Yes = False
+) -> None:
+    """Give a migration up whose target is not live: drop the target; the live table stays as it is."""
+    from jobs.abort import abort as step
+
+    confirm = None if yes else _ask
+    _run(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
+
+
+@app.command()
 def status(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show what is live, what is running and how far it is."""
     from jobs.status import status as step

@@ -54,7 +54,7 @@ def migrate(
     if state == "switched":
         console.say("the alias is on the new table already")
         return {**result, "next": "embedshift retire"}
-    if state in ("rolled_back", "rolling_back", "retired"):
+    if state in ("rolled_back", "rolling_back", "aborting", "retired"):
         raise StateError(
             f"the migration is {state.replace('_', ' ')}", hint="go on step by step, once the reason is mended"
         )

@@ -108,6 +108,8 @@ _MOVES = (
     ("rolled_back", "sync", "synced"),
     ("switched", "retire", "retired"),
     ("switched", "reindex", "switched"),
+    ("synced", "abort begins", "aborting"),
+    ("aborting", "abort", "aborted"),
 )
 
 

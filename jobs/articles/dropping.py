@@ -7,24 +7,15 @@ from dataclasses import dataclass
 
 from jobs.catalog.alias import get_alias
 from jobs.catalog.endpoint import Endpoint
-from jobs.catalog.migration import Migration, migrations
-from jobs.catalog.tables import (
-    ALIAS,
-    ALIAS_HISTORY,
-    BUCKETS,
-    DEAD_LETTER,
-    FEED,
-    MIGRATION,
-    RANGE,
-    VALIDATION,
-    ensure_catalog,
-)
+from jobs.catalog.migration import Migration, forget_work, migrations
+from jobs.catalog.states import ENDED
+from jobs.catalog.tables import ALIAS, ALIAS_HISTORY, FEED, MIGRATION, ensure_catalog
 from jobs.errors import RefusedError
 from jobs.settings import Settings
 from jobs.stores.contract import Store
 
 #: States in which no migration runs: its source is gone, or the alias is back and the target was never needed.
-_AT_REST = ("retired", "rolled_back")
+_AT_REST = (*ENDED, "rolled_back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +45,7 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
     if running is not None:
         raise RefusedError(
             f"{live.table} was not dropped: migration {running.id} is {running.state.replace('_', ' ')}",
-            hint="end it first: embedshift retire, or embedshift rollback",
+            hint="end it first: embedshift retire, rollback or abort",
         )
     endpoints = _endpoints(live, known)
     _check_other_aliases(store, settings.alias, endpoints)
@@ -67,7 +58,8 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
             store.drop(endpoint.table)
             gone.append(endpoint.table)
     for migration in known:
-        _forget(store, migration.id)
+        forget_work(store, migration.id)
+        store.records.delete(MIGRATION, {"id": migration.id})
     # The alias last: as long as it is there, the rest can be found again.
     store.records.delete(FEED, {"alias": settings.alias})
     store.records.delete(ALIAS_HISTORY, {"alias": settings.alias})
@@ -87,13 +79,3 @@ def _check_other_aliases(store: Store, alias: str, endpoints: list[Endpoint]) ->
         if row["alias"] != alias and Endpoint.from_json(row["target"]).table in tables:
             table = Endpoint.from_json(row["target"]).table
             raise RefusedError(f"{table} is live: the alias {row['alias']} names it too", hint="drop that alias first")
-
-
-def _forget(store: Store, migration: str) -> None:
-    for row in list(store.records.select(RANGE, {})):
-        if row["migration"] == migration:
-            store.records.delete(RANGE, {name: row[name] for name in RANGE.keys})
-    for bucket in range(BUCKETS):
-        store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket})
-    store.records.delete(VALIDATION, {"migration": migration})
-    store.records.delete(MIGRATION, {"id": migration})

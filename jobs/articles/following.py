@@ -151,7 +151,7 @@ class Following:
     def _seconds(self, live: Endpoint) -> tuple[Place, ...]:
         places = []
         for migration in migrations(self._store, self._alias):
-            if migration.state in ("preparing", *ENDED):
+            if migration.state in ("preparing", "aborting", *ENDED):
                 continue
             pair = migration.source, migration.target
             if live.table not in [each.table for each in pair]:

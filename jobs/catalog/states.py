@@ -17,6 +17,8 @@ NEXT = {
     "rolling_back": "rollback",
     "rolled_back": "sync",
     "retired": "",
+    "aborting": "abort",
+    "aborted": "",
 }
 
 #: Step → the states in which it may run. A step that is done already may run again and finds nothing to do.
@@ -29,11 +31,21 @@ ALLOWED = {
     "cutover": ("validated", "switching"),
     "rollback": ("switched", "switching", "rolling_back"),
     "retire": ("switched",),
+    "abort": (
+        "preparing",
+        "prepared",
+        "loaded",
+        "indexed",
+        "synced",
+        "validated",
+        "rolled_back",
+        "aborting",
+    ),
     "reindex": ("prepared", "loaded", "indexed", "synced", "validated", "switched", "rolled_back"),
 }
 
 #: States in which nothing of the migration is left to do; its target name may be used by another one.
-ENDED = ("retired",)
+ENDED = ("retired", "aborted")
 
 
 def check_step(step: str, state: str, migration: str) -> None:
