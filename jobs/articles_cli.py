@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -15,22 +14,16 @@ from typing import Annotated, Any
 import typer
 
 from jobs.articles.client import Articles
-from jobs.articles.deactivating import DEACTIVATED, add_soft_delete
 from jobs.articles.dropping import drop
-from jobs.articles.feeding import Fed, counts, follow_changes, follow_lines
 from jobs.articles.finding import Match
-from jobs.catalog.feeds import read_position
-from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.errors import CheckFailed, InputError, NotFoundError, UsageError
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
+from jobs.running import ask
 from jobs.settings import load_settings, parse_duration
 from jobs.stores import open_store
 
 articles_app = typer.Typer(help="Add, find, change and delete articles through the alias.", no_args_is_help=True)
-
-#: Seconds between two lines about a feed that goes on.
-_LINE_SECONDS = 10.0
 
 Id = Annotated[
     str, typer.Argument(metavar="ID", help="The article's id; a JSON object where the key has several columns.")
@@ -196,76 +189,10 @@ def drop_(config: Config, overrides: Overrides = None, as_json: AsJson = False, 
     settings = load_settings(config, overrides or ())
     # Not through Articles: what is left of an alias whose table is gone must go too.
     with closing(open_store(settings.store)) as store:
-        dropped = drop(settings, store, None if yes else _ask)
+        dropped = drop(settings, store, None if yes else ask)
     console = Console(as_json=as_json)
     console.say(f"dropped {', '.join(dropped.tables) or 'no table'} and the records of the alias {dropped.alias}")
     console.finish(asdict(dropped))
-
-
-def follow(
-    config: Config,
-    changes: Annotated[
-        bool, typer.Option("--changes", help="Follow the live table's change log (CDC), not standard input.")
-    ] = False,
-    feed: Annotated[str, typer.Option(metavar="NAME", help="The name under which the position is kept.")] = "default",
-    from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest change of the log.")] = False,
-    once: Annotated[bool, typer.Option("--once", help="End when the log has nothing new.")] = False,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
-) -> None:
-    """Keep vectors fresh from a feed of changes: JSON lines on standard input, or the table's change log.
-
-    A line is {"put": ARTICLE}, {"delete": ID} or {"refresh": ID}, with a rising "position" where it has one.
-    """
-    if (from_start or once) and not changes:
-        raise UsageError(
-            "--from-start and --once go with --changes", hint="a stream of lines starts and ends by itself"
-        )
-    console, spoken = Console(as_json=as_json), time.monotonic()
-
-    def report(fed: Fed) -> None:
-        nonlocal spoken
-        if time.monotonic() - spoken >= _LINE_SECONDS:
-            spoken = time.monotonic()
-            console.say(_figures(fed))
-
-    settings = load_settings(config, overrides or ())
-    lag_us = int(settings.sync.clock_skew.total_seconds() * 1_000_000)
-    with Articles.open(settings) as articles, closing(open_store(settings.store)) as store:
-        ensure_catalog(store)
-        if changes:
-            fed = follow_changes(articles, store, feed, report, lag_us=lag_us, from_start=from_start, once=once)
-        else:
-            fed = follow_lines(articles, store, sys.stdin.buffer, feed, report)
-        position = read_position(store, settings.alias, feed)
-    for line, reason in fed.faults:
-        console.say(f"line {line} {reason}")
-    for each in fed.refreshed.failed:
-        console.say(f"article {each} cannot be embedded")
-    console.say(_figures(fed))
-    console.finish({**counts(fed), "position": position})
-    if counts(fed)["faults"]:
-        raise CheckFailed(f"{counts(fed)['faults']} events were not done", hint="mend them and send them again")
-
-
-def _figures(fed: Fed) -> str:
-    return ", ".join(f"{number:,} {name}" for name, number in counts(fed).items() if number) or "nothing to do"
-
-
-def schema_add_soft_delete(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Add the column deactivated_at to the live table, and to the other table of a running migration."""
-    settings = load_settings(config, overrides or ())
-    with closing(open_store(settings.store)) as store:
-        added = add_soft_delete(settings, store)
-    console = Console(as_json=as_json)
-    console.say(f"added {DEACTIVATED} to {', '.join(added)}" if added else "every table has it already")
-    console.finish({"tables": added})
-
-
-def _ask(table: str) -> str:
-    if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on", hint="say --yes")
-    return str(typer.prompt(f"type the name of the table to drop ({table})", err=True))
 
 
 def _done(id_: str, what: str, as_json: bool) -> None:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from jobs import __version__
-from jobs.articles_cli import articles_app, follow, schema_add_soft_delete
-from jobs.console import Console
-from jobs.errors import CheckFailed, EmbedshiftError, UsageError
+from jobs.articles_cli import articles_app
+from jobs.data_cli import config_app, follow, import_, letters_app, schema_app, search
+from jobs.errors import EmbedshiftError, UsageError
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
-from jobs.settings import Settings, load_settings
-from jobs.stores import open_store
-from jobs.stores.contract import Store
+from jobs.running import ask, run_step
 
 app = typer.Typer(
     name="embedshift",
@@ -32,10 +27,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a check failed, 2 wrong use or settings, 3 the store or a model cannot be had, "
     "4 refused because another run owns it or the state forbids it, 130 interrupted.",
 )
-config_app = typer.Typer(help="Explain a settings file, or print its JSON Schema.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
-schema_app = typer.Typer(help="Create or show the tables.", no_args_is_help=True)
 app.add_typer(schema_app, name="schema")
+app.add_typer(letters_app, name="dead-letters")
 app.add_typer(articles_app, name="articles")
 
 _INTERRUPTED = 130
@@ -56,25 +50,6 @@ def _root(
         raise typer.Exit
 
 
-@contextlib.contextmanager
-def _opened(config: Path, overrides: list[str] | None) -> Iterator[tuple[Settings, Store]]:
-    settings = load_settings(config, overrides or ())
-    store = open_store(settings.store)
-    try:
-        yield settings, store
-    finally:
-        store.close()
-
-
-def _run(
-    step: Callable[..., dict[str, Any]], config: Path, overrides: list[str] | None, as_json: bool, **options: Any
-) -> None:
-    console = Console(as_json=as_json)
-    with _opened(config, overrides) as (settings, store):
-        result = step(settings, store, console, **options)
-    console.finish(result)
-
-
 @app.command()
 def migrate(
     config: Config,
@@ -86,7 +61,7 @@ def migrate(
     """Run prepare, load, index, sync, validate and cutover, taken up where an earlier run left off."""
     from jobs.migrate import migrate as step
 
-    _run(step, config, overrides, as_json, dry_run=dry_run, until=until)
+    run_step(step, config, overrides, as_json, dry_run=dry_run, until=until)
 
 
 @app.command()
@@ -94,7 +69,7 @@ def prepare(config: Config, overrides: Overrides = None, as_json: AsJson = False
     """Check source, model and settings; create the versioned target; record the migration."""
     from jobs.prepare import prepare as step
 
-    _run(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(step, config, overrides, as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -102,7 +77,7 @@ def load(config: Config, overrides: Overrides = None, as_json: AsJson = False, d
     """Scan the source by token ranges, embed with the new model, write into the target."""
     from jobs.load import load as step
 
-    _run(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(step, config, overrides, as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -110,7 +85,7 @@ def index(config: Config, overrides: Overrides = None, as_json: AsJson = False, 
     """Build the target's vector index and wait until it answers."""
     from jobs.index import index as step
 
-    _run(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(step, config, overrides, as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -118,7 +93,7 @@ def sync(config: Config, overrides: Overrides = None, as_json: AsJson = False, d
     """Compare source and target and mend what differs, until a pass finds nothing."""
     from jobs.sync import sync as step
 
-    _run(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(step, config, overrides, as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -126,7 +101,7 @@ def validate(config: Config, overrides: Overrides = None, as_json: AsJson = Fals
     """Prove that the target is complete and that it answers as well; exit 1 where a check fails."""
     from jobs.validate import validate as step
 
-    _run(step, config, overrides, as_json)
+    run_step(step, config, overrides, as_json)
 
 
 @app.command()
@@ -134,7 +109,7 @@ def cutover(config: Config, overrides: Overrides = None, as_json: AsJson = False
     """Move the alias to the new table and model, by compare-and-set, after a fresh passing validation."""
     from jobs.cutover import cutover as step
 
-    _run(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(step, config, overrides, as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -142,7 +117,7 @@ def rollback(config: Config, overrides: Overrides = None, as_json: AsJson = Fals
     """Carry what was written since the cutover back into the old table, then move the alias back."""
     from jobs.rollback import rollback as step
 
-    _run(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(step, config, overrides, as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -152,14 +127,8 @@ def retire(
     """Drop the old table and its index after the grace time; then there is no way back."""
     from jobs.retire import retire as step
 
-    confirm = None if yes else _ask
-    _run(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
-
-
-def _ask(table: str) -> str:
-    if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on", hint="say --yes")
-    return str(typer.prompt(f"type the name of the table to drop ({table})", err=True))
+    confirm = None if yes else ask
+    run_step(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
 
 
 @app.command()
@@ -169,8 +138,8 @@ def abort(
     """Give a migration up whose target is not live: drop the target; the live table stays as it is."""
     from jobs.abort import abort as step
 
-    confirm = None if yes else _ask
-    _run(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
+    confirm = None if yes else ask
+    run_step(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
 
 
 @app.command()
@@ -178,7 +147,7 @@ def status(config: Config, overrides: Overrides = None, as_json: AsJson = False)
     """Show what is live, what is running and how far it is."""
     from jobs.status import status as step
 
-    _run(step, config, overrides, as_json)
+    run_step(step, config, overrides, as_json)
 
 
 @app.command()
@@ -192,7 +161,7 @@ def audit(
     """Count rows of the live table without a good vector of their text; exit 1 where there are too many."""
     from jobs.audit import audit as step
 
-    _run(step, config, overrides, as_json, repair=repair, sample=sample)
+    run_step(step, config, overrides, as_json, repair=repair, sample=sample)
 
 
 @app.command()
@@ -212,113 +181,11 @@ def reindex(
             "reindex works in place only: say --in-place",
             hint="for other options without an interruption leave target.model out and run embedshift migrate",
         )
-    _run(step, config, overrides, as_json, dry_run=dry_run, accepted=yes)
+    run_step(step, config, overrides, as_json, dry_run=dry_run, accepted=yes)
 
 
-@app.command("import")
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, one article a line, or Parquet.")],
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
-    dry_run: DryRun = False,
-    add_columns: Annotated[
-        bool, typer.Option("--add-columns", help="Give the table the columns of the file that it lacks.")
-    ] = False,
-) -> None:
-    """Put articles into the source table, embedded with the source's model; the table is made where it is missing."""
-    from jobs.articles.importing import import_articles
-
-    console = Console(as_json=as_json)
-    with _opened(config, overrides) as (settings, store):
-        console.say(f"import {file} into {settings.source.table}, embedded with {settings.source.model.name}")
-        if dry_run:
-            console.finish({"dry_run": True, "table": settings.source.table})
-            return
-        imported = import_articles(settings, store, file, add_columns=add_columns)
-    for line, reason in imported.faults:
-        console.say(f"{file}, line {line} {reason}")
-    console.say(f"imported {imported.rows:,} articles, {imported.without_text} of them without text")
-    faults = [{"line": line, "reason": reason} for line, reason in imported.faults]
-    console.finish({"rows": imported.rows, "faults": faults, "next": "embedshift migrate"})
-    if faults:
-        hint = "mend these lines and import them again"
-        if imported.unknown:
-            hint += f"; --add-columns gives the table {', '.join(sorted(imported.unknown))}"
-        raise CheckFailed(f"{len(faults)} lines of {file} were left out", hint=hint)
-
-
-@app.command()
-def search(
-    question: Annotated[str, typer.Argument(metavar="QUESTION")],
-    config: Config,
-    k: Annotated[int, typer.Option("-k", metavar="N", help="How many articles, 1 to 1000.")] = 10,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
-) -> None:
-    """Find articles through the alias, with the model that the alias names."""
-    from jobs.articles.searching import search as find
-    from jobs.catalog.alias import get_alias
-
-    with _opened(config, overrides) as (settings, store):
-        alias = get_alias(store, settings.alias)
-        found = find(store, alias, question, k)
-    if as_json:
-        typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
-        return
-    console = Console()
-    for place, each in enumerate(found, 1):
-        console.say(f"{place:>3}  {each.score:.4f}  {each.title or each.id}")
-    console.say(f"from {alias.target.table} by {alias.target.model.name}")
-
-
-@config_app.command("check")
-def config_check(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Read a settings file and say what each key is, with the default where the file is silent."""
-    from jobs.explain import explain
-
-    settings = load_settings(config, overrides or ())
-    if as_json:
-        typer.echo(settings.model_dump_json())
-        return
-    for line in explain(settings):
-        typer.echo(line)
-
-
-@config_app.command("schema")
-def config_schema() -> None:
-    """Print the JSON Schema of settings files, for editors."""
-    typer.echo(json.dumps(Settings.model_json_schema(), indent=2))
-
-
-@schema_app.command("apply")
-def schema_apply(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
-    """Create keyspaces, the live table with its index, and the catalog, where they are missing."""
-    from jobs.articles.schema import apply
-
-    console = Console(as_json=as_json)
-    with _opened(config, overrides) as (settings, store):
-        console.say(f"create what is missing of {settings.source.table} and the catalog in {store.label}")
-        if dry_run:
-            console.finish({"dry_run": True})
-            return
-        applied = apply(settings, store)
-    created = [f"keyspace {name}" for name in applied.keyspaces] + [f"table {name}" for name in applied.tables]
-    console.say(f"created {', '.join(created)}" if created else "everything is there already")
-    console.finish({**asdict(applied), "next": "embedshift import FILE.jsonl"})
-
-
-@schema_app.command("show")
-def schema_show(config: Config, overrides: Overrides = None) -> None:
-    """Show the tables of these settings and of the catalog."""
-    from jobs.articles.schema import show
-
-    with _opened(config, overrides) as (settings, store):
-        for line in show(settings, store):
-            typer.echo(line)
-
-
-schema_app.command("add-soft-delete")(schema_add_soft_delete)
+app.command("import")(import_)
+app.command("search")(search)
 app.command("follow")(follow)
 
 

@@ -108,6 +108,7 @@ _MOVES = (
     ("rolled_back", "sync", "synced"),
     ("switched", "retire", "retired"),
     ("switched", "reindex", "switched"),
+    ("synced", "dead-letters retry", "synced"),
     ("synced", "abort begins", "aborting"),
     ("aborting", "abort", "aborted"),
 )

@@ -41,6 +41,7 @@ ALLOWED = {
         "rolled_back",
         "aborting",
     ),
+    "dead-letters": ("prepared", "loaded", "indexed", "synced", "validated", "switched", "rolled_back"),
     "reindex": ("prepared", "loaded", "indexed", "synced", "validated", "switched", "rolled_back"),
 }
 

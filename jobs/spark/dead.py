@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from jobs.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters
 from jobs.embedding import DIGEST, Template, digest_texts
 from jobs.errors import CheckFailed
+from jobs.spark.difference import Difference
+from jobs.spark.embed import embed_rows
 from jobs.spark.transfer import Layout, Transfer
+from jobs.spark.writer import RangeWriting
 from jobs.stores.contract import Store
 from jobs.stores.values import arrow_type, from_json
 
@@ -32,11 +36,24 @@ def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
     return remaining
 
 
-def _settled(store: Store, layout: Layout, letter: DeadLetter) -> bool:
-    values = json.loads(letter.id)
-    key = pa.RecordBatch.from_pydict(
-        {c.name: pa.array([from_json(c.type, values[c.name])], arrow_type(c.type)) for c in layout.keys}
+def retry_dead_letters(store: Store, transfer: Transfer, letters: Sequence[DeadLetter]) -> None:
+    """Compare, embed and write the rows of some letters in this process; forget the letters of those that arrive."""
+    difference = Difference(store, transfer.layout, transfer.orphans_before_us, transfer.window_rows)
+    for start in range(0, len(letters), transfer.window_rows):
+        keys = _keys(transfer.layout, letters[start : start + transfer.window_rows])
+        RangeWriting(store, transfer).run(embed_rows(transfer, 1, difference.of_keys(keys)))
+    settle_dead_letters(store, transfer)
+
+
+def _keys(layout: Layout, letters: Sequence[DeadLetter]) -> pa.RecordBatch:
+    values = [json.loads(letter.id) for letter in letters]
+    return pa.RecordBatch.from_pydict(
+        {c.name: pa.array([from_json(c.type, row[c.name]) for row in values], arrow_type(c.type)) for c in layout.keys}
     )
+
+
+def _settled(store: Store, layout: Layout, letter: DeadLetter) -> bool:
+    values, key = json.loads(letter.id), _keys(layout, [letter])
     template = Template.parse(layout.source.text)
     text = [name for name in template.columns if name not in values]
     row = store.fetch(layout.source_table, key, values=text)

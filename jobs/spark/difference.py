@@ -70,6 +70,23 @@ class Difference:
         for each in merged:
             yield from self._of(each)
 
+    def of_keys(self, keys: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The same for the rows of some primary keys."""
+        left = self.store.fetch(self.layout.source_table, keys, **self._source_columns())
+        right = self.store.fetch(self.layout.target_table, keys, **self._target_columns())
+        names = [key.name for key in self.layout.keys]
+        ours, theirs = key_array(left, names), key_array(right, names)
+        partner = pc.index_in(ours, value_set=theirs)
+        paired = pc.is_valid(partner)
+        yield from self._of(
+            Merged(
+                left.filter(paired),
+                right.take(pc.drop_null(partner)),
+                left.filter(pc.invert(paired)),
+                right.filter(pc.invert(pc.is_in(theirs, value_set=ours))),
+            )
+        )
+
     def _source_columns(self) -> dict[str, list[str]]:
         carried = [column.name for column in self.layout.carried]
         values = list(carried)

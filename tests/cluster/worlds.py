@@ -47,4 +47,7 @@ def cluster_world(
     try:
         yield world
     finally:
+        # A node with hundreds of tables takes minutes to make another one.
+        for name in (tree["keyspace"], tree["catalog"]["keyspace"]):
+            world.store._link.define(f"DROP KEYSPACE IF EXISTS {name}", "dropping a keyspace")
         world.close()
