@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.clusters import cassandra, cassandra_settings, guarded, scylla_settings
+from tests.world import World
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -50,6 +51,22 @@ def new_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.small_models import save_model
 
     return save_model(tmp_path_factory.mktemp("models") / "new", 40, seed=2)
+
+
+@pytest.fixture
+def new_world(tmp_path: Path, old_model: Path, new_model: Path) -> Iterator[Callable[..., World]]:
+    """Makes worlds to migrate in, by default with the two small models; they are closed after the test."""
+    made: list[World] = []
+
+    def make(models: Any = None, **options: Any) -> World:
+        folder = tmp_path / f"world-{len(made)}"
+        folder.mkdir()
+        made.append(World(folder, models or (old_model, new_model), **options))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.close()
 
 
 @pytest.fixture(scope="session")
