@@ -15,7 +15,7 @@ from jobs.quality.known import check_known
 from jobs.settings import Settings, format_duration
 from jobs.spark.session import spark_session
 from jobs.stores.contract import Store
-from jobs.sync import sync_passes
+from jobs.sync import sync_passes, would_carry
 
 
 def rollback(settings: Settings, store: Store, console: Console, *, dry_run: bool = False) -> dict[str, Any]:
@@ -31,7 +31,8 @@ def rollback(settings: Settings, store: Store, console: Console, *, dry_run: boo
     for line in plan_lines(settings, migration):
         console.say(line)
     if dry_run:
-        return {"dry_run": True, "plan": plan_lines(settings, migration)}
+        found = would_carry(settings, store, console, migration, backwards=True)
+        return {"dry_run": True, "plan": plan_lines(settings, migration), **found}
     with (
         owned(store, migration, "rollback", settings.cutover.lease) as ownership,
         spark_session(settings, "rollback") as session,

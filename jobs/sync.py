@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -11,11 +12,13 @@ from pyspark.sql import SparkSession
 from jobs.catalog.alias import get_alias
 from jobs.catalog.migration import Migration, Ownership, get_migration, owned, read_migration
 from jobs.catalog.ranges import Counts, forget_step, progress
+from jobs.catalog.states import check_step
 from jobs.console import Console
 from jobs.errors import CheckFailed
 from jobs.settings import Settings
 from jobs.spark.dead import check_dead_letters, settle_dead_letters
 from jobs.spark.plan import plan_ranges
+from jobs.spark.preview import preview
 from jobs.spark.run import run_transfer
 from jobs.spark.session import spark_session
 from jobs.spark.transfer import transfer_of
@@ -32,7 +35,8 @@ def sync(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
     migration = get_migration(store, settings)
     console.say(f"compare {migration.source.table} with {migration.target.table} and mend what differs")
     if dry_run:
-        return {"dry_run": True}
+        check_step("sync", migration.state, migration.id)
+        return {"dry_run": True, **would_carry(settings, store, console, migration)}
     with (
         owned(store, migration, "sync", settings.cutover.lease) as ownership,
         spark_session(settings, "sync") as session,
@@ -49,6 +53,24 @@ def sync(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
         **last.summary(),
         "next": "embedshift validate",
     }
+
+
+def would_carry(
+    settings: Settings, store: Store, console: Console, migration: Migration, *, backwards: bool = False
+) -> dict[str, int]:
+    """Compare both tables and say how many rows a pass would carry, as they are now; nothing is written."""
+    limit = orphan_limit(settings, store, migration, backwards=backwards)
+    transfer = transfer_of(settings, store, migration, "preview", backwards=backwards, orphans_before_us=limit)
+    table, other = migration.source.table, migration.target.table
+    if backwards:
+        table, other = other, table
+    with spark_session(settings, "preview") as session:
+        found = preview(session, transfer, plan_ranges(store, table, settings.load.ranges))
+    console.say(
+        f"{found.read:,} rows of {table} compared: {found.written:,} would be written to {other}, {found.deleted:,} "
+        "deleted there"
+    )
+    return asdict(found)
 
 
 def sync_passes(

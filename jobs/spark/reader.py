@@ -73,16 +73,7 @@ class RangeReader(DataSourceReader):
         }
         try:
             store = shared_store(transfer.store_settings)
-            difference = Difference(
-                store,
-                layout,
-                transfer.orphans_before_us,
-                transfer.window_rows,
-                _spared(store, transfer),
-                transfer.clock_skew_us,
-                into_live=transfer.into_live,
-                inspect=transfer.inspect,
-            )
+            difference = difference_of(store, transfer)
             yield from difference.batches(partition.within)
             note |= {"read": difference.read, "unchanged": difference.unchanged, "deleted": difference.deleted}
         except EmbedshiftError as error:
@@ -91,6 +82,20 @@ class RangeReader(DataSourceReader):
         except Exception as error:  # noqa: BLE001
             note["error"] = f"reading failed: {type(error).__name__}"
         yield end_row(layout, json.dumps(note))
+
+
+def difference_of(store: Store, transfer: Transfer) -> Difference:
+    """The comparison that a transfer asks for."""
+    return Difference(
+        store,
+        transfer.layout,
+        transfer.orphans_before_us,
+        transfer.window_rows,
+        _spared(store, transfer),
+        transfer.clock_skew_us,
+        into_live=transfer.into_live,
+        inspect=transfer.inspect,
+    )
 
 
 def _spared(store: Store, transfer: Transfer) -> frozenset[str]:

@@ -226,6 +226,25 @@ def test_the_way_back_is_open_and_no_write_since_the_cutover_is_lost(switched):
     assert switched.alias.target.table == "articles"
 
 
+def test_a_dry_run_of_sync_and_rollback_says_how_many_rows_would_travel(loaded):
+    change_source(loaded)
+    loaded.delete("articles", {"id": "a005"})
+    before = loaded.read("articles_v2")
+    found = loaded.step("sync", dry_run=True)
+    assert (found["read"], found["written"], found["deleted"]) == (29, 1, 1)
+    assert loaded.read("articles_v2") == before
+    loaded.steps("sync", "validate", "cutover")
+    now = now_us()
+    loaded.write("articles_v2", {"id": "new", "title": ("new", now), "content": ("bread", now)})
+    loaded.delete("articles_v2", {"id": "a006"})
+    old = loaded.read("articles")
+    found = loaded.step("rollback", dry_run=True)
+    # The new one, and a004: whoever changed its text there left it the vector of the old text.
+    assert (found["written"], found["deleted"]) == (2, 1)
+    assert loaded.read("articles") == old
+    assert loaded.migration.state == "switched"
+
+
 def test_the_way_back_keeps_what_late_clients_wrote_to_the_old_table(switched):
     model = switched.migration.source.model
     row = {"id": "late", "title": ("new", now_us()), "content": ("application", now_us())}
