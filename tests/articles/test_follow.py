@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -180,9 +179,8 @@ def test_a_change_log_is_followed_from_where_it_was_left(world, articles):
     world.assert_embedded("articles", world.old_model())
 
 
-def test_a_follower_goes_on_until_it_is_stopped(world, articles, monkeypatch, tmp_path: Path):
-    if world.settings.store.kind == "embedded":
-        pytest.skip("the embedded store keeps no change log")
+@pytest.mark.parametrize("new_world", ["cassandra"], indirect=True)
+def test_a_follower_goes_on_until_it_is_stopped(world, articles, monkeypatch):
     make_log(world)
     monkeypatch.setattr("jobs.articles.feeding._LOOK_S", 0.05)
     stopped = threading.Event()

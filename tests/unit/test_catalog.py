@@ -306,7 +306,7 @@ def test_a_step_that_may_not_follow_says_which_one_may(step):
 
 def test_nothing_but_retire_may_follow_a_switch_without_going_back():
     allowed = {step for step, states in ALLOWED.items() if "switched" in states}
-    assert allowed == {"sync", "rollback", "retire", "reindex"}
+    assert allowed == {"sync", "rollback", "retire", "reindex", "dead-letters"}
 
 
 # Dead letters.
