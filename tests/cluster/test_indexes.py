@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.errors import SchemaError
+from jobs.errors import SchemaError, StoreUnavailable
 from jobs.settings import IndexSettings
 from jobs.stores.contract import Column, Index, Table
 from jobs.stores.cql import cassandra as dialect
@@ -87,6 +87,13 @@ def test_guardrails_hold_for_ordinary_users_alone(guarded, password_file, new_na
     with (
         closing(CqlStore.open(settings.model_copy(update={"credentials_file": limited}))) as store,
         pytest.raises(SchemaError, match="lets this user make no indexes: set secondary_indexes_enabled: true"),
+    ):
+        store.check_index(index)
+    # And who may not ask how far an index is learns it now, not after the load.
+    limits["secondary_indexes_enabled"] = "true"
+    with (
+        closing(CqlStore.open(settings.model_copy(update={"credentials_file": limited}))) as store,
+        pytest.raises(StoreUnavailable, match="does not permit asking whether the state of indexes may be read"),
     ):
         store.check_index(index)
 
