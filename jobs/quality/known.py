@@ -17,8 +17,8 @@ PARTS = 16
 #: A vector must be among so many nearest to itself. An index is approximate, and searches more widely for more of them:
 #: one that is found by any of these is in it.
 NEAREST = (10, 100, 1000)
-#: The share of known vectors that searches may miss. A graph that several writers build at once can leave a node without
-#: a way to it, for ever; Cassandra's index misses one now and then. Recall measures how many; this asks for an answer.
+#: The share of known vectors that searches may miss. A graph that several writers build at once can leave a node that
+#: nothing leads to; Cassandra's index misses one now and then. Recall measures how many; this asks for an answer.
 _STRAY_SHARE = 0.125
 #: Seconds that an index may lag behind its table, and between two looks.
 _LAG_S_MAX, _LOOK_S = 60.0, 1.0
