@@ -6,10 +6,10 @@ import sys
 import threading
 from typing import Any
 
-from jobs.catalog.alias import get_alias
+from jobs.catalog.alias import aliases_of
 from jobs.catalog.migration import Migration, find_migration, forget_work, owned
 from jobs.catalog.states import check_step
-from jobs.catalog.tables import ALIAS, now_us
+from jobs.catalog.tables import now_us
 from jobs.console import Console
 from jobs.errors import RefusedError, StateError
 from jobs.retire import Confirm
@@ -59,11 +59,9 @@ def abort(
 
 
 def _check_not_live(store: Store, migration: Migration) -> None:
-    for row in store.records.select(ALIAS, {}):
-        if get_alias(store, row["alias"]).target.table == migration.target.table:
-            raise RefusedError(
-                f"{migration.target.table} is live: the alias {row['alias']} names it", hint="run embedshift rollback"
-            )
+    target = migration.target.table
+    if naming := aliases_of(store, target):
+        raise RefusedError(f"{target} is live: the alias {naming[0]} names it", hint="run embedshift rollback")
 
 
 if __name__ == "__main__":

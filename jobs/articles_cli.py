@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -19,9 +18,8 @@ from jobs.articles.finding import Match
 from jobs.console import Console
 from jobs.errors import CheckFailed, InputError, NotFoundError, UsageError
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
-from jobs.running import ask
+from jobs.running import ask, opened
 from jobs.settings import load_settings, parse_duration
-from jobs.stores import open_store
 
 articles_app = typer.Typer(help="Add, find, change and delete articles through the alias.", no_args_is_help=True)
 
@@ -186,9 +184,8 @@ def purge(
 @articles_app.command("drop")
 def drop_(config: Config, overrides: Overrides = None, as_json: AsJson = False, yes: Yes = False) -> None:
     """Drop the live table, its index and every record of the alias in the catalog."""
-    settings = load_settings(config, overrides or ())
     # Not through Articles: what is left of an alias whose table is gone must go too.
-    with closing(open_store(settings.store)) as store:
+    with opened(config, overrides) as (settings, store):
         dropped = drop(settings, store, None if yes else ask)
     console = Console(as_json=as_json)
     console.say(f"dropped {', '.join(dropped.tables) or 'no table'} and the records of the alias {dropped.alias}")

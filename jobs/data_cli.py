@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +21,6 @@ from jobs.errors import CheckFailed, UsageError
 from jobs.options import AsJson, Config, DryRun, Overrides
 from jobs.running import opened, run_step
 from jobs.settings import Settings, load_settings
-from jobs.stores import open_store
 
 config_app = typer.Typer(help="Explain a settings file, or print its JSON Schema.", no_args_is_help=True)
 schema_app = typer.Typer(help="Create or show the tables.", no_args_is_help=True)
@@ -191,9 +189,9 @@ def follow(
             spoken = time.monotonic()
             console.say(_figures(fed))
 
-    settings = load_settings(config, overrides or ())
-    lag_us = int(settings.sync.clock_skew.total_seconds() * 1_000_000)
-    with Articles.open(settings) as articles, closing(open_store(settings.store)) as store:
+    with opened(config, overrides) as (settings, store), Articles(settings, store) as articles:
+        lag_us = int(settings.sync.clock_skew.total_seconds() * 1_000_000)
+        articles.live_table()  # an alias that leads nowhere is named before anything is read or made
         ensure_catalog(store)
         if changes:
             fed = follow_changes(articles, store, feed, report, lag_us=lag_us, from_start=from_start, once=once)
@@ -217,8 +215,7 @@ def _figures(fed: Fed) -> str:
 @schema_app.command("add-soft-delete")
 def schema_add_soft_delete(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Add the column deactivated_at to the live table, and to the other table of a running migration."""
-    settings = load_settings(config, overrides or ())
-    with closing(open_store(settings.store)) as store:
+    with opened(config, overrides) as (settings, store):
         added = add_soft_delete(settings, store)
     console = Console(as_json=as_json)
     console.say(f"added {DEACTIVATED} to {', '.join(added)}" if added else "every table has it already")

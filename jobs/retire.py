@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from jobs.catalog.alias import get_alias
+from jobs.catalog.alias import aliases_of
 from jobs.catalog.migration import Migration, get_migration, owned
 from jobs.catalog.states import check_step
-from jobs.catalog.tables import ALIAS, now_us
+from jobs.catalog.tables import now_us
 from jobs.console import Console
 from jobs.errors import RefusedError
 from jobs.settings import Settings, format_duration
@@ -51,10 +51,7 @@ def retire(
 
 def _check(settings: Settings, store: Store, migration: Migration) -> None:
     old = migration.source.table
-    naming = [
-        row["alias"] for row in store.records.select(ALIAS, {}) if get_alias(store, row["alias"]).target.table == old
-    ]
-    if naming:
+    if naming := aliases_of(store, old):
         raise RefusedError(f"{old} is live: the alias {naming[0]} names it", hint="move that alias first")
     left_s = settings.retire.after.total_seconds() - (now_us() - int(migration.facts["switched_us"])) / 1e6
     if left_s > 0:

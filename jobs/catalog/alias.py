@@ -79,6 +79,12 @@ def get_alias(store: Store, name: str) -> Alias:
     return alias
 
 
+def aliases_of(store: Store, table: str) -> list[str]:
+    """The aliases that point to a table at this moment: each row is read by itself, so that no move is overlooked."""
+    names = [row["alias"] for row in store.records.select(ALIAS, {})]
+    return [name for name in names if get_alias(store, name).target.table == table]
+
+
 def create_alias(store: Store, name: str, target: Endpoint) -> Alias:
     """Point a new alias at a table; where it exists, it is left alone and returned."""
     row = _row(name, target, version=1, migration="", previous=None)

@@ -112,7 +112,8 @@ def audit_range(store: Store, audited: Audited, within: TokenRange, *, window_ro
     keys = [key.name for key in audited.table.keys]
     for rows in store.scan(audited.table, within, **columns, batch_rows=window_rows):
         doubtful = _any_of(dict(_faults(audited, rows)).values(), rows.num_rows)
-        found += _counted(audited, rows.filter(pa.array(~doubtful)))
+        good = rows.filter(pa.array(~doubtful))
+        found += Audit(good.num_rows, _with_text(audited, good))
         if doubtful.any():
             again = rows.filter(pa.array(doubtful)).select(keys)
             found += _counted(audited, store.fetch(audited.table, again, **columns))
@@ -132,8 +133,11 @@ def _columns(audited: Audited) -> dict[str, list[str]]:
     return {"values": [*text, *made], "times": made}
 
 
+def _with_text(audited: Audited, rows: pa.RecordBatch) -> int:
+    return int((~_mask(Template.parse(audited.text).empty(rows))).sum()) if rows.num_rows else 0
+
+
 def _counted(audited: Audited, rows: pa.RecordBatch) -> Audit:
-    with_text = int((~_mask(Template.parse(audited.text).empty(rows))).sum()) if rows.num_rows else 0
     counts: dict[str, int] = {}
     examples: dict[str, tuple[dict[str, Any], ...]] = {}
     counted = np.zeros(rows.num_rows, np.bool_)
@@ -143,7 +147,7 @@ def _counted(audited: Audited, rows: pa.RecordBatch) -> Audit:
         counts[name] = int(first.sum())
         if counts[name]:
             examples[name] = tuple(json_keys(audited.table, rows.filter(pa.array(first)), EXAMPLES_MAX))
-    return Audit(rows.num_rows, with_text, **counts, examples=Examples(examples))
+    return Audit(rows.num_rows, _with_text(audited, rows), **counts, examples=Examples(examples))
 
 
 def _faults(audited: Audited, rows: pa.RecordBatch) -> Iterator[tuple[str, NDArray[np.bool_]]]:

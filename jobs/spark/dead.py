@@ -10,8 +10,8 @@ import pyarrow as pa
 from jobs.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters
 from jobs.embedding import DIGEST, Template, digest_texts
 from jobs.errors import CheckFailed
-from jobs.spark.difference import Difference
 from jobs.spark.embed import embed_rows
+from jobs.spark.reader import difference_of
 from jobs.spark.transfer import Layout, Transfer
 from jobs.spark.writer import RangeWriting
 from jobs.stores.contract import Store
@@ -38,7 +38,7 @@ def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
 
 def retry_dead_letters(store: Store, transfer: Transfer, letters: Sequence[DeadLetter]) -> None:
     """Compare, embed and write the rows of some letters in this process; forget the letters of those that arrive."""
-    difference = Difference(store, transfer.layout, transfer.orphans_before_us, transfer.window_rows)
+    difference = difference_of(store, transfer)
     for start in range(0, len(letters), transfer.window_rows):
         keys = _keys(transfer.layout, letters[start : start + transfer.window_rows])
         RangeWriting(store, transfer).run(embed_rows(transfer, 1, difference.of_keys(keys)))
