@@ -89,11 +89,19 @@ def index(config: Config, overrides: Overrides = None, as_json: AsJson = False, 
 
 
 @app.command()
-def sync(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+def sync(
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only rows written since: 2h ago, or 2026-11-24T02:30.")
+    ] = None,
+) -> None:
     """Compare source and target and mend what differs, until a pass finds nothing."""
     from jobs.sync import sync as step
 
-    run_step(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(step, config, overrides, as_json, dry_run=dry_run, since=since)
 
 
 @app.command()
@@ -105,11 +113,30 @@ def validate(config: Config, overrides: Overrides = None, as_json: AsJson = Fals
 
 
 @app.command()
-def cutover(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+def cutover(
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Switch at this time, 02:30, and keep all ready until then.")
+    ] = None,
+    hold: Annotated[bool, typer.Option("--hold", help="Keep all ready and wait for the word: cutover --go.")] = False,
+    go: Annotated[bool, typer.Option("--go", help="Give the word to a cutover that waits for it.")] = False,
+    or_rollback: Annotated[
+        bool, typer.Option("--or-rollback", help="Where anything fails behind the switch, go back.")
+    ] = False,
+) -> None:
     """Move the alias to the new table and model, by compare-and-set, after a fresh passing validation."""
     from jobs.cutover import cutover as step
+    from jobs.cutover import give_word
 
-    run_step(step, config, overrides, as_json, dry_run=dry_run)
+    if go:
+        if at or hold or or_rollback or dry_run:
+            raise UsageError("--go only gives the word to another run", hint="leave the other options out")
+        run_step(give_word, config, overrides, as_json)
+        return
+    run_step(step, config, overrides, as_json, dry_run=dry_run, at=at, hold=hold, or_rollback=or_rollback)
 
 
 @app.command()
@@ -122,13 +149,20 @@ def rollback(config: Config, overrides: Overrides = None, as_json: AsJson = Fals
 
 @app.command()
 def retire(
-    config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False, yes: Yes = False
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="Refuse where the store keeps no copy of what is dropped.")
+    ] = False,
 ) -> None:
     """Drop the old table and its index after the grace time; then there is no way back."""
     from jobs.retire import retire as step
 
     confirm = None if yes else ask
-    run_step(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
+    run_step(step, config, overrides, as_json, dry_run=dry_run, snapshot=snapshot, confirm=confirm)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from jobs.quality.known import check_known
 from jobs.settings import Settings, format_duration
 from jobs.spark.session import spark_session
 from jobs.stores.contract import Store
-from jobs.sync import sync_passes, would_carry
+from jobs.sync import Syncing, would_carry
 
 
 def rollback(settings: Settings, store: Store, console: Console, *, dry_run: bool = False) -> dict[str, Any]:
@@ -46,14 +46,15 @@ def rollback(settings: Settings, store: Store, console: Console, *, dry_run: boo
             console.say(f"the alias never left {before.target.table}: there is nothing to carry back")
             return {"alias": _moved(before, before), "next": "embedshift sync"}
         ownership.change(state="rolling_back")
+        syncing = Syncing(settings, store, console, session, ownership, backwards=True)
         now = before
         if before.target.table == migration.target.table:
-            sync_passes(settings, store, console, session, ownership, backwards=True)
+            syncing.passes()
             # While readers are still answered by the new table: the old index may have been dropped meanwhile.
             check_known(store, migration.source.index)
             now = move_alias(store, before, migration.source, migration=migration.id, reason="rollback")
         threading.Event().wait(settings.cutover.client_cache.total_seconds())
-        sync_passes(settings, store, console, session, ownership, backwards=True)
+        syncing.passes()
         check_known(store, now.target.index)
         ownership.change(state="rolled_back")
     console.say(f"alias {now.name}: {before.target.table} → {now.target.table}, model {now.target.model.name}")

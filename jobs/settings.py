@@ -210,6 +210,14 @@ class SyncSettings(Frozen):
         False, description="read the target's vectors too, and make broken ones anew; costs reading every vector"
     )
     clock_skew: Duration = Field(timedelta(seconds=10), description="how far the clocks of writers may be apart")
+    change_log: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: where the source has one (ScyllaDB's CDC), passes after a whole one read it instead of the "
+        "table; off where writers state times of their own",
+    )
+    change_log_kept: Duration = Field(
+        timedelta(hours=24), description="how long the source's change log keeps a change: its ttl"
+    )
     shadowed: Literal["report", "overwrite"] = Field(
         "report",
         description="a repair below a newer deletion changes nothing: say so, or write it with the present time",
@@ -242,6 +250,10 @@ class CutoverSettings(Frozen):
         lt=1,
         description="share of the rows that may have changed since the validation, if every row compares well again",
     )
+    keep_ready: Duration = Field(
+        timedelta(minutes=1), description="shortest rest between two syncs while a cutover waits for its time or word"
+    )
+    hold: Duration = Field(timedelta(hours=24), description="how long cutover --hold waits for the word")
     lease: Duration = Field(
         timedelta(seconds=30), description="a run that is silent for so long no longer owns a migration"
     )
@@ -257,6 +269,10 @@ class RetireSettings(Frozen):
     """The end of the old table."""
 
     after: Duration = Field(timedelta(hours=24), description="grace time after the cutover: so long rollback is open")
+    watch: Duration = Field(
+        timedelta(seconds=10),
+        description="how long retire counts reads of the old table, where the servers count them; 0: not at all",
+    )
 
 
 class ArticlesSettings(Frozen):

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.catalog.alias import Alias, find_alias
+from jobs.catalog.alias import Alias, find_alias, is_dead
+from jobs.catalog.control import HOLD, read_word
 from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.migration import Migration, find_migration
 from jobs.catalog.ranges import progress
@@ -70,8 +71,17 @@ def _migration(store: Store, migration: Migration) -> dict[str, Any]:
         "owner": migration.owner or None,
         "owned_since": _time(migration.owned_since_us) if migration.owner else None,
         "updated": _time(migration.updated_us),
+        "waiting": _waiting(store, migration),
         "validation": None if proof is None else {"made": _time(proof.made_us), "passed": proof.passed},
     }
+
+
+def _waiting(store: Store, migration: Migration) -> dict[str, str] | None:
+    """The cutover that is held until somebody gives the word."""
+    word = read_word(store, migration.id, HOLD)
+    if word is None or is_dead(word.said_by):
+        return None
+    return {"cutover": word.said_by, "since": _time(word.said_us)}
 
 
 def _time(moment_us: int) -> str:
@@ -99,6 +109,10 @@ def _say(result: dict[str, Any], console: Console) -> None:
     )
     if migration["owner"]:
         console.say(f"owned by {migration['owner']} since {migration['owned_since']}")
+    if waiting := migration["waiting"]:
+        console.say(
+            f"a cutover of {waiting['cutover']} waits for the word since {waiting['since']}: embedshift cutover --go"
+        )
     if migration["validation"]:
         outcome = "passed" if migration["validation"]["passed"] else "did not pass"
         console.say(f"validation of {migration['validation']['made']}: {outcome}")

@@ -33,6 +33,7 @@ _CATALOG = {
     "migration_range": "One row a token range of a step: planned, done or failed, with the counts of its rows.",
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
     "feed": "How far each feed of changes was followed (`embedshift follow`).",
+    "control": "Words that operators leave for running steps, and steps for them: `hold` and `go` of a cutover.",
     "validation": "Every validation: when it was made, whether it passed, and the content that it is bound to.",
 }
 _ENDPOINT = "the endpoint as JSON: table, text template, vector column, index with options, model"
@@ -42,6 +43,10 @@ _COLUMNS = {
     "alias": "the name that applications search by",
     "feed": "the feed's name",
     "position": "of the last event that was done: the feed's own number, or a time in microseconds for a change log",
+    "name": "what the word is about",
+    "value": "the word's text; may be empty",
+    "set_us": "when it was said",
+    "set_by": _ACTOR,
     "attempts": "how many times it was tried",
     "bucket": f"spreads the rows over {tables.BUCKETS} partitions; chosen by a hash",
     "migration": "the id of the migration",

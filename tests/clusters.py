@@ -51,8 +51,9 @@ def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraClu
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraCluster]:
-    """One node that demands certificates and passwords."""
-    yield from started(CassandraCluster(tmp_path_factory.mktemp("guarded"), tls=True, auth=True))
+    """One node that demands certificates and passwords, and keeps a snapshot of what is dropped."""
+    kept = {"auto_snapshot": True}
+    yield from started(CassandraCluster(tmp_path_factory.mktemp("guarded"), tls=True, auth=True, settings=kept))
 
 
 @pytest.fixture(scope="session")

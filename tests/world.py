@@ -100,7 +100,7 @@ class World:
             "sync": {"clock_skew": "10ms"},
             "validation": {"report": str(folder / "validation.json"), "probes": 20, "embedded_again": 20},
             "cutover": {"client_cache": "10ms"},
-            "retire": {"after": 0},
+            "retire": {"after": 0, "watch": "1s"},
             "spark": {"master": "local[2]"},
         }
         self.tree = merged(tree, changes)

@@ -20,6 +20,7 @@ from jobs.catalog.feeds import read_position, write_position
 from jobs.catalog.tables import now_us
 from jobs.errors import InputError, UsageError
 from jobs.stores.contract import Store
+from jobs.tokens import WHOLE_RING
 
 #: Events taken together, and the seconds that the first of them waits for others.
 _BATCH, _WAIT_S = 256, 0.5
@@ -150,7 +151,7 @@ def follow_changes(
         until = now_us() - lag_us
         if until > position:
             table = articles.live_table()
-            for keys in store.changes(table, position, until):
+            for keys in store.changes(table, WHOLE_RING, position, until):
                 fed.refreshed += articles.refresh_keys(keys.to_pylist())
             position = until
             write_position(store, alias, feed, position)

@@ -14,7 +14,7 @@ from typing import Any
 from jobs.catalog.alias import is_dead, whoami
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.states import ENDED, check_step
-from jobs.catalog.tables import BUCKETS, DEAD_LETTER, MIGRATION, RANGE, VALIDATION, ensure_catalog, now_us
+from jobs.catalog.tables import BUCKETS, CONTROL, DEAD_LETTER, MIGRATION, RANGE, VALIDATION, ensure_catalog, now_us
 from jobs.errors import EmbedshiftError, OwnedByAnother, RefusedError, SchemaError, StateError, StoreUnavailable
 from jobs.settings import Settings
 from jobs.stores.contract import Record, Store
@@ -63,10 +63,10 @@ def _of(row: Record) -> Migration:
     )
 
 
-def migrations(store: Store, alias: str) -> list[Migration]:
-    """All migrations of an alias, oldest first; none where there is no catalog yet."""
+def migrations(store: Store, alias: str | None = None) -> list[Migration]:
+    """All migrations, or those of an alias, oldest first; none where there is no catalog yet."""
     try:
-        rows = [row for row in store.records.select(MIGRATION, {}) if row["alias"] == alias]
+        rows = [row for row in store.records.select(MIGRATION, {}) if alias in (None, row["alias"])]
     except SchemaError:
         if store.records.has(MIGRATION):
             raise
@@ -141,13 +141,14 @@ def create_migration(store: Store, settings: Settings, source: Endpoint, target:
 
 
 def forget_work(store: Store, migration: str) -> None:
-    """Forget the ranges, dead letters and validations of a migration; its own row stays."""
+    """Forget the ranges, dead letters, validations and words of a migration; its own row stays."""
     for row in list(store.records.select(RANGE, {})):
         if row["migration"] == migration:
             store.records.delete(RANGE, {name: row[name] for name in RANGE.keys})
     for bucket in range(BUCKETS):
         store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket})
-    store.records.delete(VALIDATION, {"migration": migration})
+    for table in (VALIDATION, CONTROL):
+        store.records.delete(table, {"migration": migration})
 
 
 def read_migration(store: Store, migration: str) -> Migration:

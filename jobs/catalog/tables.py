@@ -114,7 +114,14 @@ FEED = RecordTable(
     columns={"alias": "text", "feed": "text", "position": "bigint", "updated_us": "bigint"},
 )
 
-ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED)
+CONTROL = RecordTable(
+    "control",
+    partition=("migration",),
+    clustering=("name",),
+    columns={"migration": "text", "name": "text", "value": "text", "set_us": "bigint", "set_by": "text"},
+)
+
+ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED, CONTROL)
 
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
 #: rows, a megabyte or two; more of them would make every look at a small migration slow.

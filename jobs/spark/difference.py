@@ -38,6 +38,8 @@ class Difference:
         clock_skew_us: how far the clocks of writers may be apart.
         into_live: whether readers are answered by the target: what write times do not decide stays as it is there.
         inspect: whether the target's vectors are read and looked at.
+        since_us: only rows of the source written at this time or later are compared; None: all rows of both tables.
+        by_log: whether the source's change log tells which rows these are. Write times tell of no deleted row.
     """
 
     store: Store
@@ -48,6 +50,8 @@ class Difference:
     clock_skew_us: int = 0
     into_live: bool = False
     inspect: bool = False
+    since_us: int | None = None
+    by_log: bool = False
     read: int = 0
     unchanged: int = 0
     deleted: int = 0
@@ -60,6 +64,14 @@ class Difference:
 
     def batches(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
         """The rows to embed, write or delete, in the schema of ``Layout.schema``."""
+        if self.since_us is None:
+            yield from self._of_all(within)
+            return
+        for keys in self._written_since(self.since_us, within):
+            if keys.num_rows:
+                yield from self.of_keys(keys)
+
+    def _of_all(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
         source, target = self.layout.source_table, self.layout.target_table
         merged = merge(
             self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows),
@@ -69,6 +81,19 @@ class Difference:
         )
         for each in merged:
             yield from self._of(each)
+
+    def _written_since(self, since_us: int, within: TokenRange) -> Iterator[pa.RecordBatch]:
+        """Primary keys of rows of the source, some of them perhaps several times."""
+        source = self.layout.source_table
+        if self.by_log:
+            # A writer whose clock is ahead is in the log under a time to come.
+            yield from self.store.changes(source, within, since_us, time_ns() // 1000 + self.clock_skew_us)
+            return
+        carried = [column.name for column in self.layout.carried]
+        for rows in self.store.scan(source, within, times=carried, batch_rows=self.window_rows):
+            written = [pc.greater_equal(rows.column(write_time(name)), since_us) for name in carried]
+            recent = reduce(pc.or_, [pc.fill_null(each, False) for each in written])
+            yield rows.filter(recent).select([key.name for key in self.layout.keys])
 
     def of_keys(self, keys: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The same for the rows of some primary keys."""

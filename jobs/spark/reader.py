@@ -95,6 +95,8 @@ def difference_of(store: Store, transfer: Transfer) -> Difference:
         transfer.clock_skew_us,
         into_live=transfer.into_live,
         inspect=transfer.inspect,
+        since_us=transfer.since_us,
+        by_log=transfer.by_log,
     )
 
 

@@ -54,6 +54,7 @@ class Transfer:
     ``into_live`` says that the alias names the target: where write times do not decide, the target's value stays.
     ``inspect`` looks at the target's vectors too: one that is broken, or not written with its digest, is made anew.
     ``device`` is where the model runs, in the settings' words.
+    ``since_us`` restricts the comparison to rows written since (None: all), ``by_log`` finds them in the change log.
     """
 
     store: str
@@ -73,6 +74,8 @@ class Transfer:
     clock_skew_us: int
     device: str
     inspect: bool
+    since_us: int | None = None
+    by_log: bool = False
 
     def to_json(self) -> str:
         """The text that travels as an option of the data source."""
@@ -118,22 +121,24 @@ def transfer_of(
     backwards: bool = False,
     read_back: bool = False,
     orphans_before_us: int | None = None,
+    since_us: int | None = None,
 ) -> Transfer:
     """The transfer of one step of a migration.
 
     Args:
         backwards: from target to source, as a rollback needs it.
         read_back: look whether written rows are there.
-        orphans_before_us: as in ``Transfer``.
+        orphans_before_us, since_us: as in ``Transfer``.
     """
     source, target = migration.source, migration.target
     if backwards:
         source, target = target, source
+    table = store.describe(source.table)
     return Transfer(
         store=reachable(settings.store).model_dump_json(),
         source=source.to_json(),
         target=target.to_json(),
-        source_table=table_to_json(store.describe(source.table)),
+        source_table=table_to_json(table),
         target_table=table_to_json(store.describe(target.table)),
         migration=migration.id,
         step=step,
@@ -147,6 +152,8 @@ def transfer_of(
         device=(settings.source.model if backwards else settings.target_model).device,
         clock_skew_us=int(settings.sync.clock_skew.total_seconds() * 1_000_000),
         inspect=settings.sync.inspect,
+        since_us=since_us,
+        by_log=since_us is not None and settings.sync.change_log == "auto" and store.keeps_changes(table),
     )
 
 

@@ -230,6 +230,18 @@ class Store(Protocol):
         """Drop a table with its indexes; no error where it is gone already."""
         ...
 
+    def reads(self, table: str) -> int | None:
+        """How often the table has been read, by the servers' own count; None where they cannot say."""
+        ...
+
+    def snapshot(self, table: str) -> str:
+        """Make sure that a copy outlives the table's drop; returns where it is, for people.
+
+        Raises:
+            SchemaError: the server offers none.
+        """
+        ...
+
     def estimate(self, table: str) -> Estimate:
         """The store's own guess of the table's size, without a scan."""
         ...
@@ -283,8 +295,15 @@ class Store(Protocol):
         """Delete whole rows, each at its own time in microseconds (shape (n,)); newer cells stay."""
         ...
 
-    def changes(self, table: Table, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+    def keeps_changes(self, table: Table) -> bool:
+        """Whether ``changes`` can name every row of the table that is written or deleted."""
+        ...
+
+    def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
         """Primary keys of rows written in a span of time, by the table's change log; a key may come several times.
+
+        Args:
+            within: a part of the log's own ring: every change is in one part, not always in that of its row.
 
         Raises:
             SchemaError: the table has no change log.

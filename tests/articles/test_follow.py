@@ -9,16 +9,15 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
 
 import pytest
-from cassandra.util import uuid_from_time
 
 from jobs.articles.feeding import Fed, follow_changes, follow_lines, parse_event
 from jobs.catalog.feeds import read_position
 from jobs.cli import main
 from jobs.errors import InputError, SchemaError
 from tests.articles.conftest import RIVER, SALT, STONE, value
+from tests.change_log import log, make_log
 from tests.world import World, now_us
 
 
@@ -119,29 +118,6 @@ def test_the_command_reads_standard_input(world, capfd, monkeypatch):
 
 
 # The change log. A real one is made by ScyllaDB alone; here a table of its columns stands beside the articles.
-
-
-def make_log(world: World) -> None:
-    keyspace = world.settings.store.keyspace
-    world.store._link.define(
-        f'CREATE TABLE {keyspace}.articles_scylla_cdc_log ("cdc$stream_id" blob, "cdc$time" timeuuid, '
-        '"cdc$batch_seq_no" int, "cdc$operation" tinyint, "cdc$ttl" bigint, "cdc$end_of_batch" boolean, '
-        'id text, title text, content text, PRIMARY KEY ("cdc$stream_id", "cdc$time", "cdc$batch_seq_no"))',
-        "making a change log",
-    )
-
-
-def log(world: World, id_: str, *, stream: bytes = b"s1", at: float | None = None) -> UUID:
-    moment = uuid_from_time(at or time.time())
-    keyspace = world.settings.store.keyspace
-    world.store._link.rows(
-        f'INSERT INTO {keyspace}.articles_scylla_cdc_log ("cdc$stream_id", "cdc$time", "cdc$batch_seq_no", '
-        '"cdc$operation", id) VALUES (?, ?, 0, 1, ?)',
-        (stream, moment, id_),
-        doing="writing to a change log",
-        profile="write",
-    )
-    return moment
 
 
 def written_by_others(world: World, id_: str, content: str) -> None:

@@ -32,7 +32,7 @@ def world(
 ) -> Iterator[World]:
     """A world with collections, on a server that tells their write times, and as if it did not (ScyllaDB)."""
     if request.param == "untold":
-        monkeypatch.setattr(Cassandra, "times_of_collections", False)
+        monkeypatch.setattr(Cassandra, "time_of_collection", lambda self, column: None)
     with cluster_world(tmp_path, (old_model, new_model), cassandra, columns=COLUMNS) as world:
         world.create_source(some_articles(6))
         for number in range(6):

@@ -3,20 +3,58 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
+from jobs.errors import RefusedError, SchemaError, StoreUnavailable
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
-from tests.world import World, now_us, some_articles
+from tests.world import World, batch_of, now_us, some_articles
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 #: The figures of FACTS, computed apart from this project with exact search: nDCG@10 and recall@10.
 REFERENCE = {"old": (0.2850, 0.3284), "new": (0.3565, 0.4160)}
+
+
+@contextmanager
+def busy(call: Callable[[], object]) -> Iterator[None]:
+    """An application that does one thing over and over."""
+    ended, begun = threading.Event(), threading.Event()
+
+    def run() -> None:
+        while not ended.wait(0.02):
+            with suppress(SchemaError, StoreUnavailable):  # the table goes while it is written
+                call()
+            begun.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert begun.wait(60)
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(60)
+
+
+def reading(world: World, table: str) -> AbstractContextManager[None]:
+    endpoint, described = world.migration.source, world.store.describe(table)
+    vector = np.ones(endpoint.model.dimension, np.float32)
+    return busy(lambda: world.store.search(described, endpoint.index, vector, 3))
+
+
+def writing(world: World, table: str) -> AbstractContextManager[None]:
+    described = world.store.describe(table)
+    row = batch_of(described, [{"id": "dual", "title": ("write", now_us())}])
+    return busy(lambda: world.store.write(described, row))
 
 
 def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
@@ -52,7 +90,14 @@ def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
         old = world.migration.source.model
         world.assert_embedded("articles", old, only=[("new",)])
 
-        world.steps("sync", "validate", "cutover", "retire")
+        world.steps("sync", "validate", "cutover")
+        with reading(world, "articles"), pytest.raises(RefusedError, match=r"articles was read \d+ times within 1s"):
+            world.step("retire")
+        with pytest.raises(SchemaError, match=r"does not say that it keeps a snapshot .* nodetool snapshot"):
+            world.step("retire", snapshot=True)
+        assert world.store.exists("articles")
+        with writing(world, "articles"):  # as clients do until the end
+            world.step("retire")
         assert not world.store.exists("articles")
         assert world.moves == [
             ("created", "articles"),

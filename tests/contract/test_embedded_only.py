@@ -15,12 +15,15 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from jobs.errors import SchemaError, StoreUnavailable
 from jobs.settings import IndexSettings, StoreSettings
-from jobs.stores.contract import Column, Index, Table
+from jobs.stores import open_store
+from jobs.stores.contract import Column, Index, Table, write_time
 from jobs.stores.embedded.store import EmbeddedStore
+from jobs.tokens import WHOLE_RING
 
 ROOT = Path(__file__).parents[2]
 
@@ -483,3 +486,21 @@ def _release(processes: list[subprocess.Popen[str]]) -> None:
         assert process.stdin
         process.stdin.write("go\n")
         process.stdin.flush()
+
+
+def test_a_copy_outlives_a_table_that_is_dropped(tmp_path):
+    store = open_store(StoreSettings(path=tmp_path / "articles.sqlite"))
+    table = Table("articles", (Column("id", "text", "partition"), Column("title", "text")))
+    store.create(table)
+    row = {"id": ["a"], "title": ["kept"], write_time("title"): pa.array([10], pa.int64())}
+    store.write(table, pa.RecordBatch.from_pydict(row))
+    copy = tmp_path / "articles-before-articles-was-dropped.sqlite"
+    assert store.snapshot("articles") == f"all tables, as they were, in {copy}"
+    store.drop("articles")
+    with pytest.raises(SchemaError, match=r"there is a copy .* already: move it away"):
+        store.snapshot("articles")
+    store.close()
+    kept = open_store(StoreSettings(path=copy))
+    (rows,) = kept.scan(table, WHOLE_RING, values=["title"])
+    assert rows.column("title").to_pylist() == ["kept"]
+    kept.close()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,28 +12,7 @@ from jobs.articles.searching import search
 from jobs.catalog.alias import get_alias, move_alias
 from jobs.catalog.validations import last_validation
 from jobs.errors import CheckFailed, RefusedError, SchemaError, StateError
-from tests.world import HOUR_US, World, now_us, some_articles
-
-
-@pytest.fixture(scope="module")
-def synced(tmp_path_factory: pytest.TempPathFactory, old_model: Path, new_model: Path, spark: object) -> Path:
-    """The folder of a world whose target is complete and synced, but not validated; each test takes a copy."""
-    folder = tmp_path_factory.mktemp("synced")
-    world = World(folder, (old_model, new_model))
-    rows = some_articles(30, now_us() - HOUR_US)
-    world.create_source(world.embedded(world.old_model(), *rows))
-    world.steps("prepare", "load", "index", "sync")
-    world.close()
-    return folder
-
-
-@pytest.fixture
-def loaded(synced: Path, tmp_path: Path, old_model: Path, new_model: Path) -> Iterator[World]:
-    copy = tmp_path / "world"
-    shutil.copytree(synced, copy, ignore=shutil.ignore_patterns("*-shm"))
-    world = World(copy, (old_model, new_model))
-    yield world
-    world.close()
+from tests.world import World, now_us
 
 
 def refused(world: World, word: str) -> None:
@@ -199,12 +175,6 @@ def test_one_switch_readers_never_see_a_table_with_the_model_of_the_other(loaded
 
 
 # The way back.
-
-
-@pytest.fixture
-def switched(loaded) -> World:
-    loaded.steps("validate", "cutover")
-    return loaded
 
 
 def test_the_way_back_is_open_and_no_write_since_the_cutover_is_lost(switched):

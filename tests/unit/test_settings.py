@@ -93,7 +93,7 @@ def test_a_misspelt_key_names_the_nearest_known_one(path, near):
 
 def test_a_key_like_no_other_names_the_known_ones():
     line = fault(changed("cutover.zzz", 1))
-    assert "unknown key cutover.zzz; known here: client_cache, drift, lease" in line
+    assert "unknown key cutover.zzz; known here: client_cache, drift, hold, keep_ready, lease" in line
 
 
 def test_all_faults_of_a_file_are_named_at_once():

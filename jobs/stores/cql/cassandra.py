@@ -31,7 +31,7 @@ class Cassandra:
 
     product = "Apache Cassandra"
     scan_suffix = ""
-    times_of_collections = True
+    settings_view = "system_views.settings"
     index_class = "StorageAttachedIndex"
     index_words: Mapping[str, str] = MappingProxyType(
         {"metric": "similarity_function", **{name: word for name, (word, _) in _WIDTHS.items()}}
@@ -119,6 +119,17 @@ class Cassandra:
     def keyspace_options(self, *, catalog: bool) -> str:
         """Nothing."""
         return ""
+
+    def reads(self, link: Link, table: str) -> int | None:
+        """By the counts of reads that each node has coordinated. A node that starts anew counts from nothing."""
+        query = "SELECT count FROM system_views.{} WHERE keyspace_name = ? AND table_name = ?"
+        counts = [
+            row["count"]
+            for host in link.hosts()
+            for view in ("coordinator_read_latency", "coordinator_scan_latency")
+            for row in link.rows(query.format(view), (link.keyspace, table), doing="counting reads", host=host)
+        ]
+        return int(sum(counts))
 
     def tablets(self, link: Link, keyspace: str, table: str) -> list[Piece]:
         """None: Cassandra has no tablets."""

@@ -16,6 +16,7 @@ from jobs.stores.cql.names import listed, qualified, quote
 from jobs.stores.cql.schema import exists
 from jobs.stores.cql.session import Link
 from jobs.stores.values import arrow_type, from_json, is_opaque
+from jobs.tokens import TokenRange
 
 _STREAM, _TIME = quote("cdc$stream_id"), quote("cdc$time")
 _KEYS_AT_ONCE = 1000
@@ -26,8 +27,19 @@ def log_name(table: str) -> str:
     return f"{table}_scylla_cdc_log"
 
 
-def changes(link: Link, table: Table, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+def names_every_row(link: Link, table: Table) -> bool:
+    """Whether the table has a log that can be passed on, and in which every change names its row.
+
+    Below a clustering key the deletion of a partition, or of a part of it, names none.
+    """
+    plain = all(key.role == "partition" and not is_opaque(key.type) for key in table.keys)
+    return plain and exists(link, log_name(table.name))
+
+
+def changes(link: Link, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
     """Primary keys of the rows that the log names in a span of time, each once a batch.
+
+    A range holds whole streams of the log. On ScyllaDB a stream lies where its rows lie, but not in the same range.
 
     The span goes by whole milliseconds, which is what CQL's functions of time can tell: it reaches back to the start of
     the millisecond of ``after_us``, so that nothing falls between two spans.
@@ -45,7 +57,8 @@ def changes(link: Link, table: Table, after_us: int, until_us: int) -> Iterator[
         raise SchemaError(f"changes of {table.name} cannot be followed: {unknown[0]} is a {table.keys[0].type}")
     doing = f"reading the change log of {table.name}"
     log = qualified(link.keyspace, name)
-    streams = [row["stream"] for row in link.rows(f"SELECT DISTINCT {_STREAM} AS stream FROM {log}", doing=doing)]
+    inside = f"SELECT DISTINCT {_STREAM} AS stream FROM {log} WHERE token({_STREAM}) > ? AND token({_STREAM}) <= ?"
+    streams = [row["stream"] for row in link.rows(inside, (within.start, within.end), doing=doing)]
     query = (
         f"SELECT {listed([key.name for key in table.keys])} FROM {log} WHERE {_STREAM} = ? "
         f"AND {_TIME} >= minTimeuuid(?) AND {_TIME} < minTimeuuid(?)"

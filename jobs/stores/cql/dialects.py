@@ -21,11 +21,9 @@ class Dialect(Protocol):
     version: str
     #: What stands at the end of a scan's SELECT.
     scan_suffix: str
-    #: Whether write times of collections can be asked for.
-    times_of_collections: bool
 
-    def time_of_collection(self, column: str) -> str:
-        """The expression for the greatest write time among a collection's elements."""
+    def time_of_collection(self, column: str) -> str | None:
+        """The expression for the greatest write time among a collection's elements; None where there is none."""
         ...
 
     #: The class of vector indexes, as ``USING`` names it.
@@ -53,6 +51,13 @@ class Dialect(Protocol):
 
     def keyspace_options(self, *, catalog: bool) -> str:
         """What stands behind the replication in CREATE KEYSPACE."""
+        ...
+
+    #: The view of a node's own settings.
+    settings_view: str
+
+    def reads(self, link: Link, table: str) -> int | None:
+        """How often clients have read a table since the nodes started; None where the nodes do not count."""
         ...
 
     def tablets(self, link: Link, keyspace: str, table: str) -> list[Piece]:

@@ -123,8 +123,8 @@ class Projection:
         if not is_many_celled(column.type):
             self._value(write_time(name), f"writetime({word})", "bigint", pa.int64())
             self._value(remaining_ttl(name), f"ttl({word})", "int", pa.int32())
-        elif self._dialect.times_of_collections:
-            self._value(write_time(name), self._dialect.time_of_collection(name), "bigint", pa.int64())
+        elif (when := self._dialect.time_of_collection(name)) is not None:
+            self._value(write_time(name), when, "bigint", pa.int64())
             self._value(remaining_ttl(name), f"ttl({word})", "list<int>", pa.int32())
         else:
             others = [

@@ -33,8 +33,11 @@ def keyspace_exists(link: Link, keyspace: str) -> bool:
     return bool(link.rows(query, (keyspace,), doing=f"looking for the keyspace {keyspace}"))
 
 
-def describe(link: Link, name: str, *, times_of_collections: bool = True) -> Table:
+def describe(link: Link, name: str, dialect: Dialect | None = None) -> Table:
     """The table's columns: the primary key in its order, the others by name.
+
+    Args:
+        dialect: says whether the write times of collections can be told; None: they can.
 
     Raises:
         SchemaError: no such keyspace or table, or one that cannot be copied.
@@ -48,6 +51,7 @@ def describe(link: Link, name: str, *, times_of_collections: bool = True) -> Tab
             f"{link.where} has no {missing}",
             hint="check store.keyspace and the table's name, or create them: embedshift schema apply",
         )
+    untimed = dialect is not None and dialect.time_of_collection("any") is None
     order = list(_ROLES)
     rows.sort(key=lambda row: (order.index(row["kind"]), row["position"], row["column_name"]))
     columns = tuple(
@@ -56,7 +60,7 @@ def describe(link: Link, name: str, *, times_of_collections: bool = True) -> Tab
             row["type"],
             _ROLES[row["kind"]],
             descending=row["clustering_order"] == "desc",
-            untimed=not times_of_collections and is_many_celled(row["type"]),
+            untimed=untimed and is_many_celled(row["type"]),
         )
         for row in rows
     )
@@ -117,7 +121,7 @@ def remarks(table: Table, dialect: Dialect) -> list[str]:
             "live longest, so a row whose values are all deleted later stays as a row of nulls"
         )
     many = [column.name for column in table.others if is_many_celled(column.type)]
-    if many and dialect.times_of_collections:
+    if many and dialect.time_of_collection(many[0]) is not None:
         lines.append(
             f"the elements of {', '.join(many)} are copied with one write time, the greatest among them, and one TTL, "
             "the longest; what expires or is removed among them is found by sync, and after the cutover by nothing"

@@ -38,8 +38,8 @@ class Scylla:
     """The statements and the ways of ScyllaDB."""
 
     product = "ScyllaDB"
+    settings_view = "system.config"
     scan_suffix = " BYPASS CACHE"
-    times_of_collections = False
     index_class = "vector_index"
     index_words: Mapping[str, str] = MappingProxyType({"metric": "similarity_function", **_WORDS})
     index_defaults: Mapping[str, str] = MappingProxyType(
@@ -58,9 +58,9 @@ class Scylla:
         self.version = version
         self._status = tuple(address.rstrip("/") for address in status)
 
-    def time_of_collection(self, column: str) -> str:
-        """ScyllaDB gives no write time of a whole collection."""
-        raise NotImplementedError(column)
+    def time_of_collection(self, column: str) -> str | None:
+        """None: ScyllaDB gives no write time of a whole collection."""
+        return None
 
     def index_options(self, index: Index) -> dict[str, str]:
         """The words of ``vector_index`` for what was asked for."""
@@ -134,6 +134,10 @@ class Scylla:
     def keyspace_options(self, *, catalog: bool) -> str:
         """Tablets for vector indexes; none for the catalog: not every version has lightweight transactions on them."""
         return f" AND tablets = {{'enabled': {'false' if catalog else 'true'}}}"
+
+    def reads(self, link: Link, table: str) -> int | None:
+        """None: the counts of a table are not to be had by CQL."""
+        return None
 
     def tablets(self, link: Link, keyspace: str, table: str) -> list[Piece]:
         """The table's tablets from ``system.tablets``: each ends at its ``last_token``."""

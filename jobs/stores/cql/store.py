@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jobs.settings import StoreSettings
 from jobs.stores.contract import Column, Estimate, Hit, Index, IndexState, Piece, Records, Rejection, Table
-from jobs.stores.cql import changes, fetch, indexes, ring, scan, schema, search, write
+from jobs.stores.cql import changes, fetch, indexes, ring, scan, schema, search, snapshots, write
 from jobs.stores.cql.dialects import Dialect, detect
 from jobs.stores.cql.projection import Projection
 from jobs.stores.cql.records import CqlRecords
@@ -69,7 +69,7 @@ class CqlStore:
 
     def describe(self, table: str) -> Table:
         """The table's columns. Raises SchemaError where it does not exist or counts."""
-        return schema.describe(self._link, table, times_of_collections=self._dialect.times_of_collections)
+        return schema.describe(self._link, table, self._dialect)
 
     def create(self, table: Table) -> None:
         """Create a table, empty. Raises SchemaError where the name is taken or a type is unknown."""
@@ -82,6 +82,18 @@ class CqlStore:
     def drop(self, table: str) -> None:
         """Drop a table with its indexes; no error where it is gone already."""
         schema.drop(self._link, table)
+
+    def reads(self, table: str) -> int | None:
+        """How often the table has been read, by the nodes' own count; None where they cannot say."""
+        return self._dialect.reads(self._link, table)
+
+    def snapshot(self, table: str) -> str:
+        """Whether every node keeps a snapshot of what is dropped; CQL knows no other way to one.
+
+        Raises:
+            SchemaError: a node keeps none.
+        """
+        return snapshots.snapshot(self._link, self._dialect, table)
 
     def estimate(self, table: str) -> Estimate:
         """Rows by size estimates and by how densely a few places of the ring are populated; bytes by the estimates."""
@@ -121,9 +133,13 @@ class CqlStore:
         """Delete whole rows, each at its own time (``contract.Store.delete``)."""
         write.delete(self._link, table, keys, write_times)
 
-    def changes(self, table: Table, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+    def keeps_changes(self, table: Table) -> bool:
+        """Whether there is a change log that names every row; see ``changes.names_every_row``."""
+        return changes.names_every_row(self._link, table)
+
+    def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
         """Primary keys of rows written in a span of time, by the table's change log; see ``Store.changes``."""
-        return changes.changes(self._link, table, after_us, until_us)
+        return changes.changes(self._link, table, within, after_us, until_us)
 
     def index_on(self, table: str, column: str) -> Index | None:
         """The vector index of a column, under whatever name it was made, with the options that it has; None: none."""

@@ -100,6 +100,15 @@ class Connections:
                 for name in sorted(missing - there):
                     connection.execute(tables[name])
 
+    def copy(self, name: str) -> Path:
+        """Write the whole database into a file beside it, whose name tells why. Raises SchemaError where it exists."""
+        to = self.path.with_name(f"{self.path.stem}-{name}{self.path.suffix}")
+        if to.exists():
+            raise SchemaError(f"there is a copy {to} already", hint="move it away")
+        with self.borrow() as connection:
+            connection.execute("VACUUM INTO ?", (str(to),))
+        return to
+
     def close(self) -> None:
         """Close what is idle, and all others once they come back."""
         self._closed = True

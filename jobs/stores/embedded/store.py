@@ -104,6 +104,19 @@ class EmbeddedStore:
         for name in indexes:
             self._indexes.drop(name)
 
+    def reads(self, table: str) -> int | None:
+        """None: a file does not count who reads it."""
+        return None
+
+    def snapshot(self, table: str) -> str:
+        """A copy of the whole file, beside it.
+
+        Raises:
+            SchemaError: there is one already.
+            StoreUnavailable: it cannot be written.
+        """
+        return f"all tables, as they were, in {self._connections.copy(f'before-{table}-was-dropped')}"
+
     def estimate(self, table: str) -> Estimate:
         """How many rows there are, and about how many bytes they take."""
         return self._schema.estimate(table)
@@ -154,7 +167,11 @@ class EmbeddedStore:
         """Delete whole rows, each at its own time in microseconds (shape (n,)); newer cells stay."""
         stored.delete(self._connections, self._schema.describe(table.name), keys, write_times)
 
-    def changes(self, table: Table, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+    def keeps_changes(self, table: Table) -> bool:
+        """Never: this store keeps no change log."""
+        return False
+
+    def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
         """Nothing can be said: this store keeps no change log."""
         raise SchemaError(f"{table.name} has no change log: the embedded store keeps none", hint="feed it JSON lines")
 
