@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +16,9 @@ from jobs.articles.dropping import drop
 from jobs.articles.finding import Match
 from jobs.console import Console
 from jobs.errors import CheckFailed, InputError, NotFoundError, UsageError
-from jobs.options import AsJson, Config, DryRun, Overrides, Yes
+from jobs.options import AsJson, Config, DryRun, Overrides, Yes, parse_share, parse_span
 from jobs.running import ask, opened
-from jobs.settings import load_settings, parse_duration
+from jobs.settings import load_settings
 
 articles_app = typer.Typer(help="Add, find, change and delete articles through the alias.", no_args_is_help=True)
 
@@ -167,10 +166,10 @@ def purge(
         raise UsageError("purge wants one rule", hint="give --inactive-for or --not-in")
     with _open(config, overrides) as articles:
         purged = articles.purge(
-            None if inactive_for is None else _duration(inactive_for),
+            None if inactive_for is None else parse_span(inactive_for),
             archive,
             not_in=not_in,
-            max_share=_share(max_share),
+            max_share=parse_share(max_share),
             dry_run=dry_run,
         )
     console = Console(as_json=as_json)
@@ -233,19 +232,3 @@ def _lines(source: str) -> Iterator[Any]:
                         yield None
     except OSError as error:
         raise InputError(f"cannot read {source} ({error.strerror})", hint="give JSON, or name a JSONL file") from error
-
-
-def _duration(text: str) -> timedelta:
-    try:
-        value = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    assert isinstance(value, timedelta)
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
-    except ValueError as error:
-        raise UsageError(f"{text} is no share", hint="write 10% or 0.1") from error

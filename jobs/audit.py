@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import re
 import sys
 import time
 from functools import partial
@@ -18,7 +17,8 @@ from jobs.catalog.migration import migrations
 from jobs.catalog.ranges import forget_step
 from jobs.catalog.tables import now_us
 from jobs.console import Console
-from jobs.errors import CheckFailed, InputError, UsageError
+from jobs.errors import CheckFailed, UsageError
+from jobs.options import parse_share
 from jobs.quality.audit import Audit, Audited, audit_range
 from jobs.settings import Settings
 from jobs.spark.dead import check_dead_letters, settle_dead_letters
@@ -47,7 +47,7 @@ def audit(
         CheckFailed: more rows are faulty, after a repair, than ``audit.tolerate`` allows.
         StateError: there is no such alias.
     """
-    share = _share(sample)
+    share = parse_share(sample)
     if repair and share < 1:
         raise UsageError("a repair looks at the whole table", hint="leave --sample out, or --repair")
     endpoint = get_alias(store, settings.alias).target
@@ -86,14 +86,6 @@ def audit(
             hint="see the rows above" if repair else "run embedshift audit --repair",
         )
     return result
-
-
-def _share(sample: str) -> float:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", sample)
-    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < share <= 1:
-        raise InputError(f"a sample of {sample} is none", hint="write 1%, or a share up to 1 such as 0.01")
-    return share
 
 
 def _audited(settings: Settings, store: Store, endpoint: Endpoint, table: Table) -> Audited:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import TypeAdapter
 from pyspark.sql import SparkSession
 
 from jobs.catalog.alias import get_alias
@@ -18,7 +17,8 @@ from jobs.catalog.states import check_step
 from jobs.catalog.tables import now_us
 from jobs.console import Console
 from jobs.errors import CheckFailed, UsageError
-from jobs.settings import Duration, Settings
+from jobs.options import parse_span
+from jobs.settings import Settings
 from jobs.spark.dead import check_dead_letters, settle_dead_letters
 from jobs.spark.plan import plan_ranges
 from jobs.spark.preview import preview
@@ -83,8 +83,8 @@ def parse_since(text: str) -> int:
         UsageError: it is neither, or to come.
     """
     try:
-        since_us = now_us() - _us(TypeAdapter(Duration).validate_python(text))
-    except ValueError:
+        since_us = now_us() - _us(parse_span(text))
+    except UsageError:
         try:
             since_us = int(datetime.fromisoformat(text).timestamp() * 1e6)
         except ValueError as error:

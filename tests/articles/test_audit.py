@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import CheckFailed, InputError, UsageError
+from jobs.errors import CheckFailed, UsageError
 from jobs.spark.embed import embed_rows
 from jobs.spark.reader import RangePartition, RangeReader
 from jobs.spark.transfer import transfer_in_place
@@ -81,7 +81,7 @@ def test_a_sample_looks_at_a_part_and_a_repair_at_all(audited):
     with pytest.raises(UsageError, match="whole table"):
         audited.step("audit", sample="0.5", repair=True)
     for wrong in ("0", "150%", "much"):
-        with pytest.raises(InputError, match="write 1%"):
+        with pytest.raises(UsageError, match="write 10%"):
             audited.step("audit", sample=wrong)
 
 
