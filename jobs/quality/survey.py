@@ -20,7 +20,7 @@ from jobs.quality.repeats import Repeats
 from jobs.quality.subject import Subject
 from jobs.quality.vectors import matrix
 from jobs.stores.contract import Store, Table, remaining_ttl, write_time
-from jobs.stores.merge import Merged, key_array, merge, scan_schema
+from jobs.stores.merge import Merged, merge, paired, scan_schema
 from jobs.tokens import TokenRange
 
 __all__ = ["Survey", "survey_range"]
@@ -128,16 +128,7 @@ class _Examiner:
     def _fetched(self, keys: pa.RecordBatch) -> Merged:
         right = self._store.fetch(self._subject.target, keys, **self.target_columns)
         left = self._store.fetch(self._subject.source, keys, **self.source_columns)
-        ours, theirs = key_array(left, self._subject.keys), key_array(right, self._subject.keys)
-        partner = pc.index_in(ours, value_set=theirs)
-        paired = pc.is_valid(partner)
-        orphan = pc.invert(pc.is_in(theirs, value_set=ours))
-        return Merged(
-            left.filter(paired),
-            right.take(pc.drop_null(partner)),
-            left.filter(pc.invert(paired)),
-            right.filter(orphan),
-        )
+        return paired(left, right, self._subject.keys)
 
     def _settle(self, merged: Merged, doubtful: int) -> None:
         stale, outdated = self._stale(merged.left, merged.right), self._outdated(merged.left, merged.right)

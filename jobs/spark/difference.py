@@ -20,7 +20,7 @@ from jobs.embedding import DIGEST
 from jobs.spark.stale import Vectors, greatest
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout
 from jobs.stores.contract import Column, Store, remaining_ttl, write_time
-from jobs.stores.merge import Merged, key_array, merge, scan_schema
+from jobs.stores.merge import Merged, key_array, merge, paired, scan_schema
 from jobs.stores.values import is_many_celled
 from jobs.tokens import TokenRange
 
@@ -99,18 +99,7 @@ class Difference:
         """The same for the rows of some primary keys."""
         left = self.store.fetch(self.layout.source_table, keys, **self._source_columns())
         right = self.store.fetch(self.layout.target_table, keys, **self._target_columns())
-        names = [key.name for key in self.layout.keys]
-        ours, theirs = key_array(left, names), key_array(right, names)
-        partner = pc.index_in(ours, value_set=theirs)
-        paired = pc.is_valid(partner)
-        yield from self._of(
-            Merged(
-                left.filter(paired),
-                right.take(pc.drop_null(partner)),
-                left.filter(pc.invert(paired)),
-                right.filter(pc.invert(pc.is_in(theirs, value_set=ours))),
-            )
-        )
+        yield from self._of(paired(left, right, [key.name for key in self.layout.keys]))
 
     def _source_columns(self) -> dict[str, list[str]]:
         carried = [column.name for column in self.layout.carried]

@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -133,17 +134,14 @@ def transfer_of(
     source, target = migration.source, migration.target
     if backwards:
         source, target = target, source
-    table = store.describe(source.table)
-    return Transfer(
-        store=reachable(settings.store).model_dump_json(),
-        source=source.to_json(),
-        target=target.to_json(),
-        source_table=table_to_json(table),
-        target_table=table_to_json(store.describe(target.table)),
+    log = since_us is not None and settings.sync.change_log == "auto"
+    return _between(
+        settings,
+        store,
+        source,
+        target,
         migration=migration.id,
         step=step,
-        window_rows=settings.load.window_rows,
-        batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
         read_back=read_back,
         into_live=get_alias(store, migration.alias).target.table == target.table,
         overwrite_shadowed=settings.sync.shadowed == "overwrite",
@@ -153,31 +151,42 @@ def transfer_of(
         clock_skew_us=int(settings.sync.clock_skew.total_seconds() * 1_000_000),
         inspect=settings.sync.inspect,
         since_us=since_us,
-        by_log=since_us is not None and settings.sync.change_log == "auto" and store.keeps_changes(table),
+        by_log=log and store.keeps_changes(store.describe(source.table)),
     )
 
 
 def transfer_in_place(settings: Settings, store: Store, endpoint: Endpoint, step: str) -> Transfer:
     """The transfer of a table into itself: only vectors that are missing, stale or broken are written."""
-    text, table = endpoint.to_json(), table_to_json(store.describe(endpoint.table))
-    return Transfer(
-        store=reachable(settings.store).model_dump_json(),
-        source=text,
-        target=text,
-        source_table=table,
-        target_table=table,
+    of_target = endpoint.table == settings.target.table
+    return _between(
+        settings,
+        store,
+        endpoint,
+        endpoint,
         migration=f"audit-{endpoint.table}",
         step=step,
-        window_rows=settings.load.window_rows,
-        batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
         read_back=True,
         into_live=True,
         overwrite_shadowed=True,
         orphans_before_us=0,
         spare_dead=False,
+        device=(settings.target_model if of_target else settings.source.model).device,
         clock_skew_us=0,
-        device="auto",
         inspect=True,
+    )
+
+
+def _between(settings: Settings, store: Store, source: Endpoint, target: Endpoint, **chosen: Any) -> Transfer:
+    """A transfer with what follows from the settings and the tables alone."""
+    return Transfer(
+        store=reachable(settings.store).model_dump_json(),
+        source=source.to_json(),
+        target=target.to_json(),
+        source_table=table_to_json(store.describe(source.table)),
+        target_table=table_to_json(store.describe(target.table)),
+        window_rows=settings.load.window_rows,
+        batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
+        **chosen,
     )
 
 

@@ -37,6 +37,19 @@ def key_array(rows: pa.RecordBatch, keys: Sequence[str]) -> pa.Array:
     return pa.array([repr(key).encode() for key in zip(*columns, strict=True)], pa.binary())
 
 
+def paired(left: pa.RecordBatch, right: pa.RecordBatch, keys: Sequence[str]) -> Merged:
+    """Two sets of rows that were fetched, in any order, each key at most once in either."""
+    ours, theirs = key_array(left, keys), key_array(right, keys)
+    partner = pc.index_in(ours, value_set=theirs)
+    there = pc.is_valid(partner)
+    return Merged(
+        left.filter(there),
+        right.take(pc.drop_null(partner)),
+        left.filter(pc.invert(there)),
+        right.filter(pc.invert(pc.is_in(theirs, value_set=ours))),
+    )
+
+
 class _Side:
     """One scan: the rows of it that are held, and how far it has come."""
 
