@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from jobs.catalog.tables import ensure_catalog
 from jobs.console import Console
 from jobs.embedding import DIGEST, Template, choose_precision, load_model
 from jobs.errors import RefusedError
+from jobs.quality.space import Space, in_words, space_of
 from jobs.settings import Settings
 from jobs.spark.plan import plan_ranges
 from jobs.stores.contract import Column, Store, Table
@@ -59,14 +61,22 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
     store.check_index(target.index)
     estimate = store.estimate(source.table)
     ranges = plan_ranges(store, source.table, settings.load.ranges)
+    space = {"old": space_of(store, source.index, estimate.rows), "new": space_of(store, target.index, estimate.rows)}
     for line in (
         f"source {source.table}: about {estimate.rows:,} rows, model {_named(source.model)}",
         f"target {target.table}: model {_named(target.model)}, {target.model.precision}, {len(ranges)} token ranges",
+        f"space, in each replica: old {in_words(space['old'])}; new {in_words(space['new'])}",
         *store.remarks(source_table),
     ):
         console.say(line)
     if dry_run:
-        return {"dry_run": True, "source": source.table, "target": target.table, "ranges": len(ranges)}
+        return {
+            "dry_run": True,
+            "source": source.table,
+            "target": target.table,
+            "ranges": len(ranges),
+            "space": _plain(space),
+        }
     create_alias(store, settings.alias, source)
     migration = create_migration(store, settings, source, target)
     with owned(store, migration, "prepare", settings.cutover.lease) as ownership:
@@ -75,7 +85,11 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
         open_ranges(store, migration.id, "load", ranges)
         facts = {"rows_estimated": estimate.rows, "ranges_planned": len(ranges)}
         migration = ownership.change(state="prepared", **facts)
-    return _result(migration, len(ranges))
+    return {**_result(migration, len(ranges)), "space": _plain(space)}
+
+
+def _plain(space: dict[str, Space]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(each) for name, each in space.items()}
 
 
 def _result(migration: Migration, ranges: int) -> dict[str, Any]:

@@ -228,14 +228,44 @@ class ValidationSettings(Frozen):
     """The proof before the switch."""
 
     questions: Path | None = Field(None, description="JSONL of labelled questions: id, text, relevant {id: grade}")
+    confidence: float = Field(
+        0.95, ge=0, lt=1, description="of every interval; recall and relevance must hold at its lower end"
+    )
     recall_at_10: float = Field(0.95, ge=0, le=1, description="least recall@10 of the index against exact search")
-    relevance_drop: float = Field(0.01, ge=0, le=1, description="most that nDCG@10 may fall from old to new")
-    max_age: Duration = Field(timedelta(hours=1), description="how long a validation holds")
-    report: Path | None = Field(None, description="where the JSON record goes; validation-MIGRATION.json where null")
-    embedded_again: int = Field(
-        100, ge=0, le=10_000, description="articles embedded once more, to compare their vectors"
+    relevance_drop: float = Field(
+        0.05, ge=0, le=1, description="most that nDCG@10 may fall from old to new, at the lower end of its interval"
+    )
+    overlap_at_10: float | None = Field(
+        None, ge=0, le=1, description="without questions: least share of ten answers that old and new have in common"
+    )
+    self_retrieval: float | None = Field(
+        None, ge=0, le=1, description="without questions: least share of articles that their own text finds first"
+    )
+    titles_drop: float | None = Field(
+        None, ge=0, le=1, description="without questions: most that nDCG@10 of titles may fall from old to new"
+    )
+    latency_ratio: float | None = Field(
+        None, gt=0, description="most that the new table's p95 of a search may be of the old one's; reported where null"
+    )
+    latency_searches: int = Field(
+        100, ge=0, le=100_000, description="searches timed of each table, by one client and by eight; 0: none"
+    )
+    latency_time: Duration = Field(
+        timedelta(seconds=10), description="no further search is timed after so long, by one client or by eight"
+    )
+    truncated: float = Field(
+        1.0, ge=0, le=1, description="largest share of texts that may be longer than the model reads"
+    )
+    sample: int = Field(
+        1000, ge=1, le=10_000, description="articles drawn to count their tokens; probes are chosen among them"
     )
     probes: int = Field(200, ge=1, le=10_000, description="articles whose vectors are searched for, to measure recall")
+    embedded_again: int = Field(
+        500, ge=0, le=10_000, description="articles embedded once more, to compare their vectors"
+    )
+    seed: int = Field(20_150_601, ge=0, description="of every sample: the same seed draws the same articles")
+    max_age: Duration = Field(timedelta(hours=1), description="how long a validation holds")
+    report: Path | None = Field(None, description="where the JSON record goes; validation-MIGRATION.json where null")
 
 
 class CutoverSettings(Frozen):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from jobs.catalog.dead_letters import read_dead_letters
@@ -22,15 +18,13 @@ from jobs.catalog.tables import now_us
 from jobs.catalog.validations import write_validation
 from jobs.console import Console
 from jobs.errors import CheckFailed, UnavailableError
-from jobs.quality.agreement import agreement
-from jobs.quality.checks import Check, checks, row_checks
+from jobs.quality.checks import Check, row_checks
 from jobs.quality.content import Content, content_of
+from jobs.quality.examine import NEIGHBOURS, Case, examine
 from jobs.quality.findings import Survey
-from jobs.quality.probes import sample_probes
-from jobs.quality.questions import Question, known_articles, read_questions
-from jobs.quality.recall import Recall, recall_at, search_index
-from jobs.quality.record import record
-from jobs.quality.relevance import Relevance, compare, ranked_ids
+from jobs.quality.questions import Question, read_questions
+from jobs.quality.side import Side
+from jobs.quality.space import Space, in_words
 from jobs.quality.subject import Subject
 from jobs.quality.survey import survey_range
 from jobs.settings import Settings
@@ -40,9 +34,8 @@ from jobs.spark.spread import spread
 from jobs.spark.transfer import reachable
 from jobs.stores.contract import Store
 
-#: How deep the index is compared with exact search, and answers are judged.
-DEPTH = 10
-_SEED = 20_150_601
+#: A column of this name colours the picture of the articles.
+_GROUPS = "subject"
 
 
 def validate(settings: Settings, store: Store, console: Console) -> dict[str, Any]:
@@ -59,7 +52,9 @@ def validate(settings: Settings, store: Store, console: Console) -> dict[str, An
         owned(store, migration, "validate", settings.cutover.lease) as ownership,
         spark_session(settings, "validate") as session,
     ):
-        report = _examine(settings, store, session, migration, questions)
+        case = case_of(settings, store, migration, questions)
+        surveyed = partial(_survey, settings, store, session, case.subject)
+        report = examine(case, surveyed, more_of(settings, migration, questions))
         write_validation(store, migration.id, passed=report["passed"], content=report["content"], report=report)
         ownership.change(state="validated" if report["passed"] else "synced")
     path = _write(report, settings, migration)
@@ -73,58 +68,44 @@ def validate(settings: Settings, store: Store, console: Console) -> dict[str, An
     return {**report, "report": str(path), "next": "embedshift cutover"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Probes:
-    """Vectors whose neighbours are compared: those of the questions, and of a sample of the rows."""
-
-    vectors: NDArray[np.float32]
-    own: list[bytes | None]
-
-
-def _examine(
-    settings: Settings, store: Store, session: SparkSession, migration: Migration, questions: list[Question]
-) -> dict[str, Any]:
-    subject = subject_of(store, migration)
-    timings: dict[str, float] = {}
-    started_us, clock = now_us(), time.monotonic()
-    probes = _probes(settings, store, subject, migration.target, questions)
-    survey = _survey(settings, store, session, subject, probes)
-    # Right after the survey: an index that is counted later has lost, or gained, what the application wrote since.
-    index_rows = store.index_state(migration.target.index).rows
-    timings["survey"], clock = time.monotonic() - clock, time.monotonic()
-    recalls = _recalls(store, subject, migration.target, survey, probes)
-    timings["recall"], clock = time.monotonic() - clock, time.monotonic()
-    relevance = _relevance(settings, store, migration, questions)
-    timings["relevance"], clock = time.monotonic() - clock, time.monotonic()
-    agreed = agreement(
+def case_of(settings: Settings, store: Store, migration: Migration, questions: list[Question]) -> Case:
+    """What a validation of a migration examines."""
+    return Case(
         store,
-        subject,
-        proven_model(migration.target, settings.target_model.device),
-        settings.validation.embedded_again,
-        _SEED,
-    )
-    timings["agreement"] = time.monotonic() - clock
-    dead = sum(1 for _ in read_dead_letters(store, migration.id))
-    outcome = checks(
-        survey,
-        next((each for each in recalls if each.k == DEPTH), None),
-        relevance,
+        subject_of(store, migration),
+        _side(store, migration.source, settings.source.model.device),
+        _side(store, migration.target, settings.target_model.device),
+        questions,
         settings.validation,
-        dead,
+        lambda: sum(1 for _ in read_dead_letters(store, migration.id)),
         settings.load.tolerate_dead,
-        index_rows=index_rows,
-        agreement=agreed,
     )
-    models = {"old": migration.source.model.name, "new": migration.target.model.name}
-    more = {"migration": migration.id, "models": models, "questions": len(questions), "started_us": started_us}
-    return record(outcome, survey, recalls, relevance, timings=timings, more=more)
+
+
+def _side(store: Store, endpoint: Endpoint, device: str) -> Side:
+    return Side(
+        store, store.describe(endpoint.table), endpoint.index, endpoint.id, partial(proven_model, endpoint, device)
+    )
+
+
+def more_of(settings: Settings, migration: Migration, questions: list[Question]) -> dict[str, Any]:
+    """What the record says of a validation beside what was found: of which migration, when, by which settings."""
+    return {
+        "migration": migration.id,
+        "models": {"old": migration.source.model.name, "new": migration.target.model.name},
+        "questions": len(questions),
+        "started_us": now_us(),
+        "settings": settings.model_dump(mode="json", exclude={"store": {"credentials_file"}}),
+    }
 
 
 def subject_of(store: Store, migration: Migration) -> Subject:
     """What is validated, in the words of the quality room."""
+    target = store.describe(migration.target.table)
+    groups = target.column(_GROUPS)
     return Subject(
         source=store.describe(migration.source.table),
-        target=store.describe(migration.target.table),
+        target=target,
         text=migration.source.text,
         source_vector=migration.source.vector,
         target_vector=migration.target.vector,
@@ -133,6 +114,7 @@ def subject_of(store: Store, migration: Migration) -> Subject:
         normalized=migration.target.model.normalize,
         metric=migration.target.index_options.metric,
         source_digests=migration.source.digests,
+        groups=_GROUPS if groups is not None and groups.type == "text" else None,
     )
 
 
@@ -157,55 +139,14 @@ def _content(subject: Subject, window_rows: int, newer_than_us: int, store: Stor
     return content_of(store, subject, within, window_rows=window_rows, newer_than_us=newer_than_us)
 
 
-def _probes(settings: Settings, store: Store, subject: Subject, target: Endpoint, questions: list[Question]) -> _Probes:
-    vectors, keys = sample_probes(store, subject, settings.validation.probes, _SEED)
-    if not questions:
-        return _Probes(vectors, list(keys))
-    model = proven_model(target, settings.target_model.device)
-    asked = np.stack([model.embed_question(question.text) for question in questions])
-    return _Probes(np.concatenate([asked, vectors]), [*[None] * len(questions), *keys])
-
-
-def _survey(
-    settings: Settings, store: Store, session: SparkSession, subject: Subject, probes: _Probes | None
-) -> Survey:
+def _survey(settings: Settings, store: Store, session: SparkSession, subject: Subject, probes: Any) -> Survey:
     ranges = plan_ranges(store, subject.source.name, settings.load.ranges)
-    work = partial(
-        _survey_range, subject, settings.load.window_rows, session.sparkContext.broadcast(probes and probes.vectors)
-    )
+    work = partial(_survey_range, subject, settings.load.window_rows, session.sparkContext.broadcast(probes))
     return spread(session, reachable(settings.store), ranges, work)
 
 
 def _survey_range(subject: Subject, window_rows: int, probes: Any, store: Store, within: Any) -> Survey:
-    return survey_range(store, subject, within, window_rows=window_rows, probes=probes.value, k=DEPTH + 1)
-
-
-def _recalls(store: Store, subject: Subject, target: Endpoint, survey: Survey, probes: _Probes) -> list[Recall]:
-    found = search_index(store, subject, target.index, probes.vectors, DEPTH + 1)
-    return [recall_at(survey.nearest, found, k, own=probes.own) for k in (1, DEPTH)]
-
-
-def _relevance(settings: Settings, store: Store, migration: Migration, questions: list[Question]) -> Relevance | None:
-    if not questions:
-        return None
-    source = store.describe(migration.source.table)
-    known = known_articles(store, source, migration.source.id, questions)
-    old = _answers(store, migration.source, settings.source.model.device, questions)
-    new = _answers(store, migration.target, settings.target_model.device, questions)
-    return compare(questions, old, new, known=known)
-
-
-def _answers(store: Store, endpoint: Endpoint, device: str, questions: list[Question]) -> dict[str, list[str]]:
-    model, table = proven_model(endpoint, device), store.describe(endpoint.table)
-    values = [] if any(key.name == endpoint.id for key in table.keys) else [endpoint.id]
-    return {
-        question.id: ranked_ids(
-            store.search(table, endpoint.index, model.embed_question(question.text), DEPTH, values=values),
-            table,
-            endpoint.id,
-        )
-        for question in questions
-    }
+    return survey_range(store, subject, within, window_rows=window_rows, probes=probes.value, k=NEIGHBOURS)
 
 
 def _write(report: dict[str, Any], settings: Settings, migration: Migration) -> Path:
@@ -231,6 +172,11 @@ def _say(report: dict[str, Any], console: Console) -> None:
     if relevance:
         for name in ("ndcg@10", "recall@10"):
             console.say(f"  {name}: old {relevance['old'][name]:.4f}, new {relevance['new'][name]:.4f}")
+    for clients, ratio in report.get("latency", {}).get("ratio_p95", {}).items():
+        old, new = (report["latency"][side][clients]["p95_ms"] for side in ("old", "new"))
+        console.say(f"  p95 of a search, {clients} at once: old {old:.1f} ms, new {new:.1f} ms, ratio {ratio:.2f}")
+    for name, space in report["space"].items():
+        console.say(f"  space {name}: {in_words(Space(**space))}")
 
 
 if __name__ == "__main__":

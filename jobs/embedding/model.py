@@ -107,6 +107,11 @@ class Model:
         question_vector: NDArray[np.float32] = embedded.vectors[0]
         return question_vector
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether ``count_tokens`` can count: a model that reads pictures too may have no tokenizer of its own."""
+        return self._tokenizes or hasattr(getattr(self._network, "tokenizer", None), "encode_batch")
+
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Tokens of each text before any cut, shape (n,)."""
         tokenizer = self._network.tokenizer

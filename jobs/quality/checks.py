@@ -7,8 +7,12 @@ from math import floor, isfinite
 
 from jobs.quality.agreement import Agreement
 from jobs.quality.findings import Survey
-from jobs.quality.recall import Recall
+from jobs.quality.latency import Latency
+from jobs.quality.lengths import Lengths
+from jobs.quality.overlap import Mean
+from jobs.quality.recall import Recall, wilson
 from jobs.quality.relevance import Relevance
+from jobs.quality.weaker import Weaker
 from jobs.settings import ValidationSettings
 
 #: Texts that differ only after the model's maximum length have one vector: so large a share of repeats is no fault.
@@ -50,6 +54,9 @@ def checks(
     *,
     index_rows: int | None = None,
     agreement: Agreement | None = None,
+    lengths: Lengths | None = None,
+    weaker: Weaker | None = None,
+    latency: Latency | None = None,
 ) -> list[Check]:
     """Every check, in the order in which people should read them.
 
@@ -62,13 +69,19 @@ def checks(
         tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
         index_rows: vectors that the index says it holds; None where the store cannot say.
         agreement: of a sample with its vectors computed anew; the check is left out where None.
+        lengths: of texts in tokens; the check is left out where None.
+        weaker: what was measured in place of labelled questions; None where nothing was.
+        latency: None where it was not measured.
     """
     return [
         *row_checks(survey, dead_letters, tolerated),
+        *([] if lengths is None else [_truncated(lengths, settings.truncated)]),
         *([] if agreement is None else [_agreement(agreement)]),
         _index_rows(survey, index_rows),
         _recall(survey, recall, settings.recall_at_10),
         _relevance(relevance, settings.relevance_drop),
+        *([] if relevance is not None or survey.vectors == 0 else _weaker(weaker, settings)),
+        *([] if settings.latency_ratio is None or survey.vectors == 0 else [_latency(latency, settings.latency_ratio)]),
     ]
 
 
@@ -119,6 +132,12 @@ def _duplicates(survey: Survey) -> Check:
     return Check("duplicates", found, most, found <= most, survey.vectors, note)
 
 
+def _truncated(lengths: Lengths, most: float) -> Check:
+    limit = "any length" if lengths.max_length is None else f"{lengths.max_length} tokens"
+    note = f"{lengths.cut} of {lengths.of} texts{' of a sample' if lengths.sampled else ''}; the model reads {limit}"
+    return Check("truncated", lengths.share, most, lengths.share <= most, lengths.of, note)
+
+
 def _agreement(agreement: Agreement) -> Check:
     elsewhere, sample = agreement.disagreeing, agreement.sample
     note = f"of a sample embedded again; least cosine {agreement.least:.5f}"
@@ -146,11 +165,66 @@ def _relevance(relevance: Relevance | None, drop: float) -> Check:
     name = "relevance_ndcg_at_10"
     if relevance is None:
         return Check(name, None, -drop, True, 0, "not measured: there are no labelled questions")
+    return _no_worse(name, relevance, drop)
+
+
+def _no_worse(name: str, relevance: Relevance, drop: float) -> Check:
     if relevance.questions == 0:
         strange = len(relevance.unanswerable)
         return Check(name, None, -drop, False, 0, f"the table has no article of any of the {strange} questions")
     change = relevance.differences["ndcg@10"]
+    passed = change.low >= -drop - _ROUNDING
     note = f"new minus old: {change.low:+.4f} to {change.high:+.4f}, p = {change.p_value:.3g}"
+    if not passed:
+        note += "; worse" if change.high < -drop else "; too few questions to tell"
     if relevance.unanswerable:
         note += f"; {len(relevance.unanswerable)} questions left out, the table has none of their articles"
-    return Check(name, change.mean, -drop, change.mean >= -drop - _ROUNDING, relevance.questions, note)
+    return Check(name, change.mean, -drop, passed, relevance.questions, note)
+
+
+def _weaker(weaker: Weaker | None, settings: ValidationSettings) -> list[Check]:
+    """The limits that were set for what is measured without labelled questions."""
+    made: list[Check] = []
+    if (least := settings.overlap_at_10) is not None:
+        made.append(
+            _least(
+                "overlap_at_10", least, None if weaker is None else weaker.overlap, weaker.questions if weaker else 0
+            )
+        )
+    if (least := settings.self_retrieval) is not None:
+        found = None if weaker is None else _found(weaker, settings.confidence)
+        made.append(_least("self_retrieval", least, found, weaker.probes if weaker else 0))
+    if (drop := settings.titles_drop) is not None:
+        name = "titles_ndcg_at_10"
+        if weaker is None or weaker.titles is None:
+            reason = "the template has no title, or the old table or its model cannot be asked"
+            made.append(Check(name, None, -drop, False, 0, f"not measured: {reason}"))
+        else:
+            made.append(_no_worse(name, weaker.titles, drop))
+    return made
+
+
+def _found(weaker: Weaker, confidence: float) -> Mean:
+    share = weaker.found["new"]
+    return Mean(share, *wilson(share, weaker.probes, confidence))
+
+
+def _least(name: str, least: float, found: Mean | None, of: int) -> Check:
+    if found is None:
+        return Check(name, None, least, False, 0, "not measured: the old table or its model cannot be asked")
+    note = f"{found.low:.4f} to {found.high:.4f}; the lower end is held against the limit"
+    return Check(name, found.mean, least, found.low >= least or found.mean == 1, of, note)
+
+
+def _latency(latency: Latency | None, most: float) -> Check:
+    name = "latency_ratio"
+    if latency is None:
+        return Check(name, None, most, False, 0, "not measured: the old table has no index, or no search is timed")
+    ratios = latency.ratios()
+    note = ", ".join(
+        f"{clients} client{'s' if clients > 1 else ''}: p95 {latency.old[clients].at(95):.1f} ms to "
+        f"{latency.new[clients].at(95):.1f} ms"
+        for clients in ratios
+    )
+    worst = max(ratios.values())
+    return Check(name, worst, most, worst <= most, min(len(times.ms) for times in latency.new.values()), note)

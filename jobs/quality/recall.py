@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.errors import InputError, SchemaError
 from jobs.quality.exact import Nearest, exact_scores
 from jobs.quality.keys import hit_key
 from jobs.quality.subject import Subject
@@ -28,6 +29,7 @@ class Recall:
         low, high: the Wilson interval at ``confidence``, widened where hits of one probe stand or fall together.
         probes: how many were searched for.
         worst: places, among the probes, of those with the least recall, worst first.
+        note: why there is no value, where the store gave no answer.
     """
 
     k: int
@@ -37,6 +39,7 @@ class Recall:
     probes: int
     confidence: float = 0.95
     worst: tuple[int, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,12 @@ class Found:
     scores: tuple[float, ...]
 
 
-def search_index(store: Store, subject: Subject, index: Index, probes: NDArray[np.float32], k: int) -> list[Found]:
-    """Ask the index for the neighbours of each probe (shape (n, dimension)).
+def search_index(store: Store, subject: Subject, index: Index, probes: NDArray[np.float32], k: int) -> Iterator[Found]:
+    """Ask the index for the neighbours of each probe (shape (n, dimension)), one after another.
 
     The similarities are computed again from the vectors of the table: an index may count in rounded ones.
     """
-    return [_search(store, subject, index, probe, k) for probe in probes]
+    return (_search(store, subject, index, probe, k) for probe in probes)
 
 
 def _search(store: Store, subject: Subject, index: Index, probe: NDArray[np.float32], k: int) -> Found:
@@ -64,7 +67,36 @@ def _search(store: Store, subject: Subject, index: Index, probe: NDArray[np.floa
     return Found(tuple(hit_key(subject.target, hit.values) for hit in hits), tuple(scores.tolist()))
 
 
-def recall_at(nearest: Nearest, found: Sequence[Found], k: int, *, own: Sequence[bytes | None] | None = None) -> Recall:
+def measured_recall(
+    store: Store,
+    subject: Subject,
+    index: Index,
+    nearest: Nearest,
+    k: int,
+    *,
+    own: Sequence[bytes | None],
+    confidence: float,
+) -> Recall:
+    """Recall@k of searches for k: an index that is asked for more results looks further, and finds more.
+
+    A probe that is itself a row is asked for one more. Where the store refuses so many, the note says why.
+    """
+    found = search_index(store, subject, index, nearest.probes, k + 1)
+    try:
+        return recall_at(nearest, found, k, own=own, confidence=confidence)
+    except (InputError, SchemaError) as refused:
+        nothing = float("nan")
+        return Recall(k, nothing, nothing, nothing, 0, confidence, note=refused.what)
+
+
+def recall_at(
+    nearest: Nearest,
+    found: Iterable[Found],
+    k: int,
+    *,
+    own: Sequence[bytes | None] | None = None,
+    confidence: float = 0.95,
+) -> Recall:
     """Compare what an index found with the exact neighbours.
 
     A result counts when its exact similarity reaches that of the k-th exact neighbour.
@@ -75,6 +107,7 @@ def recall_at(nearest: Nearest, found: Sequence[Found], k: int, *, own: Sequence
         k: the depth; of a probe with fewer exact neighbours, all of them.
         own: n keys of the rows from which the probes were taken: that a row finds itself proves little, so it is
             left out on both sides.
+        confidence: of the interval.
     """
     scores, keys = nearest.ranked()
     shares: dict[int, float] = {}
@@ -86,7 +119,7 @@ def recall_at(nearest: Nearest, found: Sequence[Found], k: int, *, own: Sequence
         if depth:
             wanted += depth
             shares[at] = _hits(answer, float(exact[depth - 1]), depth, mine) / depth
-    return _recall(shares, wanted, k)
+    return _recall(shares, wanted, k, confidence)
 
 
 def _hits(answer: Found, least: float, depth: int, mine: bytes | None) -> int:
@@ -95,13 +128,13 @@ def _hits(answer: Found, least: float, depth: int, mine: bytes | None) -> int:
     return len({key for key, score in first if score >= allowed})
 
 
-def _recall(shares: dict[int, float], wanted: int, k: int) -> Recall:
+def _recall(shares: dict[int, float], wanted: int, k: int, confidence: float) -> Recall:
     if not shares:
-        return Recall(k, float("nan"), float("nan"), float("nan"), 0)
+        return Recall(k, float("nan"), float("nan"), float("nan"), 0, confidence)
     values = np.array(list(shares.values()), np.float64)
-    low, high = wilson(float(values.mean()), _independent(values, wanted))
+    low, high = wilson(float(values.mean()), _independent(values, wanted), confidence)
     worst = sorted((place for place, share in shares.items() if share < 1), key=shares.__getitem__)
-    return Recall(k, float(values.mean()), low, high, len(shares), worst=tuple(worst[:10]))
+    return Recall(k, float(values.mean()), low, high, len(shares), confidence, tuple(worst[:10]))
 
 
 def _independent(shares: NDArray[np.float64], wanted: int) -> float:

@@ -46,7 +46,8 @@ def record(
 
 
 def _interval(recall: Recall) -> dict[str, Any]:
-    return {"low": recall.low, "high": recall.high, "probes": recall.probes, "confidence": recall.confidence}
+    found = {"low": recall.low, "high": recall.high, "probes": recall.probes, "confidence": recall.confidence}
+    return {**found, "note": recall.note} if recall.note else found
 
 
 def _relevance(relevance: Relevance | None) -> dict[str, Any] | None:
@@ -58,6 +59,7 @@ def _relevance(relevance: Relevance | None) -> dict[str, Any] | None:
         "difference": {name: asdict(each) for name, each in relevance.differences.items()},
         "questions": relevance.questions,
         "unanswerable": list(relevance.unanswerable),
+        "per_question": dict(relevance.each),
         "lost_most": [dict(each) for each in relevance.lost_most],
     }
 

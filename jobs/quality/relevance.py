@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -121,6 +121,7 @@ class Relevance:
         questions: how many were judged.
         unanswerable: ids of questions left out because the table has none of their articles.
         lost_most: the questions whose nDCG@10 fell most, with both result lists.
+        each: ids, texts, and old and new nDCG@10 of the questions, one value a question.
     """
 
     old: Mapping[str, float]
@@ -129,6 +130,7 @@ class Relevance:
     questions: int
     unanswerable: tuple[str, ...]
     lost_most: tuple[Mapping[str, Any], ...]
+    each: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 def compare(
@@ -139,6 +141,7 @@ def compare(
     known: set[str] | None = None,
     seed: int = 0,
     resamples: int = 10_000,
+    confidence: float = 0.95,
 ) -> Relevance | None:
     """Compare the answers of two tables.
 
@@ -148,6 +151,7 @@ def compare(
             among them cannot be answered by either table and is left out. None where it cannot be told.
         seed: of the bootstrap.
         resamples: of the bootstrap.
+        confidence: of the intervals.
 
     Returns:
         None where there are no questions; without any figure where none of them can be answered.
@@ -159,10 +163,22 @@ def compare(
         return Relevance({}, {}, {}, 0, unanswerable, ()) if questions else None
     before, after = judge(fit, old), judge(fit, new)
     differences = {
-        name: paired_difference(before.values[name], after.values[name], seed=seed, resamples=resamples)
+        name: paired_difference(
+            before.values[name], after.values[name], seed=seed, resamples=resamples, confidence=confidence
+        )
         for name in MEASURES
     }
-    return Relevance(before.means(), after.means(), differences, len(fit), unanswerable, _lost_most(before, after))
+    lost, each = _lost_most(before, after), _each(before, after)
+    return Relevance(before.means(), after.means(), differences, len(fit), unanswerable, lost, each)
+
+
+def _each(old: Judged, new: Judged) -> dict[str, list[Any]]:
+    return {
+        "ids": [question.id for question in old.questions],
+        "texts": [question.text for question in old.questions],
+        "old": old.values["ndcg@10"].tolist(),
+        "new": new.values["ndcg@10"].tolist(),
+    }
 
 
 def _answerable(question: Question, known: set[str]) -> bool:
@@ -202,7 +218,7 @@ def paired_difference(
     """
     change = new - old
     mean = float(change.mean())
-    means = _resampled_means(change, np.random.default_rng(seed), resamples)
+    means = resampled_means(change, np.random.default_rng(seed), resamples)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     # Under "no difference" the means scatter about nought as they do here about their own mean.
     as_far = int(np.count_nonzero(np.abs(means - mean) >= abs(mean) - _EQUAL))
@@ -211,7 +227,8 @@ def paired_difference(
     return Difference(mean, float(low), float(high), p_value, wins, losses, len(change) - wins - losses, confidence)
 
 
-def _resampled_means(change: NDArray[np.float64], random: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+def resampled_means(change: NDArray[np.float64], random: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+    """The means of so many draws of n values out of n, with repetition; shape (resamples,)."""
     means = np.empty(resamples)
     step = max(1, _DRAWS_AT_ONCE // len(change))
     for at in range(0, resamples, step):

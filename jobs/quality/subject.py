@@ -27,6 +27,7 @@ class Subject:
         normalized: whether the target's vectors should have length 1.
         metric: by which the target is searched.
         source_digests: whether the source has a column of digests.
+        groups: a column of text by which a picture of the articles may be coloured; None where there is none.
     """
 
     source: Table
@@ -39,6 +40,7 @@ class Subject:
     normalized: bool
     metric: Metric
     source_digests: bool
+    groups: str | None = None
 
     @property
     def keys(self) -> list[str]:

@@ -116,6 +116,15 @@ class IndexState:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexSize:
+    """How large an index is: bytes of one copy of it, whether they were measured, and by what they were told."""
+
+    bytes: int
+    measured: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One search result: key values and asked-for columns as Python values, and a similarity.
 
@@ -324,6 +333,10 @@ class Store(Protocol):
 
     def index_state(self, index: Index) -> IndexState:
         """How far the index is."""
+        ...
+
+    def index_size(self, index: Index, rows: int) -> IndexSize:
+        """The size of an index: measured where it is there and the store can tell, else of ``rows`` by its formula."""
         ...
 
     def drop_index(self, index: Index) -> None:

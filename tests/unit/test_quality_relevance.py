@@ -309,15 +309,36 @@ def test_a_share_of_repeated_vectors_beyond_one_in_a_hundred_fails() -> None:
     assert failed(survey_of(repeats=repeats(11))) == {"duplicates"}
 
 
-def test_a_new_model_may_be_worse_by_the_limit_and_no_more() -> None:
-    questions = [Question(str(at), "t", {"a": 1}) for at in range(200)]
-    good = {question.id: ["a"] for question in questions}
+QUIZ = [Question(str(at), "t", {"a": 1}) for at in range(200)]
+KNOWN = {question.id: ["a"] for question in QUIZ}
 
-    def worse(lost: int) -> Relevance | None:
-        return compare(questions, good, {**good, **{str(at): ["x"] for at in range(lost)}})
 
-    assert failed(survey_of(), relevance=worse(2)) == set()
-    assert failed(survey_of(), relevance=worse(3)) == {"relevance_ndcg_at_10"}
+def worse(lost: int, of: int = 200, **choices: Any) -> Relevance | None:
+    """A new table that has lost so many of the questions, all of which the old one answers."""
+    return compare(QUIZ[:of], KNOWN, {**KNOWN, **{str(at): ["x"] for at in range(lost)}}, **choices)
+
+
+def test_a_new_model_passes_where_it_is_shown_that_it_loses_no_more_than_the_limit() -> None:
+    assert failed(survey_of(), relevance=worse(0)) == set()
+    assert failed(survey_of(), relevance=worse(4)) == set(), "a loss of 0.02, at most 0.04"
+    assert failed(survey_of(), relevance=worse(7)) == {"relevance_ndcg_at_10"}, "a loss of 0.035, at most 0.06"
+    assert failed(survey_of(), relevance=worse(2, of=50)) == {"relevance_ndcg_at_10"}, "fifty questions tell too little"
+
+
+def test_at_a_confidence_of_nought_the_measured_loss_decides() -> None:
+    assert failed(survey_of(), relevance=worse(9, confidence=0)) == set()
+    assert failed(survey_of(), relevance=worse(12, confidence=0)) == {"relevance_ndcg_at_10"}
+
+
+def test_a_refusal_says_whether_the_model_is_worse_or_the_questions_are_too_few() -> None:
+    notes = [
+        next(c.note for c in checks(survey_of(), GOOD, relevance, ValidationSettings(), 0, 0) if "ndcg" in c.name)
+        for relevance in (worse(60), worse(2, of=50), worse(0))
+    ]
+
+    assert notes[0].endswith("; worse")
+    assert notes[1].endswith("; too few questions to tell")
+    assert notes[2].endswith("p = 1")
 
 
 def test_the_record_is_plain_json_with_the_keys_that_scripts_read() -> None:

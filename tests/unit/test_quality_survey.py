@@ -26,7 +26,7 @@ from jobs.quality.checks import checks
 from jobs.quality.content import Content, content_of
 from jobs.quality.exact import exact_scores
 from jobs.quality.findings import Survey
-from jobs.quality.probes import sample_probes
+from jobs.quality.probes import draw_sample
 from jobs.quality.recall import recall_at, search_index
 from jobs.quality.subject import Subject
 from jobs.quality.survey import survey_range
@@ -114,6 +114,12 @@ class World:
 
     def survey(self, **choices: Any) -> Survey:
         return survey_range(self.store, self.subject, WHOLE_RING, look_again_after_s=0, **choices)
+
+
+def probes_of(world: World, n: int, seed: int) -> tuple[Vectors, list[bytes]]:
+    """The vectors and keys of a sample."""
+    sample = draw_sample(world.store, world.subject, n, seed)
+    return sample.vectors(), sample.keys()
 
 
 def texts_of(numbers: range) -> Texts:
@@ -276,7 +282,7 @@ def test_a_planted_defect_is_counted_under_its_own_name_and_no_other(name: str, 
 def test_a_planted_defect_fails_the_check_that_is_named_for_it(name: str, world: World) -> None:
     plant, _, failing = DEFECTS[name]
     plant(world)
-    probes, _ = sample_probes(world.store, world.subject, 5, seed=1)
+    probes, _ = probes_of(world, 5, seed=1)
     survey = world.survey(probes=probes, k=10)
     recall = recall_at(survey.nearest, search_index(world.store, world.subject, index_of(world), probes, 10), 10)
 
@@ -452,7 +458,7 @@ def test_neighbours_found_by_a_survey_are_those_of_a_plain_computation(world: Wo
 
 
 def test_a_good_index_has_full_recall_and_a_row_does_not_count_as_its_own_neighbour(world: World) -> None:
-    probes, own = sample_probes(world.store, world.subject, 40, seed=3)
+    probes, own = probes_of(world, 40, seed=3)
     survey = world.survey(probes=probes, k=21)
 
     found = search_index(world.store, world.subject, index_of(world), probes, 11)
@@ -464,7 +470,7 @@ def test_a_good_index_has_full_recall_and_a_row_does_not_count_as_its_own_neighb
 
 def test_an_index_that_lacks_vectors_loses_recall(world: World) -> None:
     index = index_of(world)
-    probes, _ = sample_probes(world.store, world.subject, 40, seed=3)
+    probes, _ = probes_of(world, 40, seed=3)
     survey = world.survey(probes=probes, k=10)
     world.delete(world.subject.target, [f"a{at}" for at in range(0, ROWS, 5)])
 
@@ -476,19 +482,19 @@ def test_an_index_that_lacks_vectors_loses_recall(world: World) -> None:
 
 @pytest.mark.parametrize("n", [1, 5, 50, 200])
 def test_probes_are_different_rows_of_the_target_with_their_vectors(world: World, n: int) -> None:
-    vectors, keys = sample_probes(world.store, world.subject, n, seed=1)
+    vectors, keys = probes_of(world, n, seed=1)
 
     assert len(set(keys)) == len(keys) == min(n, ROWS - 1)
     for vector, key in zip(vectors, keys, strict=True):
         title, content = world.texts[key.decode()]
         assert np.array_equal(vector, vector_of(f"{title}. {content}"))
-    assert sample_probes(world.store, world.subject, n, seed=1)[1] == keys
+    assert probes_of(world, n, seed=1)[1] == keys
 
 
 def test_probes_of_a_larger_table_come_from_all_parts_of_the_ring(world: World) -> None:
     world.write_target({f"b{at}": ("More", str(at)) for at in range(500)})
 
-    first, second = (sample_probes(world.store, world.subject, 8, seed)[1] for seed in (1, 2))
+    first, second = (probes_of(world, 8, seed)[1] for seed in (1, 2))
 
     assert len(set(first)) == 8
     assert set(first) != set(second)
@@ -500,7 +506,7 @@ def test_probes_of_a_larger_table_come_from_all_parts_of_the_ring(world: World) 
 def test_an_empty_table_gives_no_probe_and_no_fault(tmp_path: Path) -> None:
     world = open_world(tmp_path)
     try:
-        vectors, keys = sample_probes(world.store, world.subject, 10, seed=1)
+        vectors, keys = probes_of(world, 10, seed=1)
         assert (vectors.shape, keys) == ((0, DIMENSION), [])
         assert not any(world.survey(probes=vectors).counts.values())
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from jobs.errors import SchemaError
-from jobs.stores.contract import Index, IndexState, Piece
+from jobs.stores.contract import Index, IndexSize, IndexState, Piece
 from jobs.stores.cql.session import Link
 
 #: The index options that a user asked for, by our names; what was left to its default is not among them.
@@ -43,6 +43,10 @@ class Dialect(Protocol):
 
     def index_state(self, link: Link, index: Index) -> IndexState:
         """How far an index is that exists."""
+        ...
+
+    def index_size(self, link: Link, index: Index, rows: int) -> IndexSize:
+        """The size of one copy of an index, measured or of ``rows`` by the server's formula."""
         ...
 
     def similarity(self, metric: str) -> str | None:

@@ -12,7 +12,7 @@ from urllib.parse import quote as url_quote
 import numpy as np
 
 from jobs.errors import EmbedshiftError, SchemaError
-from jobs.stores.contract import Index, IndexState, Piece
+from jobs.stores.contract import Index, IndexSize, IndexState, Piece
 from jobs.stores.cql.dialects import asked, refuse, version_numbers
 from jobs.stores.cql.names import qualified, quote
 from jobs.stores.cql.session import Link
@@ -24,6 +24,7 @@ VECTORS_SINCE = (2025, 4)
 COMPRESSION_SINCE = (2026, 1)
 _COMPRESSION = ("quantization", "oversampling", "rescoring")
 DIMENSION_MAX = 16_000
+_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "i8": 1.0, "b1": 0.125}
 _WORDS = {
     "connections": "maximum_node_connections",
     "expansion_add": "construction_beam_width",
@@ -126,6 +127,11 @@ class Scylla:
         if status == "SERVING":
             return IndexState("serving", rows=rows)
         return IndexState("building", rows=rows, reason=f"the vector store {address} is {status.lower()}")
+
+    def index_size(self, link: Link, index: Index, rows: int) -> IndexSize:
+        """By the formula of ScyllaDB's sizing page: rows × (dimension × bytes + connections × 16) × 1.2."""
+        each = index.dimension * _BYTES[index.options.quantization or "f32"] + (index.options.connections or 16) * 16
+        return IndexSize(round(rows * each * 1.2), False, "memory of one vector store, by ScyllaDB's sizing formula")
 
     def similarity(self, metric: str) -> str | None:
         """None: only newer versions have such functions, and the vectors read back give the same numbers."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from jobs.settings import StoreSettings
-from jobs.stores.contract import Column, Estimate, Hit, Index, IndexState, Piece, Records, Rejection, Table
+from jobs.stores.contract import Column, Estimate, Hit, Index, IndexSize, IndexState, Piece, Records, Rejection, Table
 from jobs.stores.cql import changes, fetch, indexes, ring, scan, schema, search, snapshots, write
 from jobs.stores.cql.dialects import Dialect, detect
 from jobs.stores.cql.projection import Projection
@@ -156,6 +156,10 @@ class CqlStore:
     def index_state(self, index: Index) -> IndexState:
         """How far the index is."""
         return indexes.index_state(self._link, self._dialect, index)
+
+    def index_size(self, index: Index, rows: int) -> IndexSize:
+        """Measured where the server tells, else by its formula (``contract.Store.index_size``)."""
+        return self._dialect.index_size(self._link, index, rows)
 
     def drop_index(self, index: Index) -> None:
         """Drop the index; no error where it is gone already."""

@@ -18,6 +18,7 @@ from jobs.stores.contract import Index
 
 _METRICS = {"cosine": "cos", "euclidean": "l2sq", "dot_product": "ip"}
 _CHUNK_BYTES = 1 << 20
+_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1}
 
 
 def new_graph(index: Index) -> Graph:
@@ -31,6 +32,17 @@ def new_graph(index: Index) -> Graph:
         expansion_add=options.expansion_add or 128,
         expansion_search=options.expansion_search or 64,
     )
+
+
+def size_of(index: Index, rows: int) -> int:
+    """Bytes of the file of so many vectors: each its numbers, its key and level, and 4 bytes for each edge.
+
+    A node has twice the connections on the lowest level, and on average 1 / (connections - 1) levels above it.
+    """
+    edges = index.options.connections or 16
+    numbers = index.dimension * _BYTES[index.options.quantization or "f32"]
+    key_and_level, lowest, above = 8 + 2 + 2, 4 + 2 * edges * 4, (4 + edges * 4) / (edges - 1)
+    return round(rows * (numbers + key_and_level + lowest + above))
 
 
 def save(graph: Graph, path: Path) -> str:

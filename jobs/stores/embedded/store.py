@@ -16,6 +16,7 @@ from jobs.stores.contract import (
     Estimate,
     Hit,
     Index,
+    IndexSize,
     IndexState,
     Piece,
     Rejection,
@@ -196,6 +197,10 @@ class EmbeddedStore:
     def index_state(self, index: Index) -> IndexState:
         """How far the index is."""
         return self._indexes.state(index)
+
+    def index_size(self, index: Index, rows: int) -> IndexSize:
+        """Of the file where it is written, else of ``rows`` as USearch lays them out."""
+        return self._indexes.size(index, rows)
 
     def drop_index(self, index: Index) -> None:
         """Drop the index; no error where it is gone already."""

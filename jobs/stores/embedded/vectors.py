@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import SchemaError, StoreUnavailable
-from jobs.stores.contract import Hit, Index, IndexState, Table
+from jobs.stores.contract import Hit, Index, IndexSize, IndexState, Table
 from jobs.stores.embedded import index_catalog as catalog
 from jobs.stores.embedded.connection import Connections
-from jobs.stores.embedded.index_file import building, load, new_graph, save
+from jobs.stores.embedded.index_file import building, load, new_graph, save, size_of
 from jobs.stores.embedded.nearest import checked, hits, live_rows
 from jobs.stores.embedded.replica import Replica
 from jobs.stores.embedded.rows import Reading
@@ -76,6 +76,18 @@ class Indexes:
         with replica.lock:
             self._catch_up(replica)
             return IndexState("serving", len(replica))
+
+    def size(self, index: Index, rows: int) -> IndexSize:
+        """Of the index's file, which is read into memory as a whole; by the graph's layout where there is none."""
+        with self._connections.borrow() as connection:
+            entry = catalog.read(connection, index.name)
+        try:
+            if entry is not None and entry.file:
+                written = self._connections.path.with_name(entry.file).stat().st_size
+                return IndexSize(written, True, "the index file, read into memory as a whole")
+        except OSError:  # another process has just written the next file
+            pass
+        return IndexSize(size_of(index, rows), False, "USearch's layout of vectors, edges and levels")
 
     def drop(self, name: str) -> None:
         """Drop the index with its file; no error where it is gone already."""

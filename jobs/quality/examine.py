@@ -1,0 +1,172 @@
+"""Everything that a validation measures, in its order, and the record of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.errors import ModelUnavailable
+from jobs.quality.agreement import agreement
+from jobs.quality.checks import checks
+from jobs.quality.findings import Survey
+from jobs.quality.latency import Latency, latency, searcher
+from jobs.quality.lengths import lengths_of, tokens_of
+from jobs.quality.pairs import Pairs, pairs_of, projection
+from jobs.quality.probes import Sample, draw_sample
+from jobs.quality.questions import Question, known_articles
+from jobs.quality.recall import measured_recall
+from jobs.quality.record import record
+from jobs.quality.relevance import Relevance, compare
+from jobs.quality.side import Side
+from jobs.quality.space import space_of
+from jobs.quality.subject import Subject
+from jobs.quality.weaker import Weaker, weaker
+from jobs.settings import ValidationSettings
+from jobs.stores.contract import Store
+
+#: How deep answers are judged, and the depths at which the index is held against exact search.
+DEPTH = 10
+DEPTHS = (1, DEPTH, 100)
+#: Neighbours that a survey must find of each probe: the deepest, and the probe's own row.
+NEIGHBOURS = max(DEPTHS) + 1
+#: Articles whose vectors are drawn as points, and searched for to time searches.
+_POINTS_MAX = 500
+
+#: Surveys all rows, and finds the exact neighbours of probes of shape (n, dimension).
+Surveyed = Callable[[NDArray[np.float32]], Survey]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is examined, and by which limits.
+
+    Args:
+        store: of both tables.
+        subject: both tables, in the words of this room.
+        old, new: how questions are put to them.
+        questions: labelled ones; may be empty.
+        settings: samples and limits.
+        dead_letters: how many rows could not be embedded or written by now.
+        tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
+    """
+
+    store: Store
+    subject: Subject
+    old: Side
+    new: Side
+    questions: Sequence[Question]
+    settings: ValidationSettings
+    dead_letters: Callable[[], int]
+    tolerated: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopwatch:
+    """The seconds of each part."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[part] = time.monotonic() - started
+
+
+def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Measure, check and write down.
+
+    Args:
+        surveyed: surveys every row of both tables for the probes given; ``NEIGHBOURS`` neighbours of each.
+        more: further keys of the record.
+    """
+    store, settings, watch = case.store, case.settings, _Stopwatch()
+    with watch("sample"):
+        counted = tokens_of(case.new.model())
+        sample = draw_sample(store, case.subject, settings.sample, settings.seed, counted)
+        probes = sample.of_all_lengths(settings.probes, settings.seed)
+        asked = [case.new.model().embed_question(question.text) for question in case.questions]
+        vectors = np.concatenate([np.array(asked, np.float32).reshape(-1, case.subject.dimension), probes.vectors()])
+    with watch("survey"):
+        survey = surveyed(vectors)
+        # Right after the survey: an index that is counted later has lost, or gained, what the application wrote since.
+        index_rows = store.index_state(case.new.index).rows
+    own = [*[None] * len(asked), *probes.keys()]
+    with watch("recall"):
+        recalls = [
+            measured_recall(
+                store, case.subject, case.new.index, survey.nearest, k, own=own, confidence=settings.confidence
+            )
+            for k in DEPTHS
+        ]
+    with watch("relevance"):
+        relevance = _relevance(case)
+        instead = None if case.questions else _weaker(case, probes)
+    with watch("agreement"):
+        agreed = agreement(store, case.subject, case.new.model(), settings.embedded_again, settings.seed)
+    pairs = pairs_of(store, sample.of_all_lengths(_POINTS_MAX, settings.seed))
+    with watch("latency"):
+        timed = _latency(case, pairs)
+    lengths = counted and lengths_of(sample.lengths, case.new.model().max_length, rows=survey.vectors)
+    outcome = checks(
+        survey,
+        next(each for each in recalls if each.k == DEPTH),
+        relevance,
+        settings,
+        case.dead_letters(),
+        case.tolerated,
+        index_rows=index_rows,
+        agreement=agreed,
+        lengths=lengths,
+        weaker=instead,
+        latency=timed,
+    )
+    found: dict[str, Any] = {
+        "weaker": instead and instead.tree(),
+        "latency": timed and timed.tree(),
+        "lengths": lengths and asdict(lengths),
+        "space": {
+            "old": asdict(space_of(store, case.old.index, survey.with_text)),
+            "new": asdict(space_of(store, case.new.index, survey.vectors)),
+        },
+        "projection": projection(pairs) if len(pairs) else None,
+    }
+    measured = {key: value for key, value in found.items() if value is not None}
+    return record(outcome, survey, recalls, relevance, timings=watch.seconds, more={**measured, **(more or {})})
+
+
+def _relevance(case: Case) -> Relevance | None:
+    if not case.questions:
+        return None
+    known = known_articles(case.store, case.subject.source, case.old.id, case.questions)
+    old, new = (_answers(side, case.questions) for side in (case.old, case.new))
+    return compare(case.questions, old, new, known=known, seed=case.settings.seed, confidence=case.settings.confidence)
+
+
+def _answers(side: Side, questions: Sequence[Question]) -> dict[str, list[str]]:
+    return {question.id: side.answers(question.text, DEPTH) for question in questions}
+
+
+def _weaker(case: Case, sample: Sample) -> Weaker | None:
+    if not case.old.searchable:
+        return None
+    try:
+        case.old.model()
+    except ModelUnavailable:  # nobody needs the old model any more, except to compare
+        return None
+    return weaker(case.old, case.new, sample, seed=case.settings.seed, confidence=case.settings.confidence)
+
+
+def _latency(case: Case, pairs: Pairs) -> Latency | None:
+    searches = case.settings.latency_searches
+    if not searches or not len(pairs) or not case.old.searchable:
+        return None
+    old = searcher(case.store, case.old.table, case.old.index, pairs.old)
+    new = searcher(case.store, case.new.table, case.new.index, pairs.new)
+    return latency(old, new, searches=searches, time_max_s=case.settings.latency_time.total_seconds())
