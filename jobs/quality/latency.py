@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ CLIENTS = (1, 8)
 _DEPTH = 10
 #: Searches of each client, of each table, that are not timed: connections open, statements are prepared, caches fill.
 _WARM_UP = 3
+#: Searches of each of several clients before the other table's turn comes.
+_LOT = 2
 
 Search = Callable[[int], object]
 
@@ -78,7 +80,7 @@ def latency(old: Search, new: Search, *, searches: int, time_max_s: float, clien
     Args:
         old, new: ask the same question of either table; called from several threads.
         searches: of each table, by each number of clients.
-        time_max_s: no search is begun after so long, by each number of clients.
+        time_max_s: no turn is begun after so long, by each number of clients.
     """
     times = {each: _in_turns((old, new), searches, time_max_s, each) for each in clients}
     old_times, new_times = ({each: Times(found[side]) for each, found in times.items()} for side in (0, 1))
@@ -88,28 +90,24 @@ def latency(old: Search, new: Search, *, searches: int, time_max_s: float, clien
 def _in_turns(
     sides: tuple[Search, Search], searches: int, time_max_s: float, clients: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    numbers = itertools.count()
-    deadline = time.monotonic() + time_max_s
-
-    def client(which: int) -> list[tuple[float, float]]:
-        for number in range(_WARM_UP):
-            _timed(sides, which + number)
-        taken = []
-        while time.monotonic() < deadline and (number := next(numbers)) < searches:
-            taken.append(_timed(sides, number))
-        return taken
-
+    taken: tuple[list[float], list[float]] = ([], [])
     with ThreadPoolExecutor(clients) as pool:
-        pairs = [pair for some in pool.map(client, range(clients)) for pair in some]
-    ms = 1000 * np.sort(np.array(pairs, np.float64).reshape(-1, 2), axis=0)
-    return ms[:, 0], ms[:, 1]
+        for search in sides:
+            list(pool.map(search, range(clients * _WARM_UP)))
+        deadline = time.monotonic() + time_max_s
+        lot = clients * _LOT if clients > 1 else 1
+        for number in range(0, searches, lot):
+            if time.monotonic() >= deadline:
+                break
+            numbers = range(number, min(number + lot, searches))
+            # All clients ask one table: asking both at once, they would queue up before the slower one.
+            for side in (0, 1) if number // lot % 2 == 0 else (1, 0):
+                taken[side].extend(pool.map(partial(_timed_ms, sides[side]), numbers))
+    old, new = (np.sort(np.array(ms, np.float64)) for ms in taken)
+    return old, new
 
 
-def _timed(sides: tuple[Search, Search], number: int) -> tuple[float, float]:
-    """The seconds of one search of each table; which comes first changes from number to number."""
-    seconds = [0.0, 0.0]
-    for side in (0, 1) if number % 2 == 0 else (1, 0):
-        started = time.perf_counter()
-        sides[side](number)
-        seconds[side] = time.perf_counter() - started
-    return seconds[0], seconds[1]
+def _timed_ms(search: Search, number: int) -> float:
+    started = time.perf_counter()
+    search(number)
+    return 1000 * (time.perf_counter() - started)

@@ -21,7 +21,7 @@ ROWS = 1000
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "validation.md"
 BEGIN, END = "<!-- planted defects: made by tests/quality/defects.py -->\n", "<!-- end of planted defects -->\n"
 #: Limits that are off by default, set for the defects that only they can show.
-WEAKER = {"overlap_at_10": 0.1, "self_retrieval": 0.9, "titles_drop": 0.1}
+WEAKER = {"self_retrieval": 0.9, "titles_drop": 0.1}
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def gappy_index(world: World) -> None:
 
 
 class Slow:
-    """The real store, whose searches of one table take ten times as long."""
+    """The real store, whose searches of one table take ten times as long, and a tenth of a second more at least."""
 
     def __init__(self, store: Store, table: str) -> None:
         self._store = store
@@ -128,7 +128,7 @@ class Slow:
         started = time.perf_counter()
         hits: list[Hit] = self._store.search(table, *arguments, **choices)
         if table.name == self._table:
-            time.sleep(9 * (time.perf_counter() - started))
+            time.sleep(max(0.1, 9 * (time.perf_counter() - started)))
         return hits
 
 
@@ -157,7 +157,7 @@ DEFECTS = [
     defect("an index that lacks 2 % of the vectors", gappy_index, "index_rows"),
     defect("every vector is another row's, and there are no questions",
            lambda world: shift_vectors(world, sorted(key[0] for key in world.read("articles_v2"))),
-           "agreement", "overlap_at_10", "self_retrieval", "titles_ndcg_at_10", **WEAKER),
+           "agreement", "self_retrieval", "titles_ndcg_at_10", **WEAKER),
     defect("searches of the new table take ten times as long", slow, "latency_ratio",
            latency_ratio=3.0, latency_searches=10),
 ]  # fmt: skip

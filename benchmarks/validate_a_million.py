@@ -1,0 +1,128 @@
+"""How long a validation of many vectors takes, and how much memory: ``python -m benchmarks.validate_a_million [ROWS]``.
+
+Vectors of 384 dimensions in the embedded store, migrated onto the same model. The validation runs in a process of its
+own, so that its peak is its own; every row is surveyed in it one token range after another, as one Spark task does.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.embedding import DIGEST, Model, Template, digest_texts, load_model
+from jobs.quality.examine import NEIGHBOURS, examine
+from jobs.quality.survey import survey_range
+from jobs.settings import ModelSettings
+from jobs.stores.contract import Store, write_time
+from jobs.tokens import WHOLE_RING
+from jobs.validate import case_of, more_of
+from tests.small_models import POISON, save_model, words
+from tests.world import World
+
+DIMENSION, BATCH, RANGES, WRITTEN_US = 384, 10_000, 64, 1_700_000_000_000_000
+
+
+def main() -> None:
+    """Fill two tables, then validate in a process of its own."""
+    if sys.argv[1:2] == ["--validate"]:
+        _validate(Path(sys.argv[2]))
+        return
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        started = time.perf_counter()
+        _fill(folder, rows)
+        print(f"{rows:,} rows of {DIMENSION} dimensions filled in {time.perf_counter() - started:.0f} s", flush=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.validate_a_million", "--validate", name], check=True)
+
+
+def _world(folder: Path) -> World:
+    model = folder / "model"
+    if not model.exists():
+        save_model(model, DIMENSION, seed=1, poisoned=False)
+    return World(folder, (model, None), validation={"probes": 200, "sample": 1000, "embedded_again": 500})
+
+
+def _fill(folder: Path, rows: int) -> None:
+    world = _world(folder)
+    world.create_source()
+    world.step("prepare")
+    model = load_model(ModelSettings(name=str(folder / "model")))
+    for texts in _texts(rows):
+        batch = _batch(model, texts)
+        for table in ("articles", "articles_v2"):
+            assert world.store.write(world.store.describe(table), batch) == []
+    world.store.create_index(world.migration.target.index)
+    world.close()
+
+
+def _texts(rows: int) -> Iterator[dict[str, list[str]]]:
+    chance = random.Random(1)
+    known = [word for word in words() if word.isalpha() and word != POISON]
+    for at in range(0, rows, BATCH):
+        count = range(at, min(at + BATCH, rows))
+        yield {
+            "id": [f"a{number:08}" for number in count],
+            "title": [" ".join(chance.choices(known, k=4)) for _ in count],
+            "content": [" ".join(chance.choices(known, k=chance.randint(5, 30))) for _ in count],
+        }
+
+
+def _batch(model: Model, texts: dict[str, list[str]]) -> pa.RecordBatch:
+    rows = pa.RecordBatch.from_pydict(texts)
+    template = Template.parse("{title}. {content}")
+    rendered = template.render(rows)
+    vectors = model.embed(rendered.to_pylist()).vectors
+    made = {
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSION),
+        DIGEST: digest_texts(model.fingerprint, rendered, template.empty(rows)),
+    }
+    times = pa.array([WRITTEN_US] * rows.num_rows, pa.int64())
+    written = {write_time(name): times for name in ("title", "content", *made)}
+    return pa.RecordBatch.from_pydict({**texts, **made, **written})
+
+
+def _validate(folder: Path) -> None:
+    world = _world(folder)
+    case = case_of(world.settings, world.store, world.migration, [])
+    case.new.model()
+    before = _peak_mb()
+    started = time.perf_counter()
+
+    def surveyed(probes: Any) -> Any:
+        store: Store = world.store
+        parts = WHOLE_RING.split(RANGES)
+        surveys = (
+            survey_range(store, case.subject, part, probes=probes, k=NEIGHBOURS, look_again_after_s=0) for part in parts
+        )
+        whole = reduce(add, surveys)
+        print(f"survey: peak {_peak_mb():,.0f} MB", flush=True)
+        return whole
+
+    report = examine(case, surveyed, more_of(world.settings, world.migration, []))
+    failed = [f"{check['name']} {check['value']}" for check in report["checks"] if not check["passed"]]
+    print(f"validated in {time.perf_counter() - started:.0f} s, failed: {', '.join(failed) or 'nothing'}")
+    print(f"parts: {json.dumps({name: round(seconds, 1) for name, seconds in report['timings'].items()})}")
+    print(f"peak {_peak_mb():,.0f} MB, of which {before:,.0f} MB were there with the model; the index's file has")
+    print(f"{report['space']['new']['index_bytes'] / 1e6:,.0f} MB, which this store holds in memory to search")
+    world.close()
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
