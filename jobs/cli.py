@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -182,6 +183,47 @@ def status(config: Config, overrides: Overrides = None, as_json: AsJson = False)
     from jobs.status import status as step
 
     run_step(step, config, overrides, as_json)
+
+
+@app.command()
+def report(
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    form: Annotated[Literal["html", "markdown", "json"], typer.Option("--format", help="What to write.")] = "html",
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to; - for standard output. Beside validation.report where left out."),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    every: Annotated[bool, typer.Option("--list", help="List every validation, and write nothing.")] = False,
+    migration: Annotated[str | None, typer.Option(metavar="ID", help="Of that migration.")] = None,
+    number: Annotated[int | None, typer.Option(metavar="N", help="That validation of it; 1 is the oldest.")] = None,
+) -> None:
+    """Write the report of a validation as a page for people, and say its verdict."""
+    from jobs.report import history
+    from jobs.report import report as step
+
+    if every:
+        run_step(history, config, overrides, as_json, migration=migration)
+        return
+    options = {"form": form, "output": output, "migration": migration, "number": number, "show": show}
+    run_step(step, config, overrides, as_json, **options)
+
+
+@app.command()
+def shadow(
+    config: Config,
+    questions: Annotated[Path, typer.Option(metavar="FILE", help='Questions: a text a line, or JSONL with "text".')],
+    rate: Annotated[float, typer.Option(metavar="N", min=0.01, max=1000, help="Questions a second.")] = 5,
+    minutes: Annotated[float, typer.Option(metavar="M", min=0.001, max=100_000, help="How long.")] = 1,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send questions to the live and the new table, and compare answers and latency for the report."""
+    from jobs.shadow import shadow as step
+
+    run_step(step, config, overrides, as_json, questions=questions, rate=rate, minutes=minutes)
 
 
 @app.command()

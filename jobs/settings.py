@@ -313,6 +313,12 @@ class ArticlesSettings(Frozen):
     )
     max_text: int = Field(1_000_000, ge=1, description="most bytes of an article's text; a longer one is refused")
     batch: int = Field(256, ge=1, le=10_000, description="articles that add_many embeds and writes at once")
+    shadow: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="share of the searches that is also sent to the new table of a running migration, to compare them",
+    )
 
 
 class SparkSettings(Frozen):

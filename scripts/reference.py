@@ -34,6 +34,7 @@ _CATALOG = {
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
     "feed": "How far each feed of changes was followed (`embedshift follow`).",
     "control": "Words that operators leave for running steps, and steps for them: `hold` and `go` of a cutover.",
+    "shadow": "What shadow reading has measured: one row a run, figures only, never a question.",
     "validation": "Every validation: when it was made, whether it passed, and the content that it is bound to.",
 }
 _ENDPOINT = "the endpoint as JSON: table, text template, vector column, index with options, model"
@@ -90,6 +91,8 @@ _COLUMNS = {
     "dead_letter.reason": "why it is not in the target",
     "dead_letter.step": "`load`, `sync/N` or `client`; on the way back `back/N` or `back/client`",
     "dead_letter.attempts": "which try of its range found it; 1 for one that a client left",
+    "shadow.run": f"who measured: {_ACTOR}, and which run of the process",
+    "shadow.tally": "counts, sums and histograms as JSON; the rows of all runs are added up",
     "validation.made_us": "when it was made",
     "validation.passed": "whether every check passed",
     "validation.content": "rows and hash of the target that was checked; cutover asks for the same",
@@ -114,6 +117,7 @@ _MOVES = (
     ("switched", "retire", "retired"),
     ("switched", "reindex", "switched"),
     ("synced", "dead-letters retry", "synced"),
+    ("synced", "shadow", "synced"),
     ("synced", "abort begins", "aborting"),
     ("aborting", "abort", "aborted"),
 )

@@ -25,8 +25,9 @@ from jobs.articles.keys import RowLocks, key_of, parse_id
 from jobs.articles.purging import Purge, Purged
 from jobs.articles.refreshing import Refreshed, Refreshing
 from jobs.articles.seconds import Seconds
+from jobs.articles.shadowing import Shadowing
 from jobs.articles.writing import Writing
-from jobs.errors import InputError, UsageError
+from jobs.errors import InputError, SettingsError, UsageError
 from jobs.settings import Settings, load_settings
 from jobs.stores import open_store
 from jobs.stores.contract import Store, Table
@@ -54,19 +55,29 @@ class Articles:
         self._deleting = Deleting(store, following, seconds, clock, locks)
         self._finding = Finding(store, following)
         self._purge = Purge(store, following, self._deleting, clock, locks)
+        self._shadowing = Shadowing(store, following, settings.articles.shadow)
         self._clock, self._locks = clock, locks
 
     @classmethod
-    def open(cls, config: Settings | Path | str) -> Articles:
+    def open(cls, config: Settings | Path | str, *, shadow: float | None = None) -> Articles:
         """Connect to the store of a settings file, or of settings that were read already.
 
+        Args:
+            shadow: share of the searches that is sent to a running migration's new table too, in the background;
+                ``articles.shadow`` of the settings where None.
+
         Raises:
-            SettingsError: the file is wrong.
+            SettingsError: the file is wrong, or the share is not between 0 and 1.
             StoreUnavailable: the store does not answer.
             StateError: there is no such alias.
             SchemaError: the alias points to a table that does not exist.
         """
         settings = config if isinstance(config, Settings) else load_settings(Path(config))
+        if shadow is not None:
+            if not 0 <= shadow <= 1:
+                raise SettingsError(f"shadow is {shadow}, which is no share", hint="give 0 to 1, such as 0.05")
+            wanted = settings.articles.model_copy(update={"shadow": float(shadow)})
+            settings = settings.model_copy(update={"articles": wanted})
         store = open_store(settings.store)
         try:
             articles = cls(settings, store)
@@ -85,8 +96,12 @@ class Articles:
         self.close()
 
     def close(self) -> None:
-        """Give back the connections. A second call does nothing; in a forked child nothing is given back."""
+        """End shadow reading and give back the connections.
+
+        A second call does nothing; in a forked child nothing is given back.
+        """
         if not self._closed and self._process == os.getpid():
+            self._shadowing.close()
             self._store.close()
         self._closed = True
 
@@ -158,7 +173,10 @@ class Articles:
             InputError: the question is empty, or k is out of bounds.
         """
         self._check()
-        return self._finding.search(question, k, columns)
+        started = time.perf_counter()
+        found = self._finding.search(question, k, columns)
+        self._shadowing.offer(question, k, columns, found, time.perf_counter() - started)
+        return found
 
     def search_vector(
         self, vector: Iterable[float] | NDArray[np.float32], k: int = 10, columns: Sequence[str] | None = None

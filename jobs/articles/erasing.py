@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from jobs.articles.following import Following, View
 from jobs.articles.keys import Key, RowLocks, key_of, keys_batch, name_of, plain_id
 from jobs.catalog.dead_letters import drop_dead_letter, read_dead_letters
 from jobs.catalog.migration import migrations
+from jobs.catalog.report_files import pages_of, record_path
 from jobs.catalog.tables import VALIDATION
 from jobs.errors import CheckFailed, InputError, SchemaError, UnavailableError
 from jobs.settings import Settings
@@ -75,6 +77,9 @@ class _Erasure:
         traces = _Traces(json.loads(name), plain_id(view.live.table, key))
         done.append(self._of_validations([migration.id for migration in known], traces))
         done += [self._of_file(path, traces) for path in self._files([migration.id for migration in known])]
+        named = self._settings.validation.report
+        pages = dict.fromkeys(path for migration in known for path in pages_of(named, migration.id))
+        done += [self._of_page(path, traces) for path in pages]
         return done
 
     def _described(self, name: str, live: Table) -> Table | None:
@@ -128,7 +133,7 @@ class _Erasure:
     def _files(self, known: list[str]) -> list[Path]:
         named = self._settings.validation.report
         paths = [named] if named is not None else []
-        paths += [Path(f"validation-{migration}.json") for migration in known]
+        paths += [record_path(None, migration) for migration in known]
         return [path for path in dict.fromkeys(paths) if path.is_file()]
 
     def _of_file(self, path: Path, traces: _Traces) -> Erased:
@@ -148,6 +153,18 @@ class _Erasure:
             ) from error
         return Erased(place, found)
 
+    def _of_page(self, path: Path, traces: _Traces) -> Erased:
+        """A page that names the article goes as a whole: embedshift report makes it anew."""
+        try:
+            found = traces.named_in(path.read_text(encoding="utf-8"))
+            if found:
+                path.unlink()
+        except (OSError, ValueError) as error:
+            raise UnavailableError(
+                f"cannot erase from the report {path}", hint="remove it yourself, then erase again"
+            ) from error
+        return Erased(f"report {path}", int(found))
+
     def _prove(self, place: str, left: int) -> None:
         if left:
             raise CheckFailed(
@@ -161,6 +178,12 @@ class _Traces:
     def __init__(self, key: dict[str, Any], plain: Any) -> None:
         self._key = key
         self._names = {plain if isinstance(plain, str) else json.dumps(plain), str(plain)}
+        self._names.add(plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False))
+
+    def named_in(self, page: str) -> bool:
+        """Whether a page of HTML or Markdown may name the article, escaped as it is there."""
+        text = " ".join(unescape(page).replace("\\", "").replace("\u200b", "").split())
+        return any(" ".join(name.replace("\\", "").split()) in text for name in self._names)
 
     def removed(self, report: dict[str, Any]) -> tuple[dict[str, Any], int]:
         """The report without them, and how many there were."""

@@ -88,6 +88,10 @@ class Following:
             self._view = self._look()
             return self._view
 
+    def seen(self) -> View | None:
+        """The last view, however old, without a look at the store; None before the first."""
+        return self._view
+
     def refresh(self) -> View:
         """The view as it is now, whatever the cache holds."""
         view = self._look()

@@ -56,6 +56,12 @@ def embed(endpoint: Endpoint, texts: Sequence[str]) -> Embedded:
         return proven_model(endpoint).embed(texts)
 
 
+def make_ready(endpoint: Endpoint) -> None:
+    """Load the endpoint's model, where this process has not loaded it yet."""
+    with _lock_of(endpoint):
+        proven_model(endpoint)
+
+
 def embed_question(endpoint: Endpoint, question: str) -> NDArray[np.float32]:
     """Embed one question, shape (dimension,).
 

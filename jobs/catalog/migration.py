@@ -14,7 +14,17 @@ from typing import Any
 from jobs.catalog.alias import is_dead, whoami
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.states import ENDED, check_step
-from jobs.catalog.tables import BUCKETS, CONTROL, DEAD_LETTER, MIGRATION, RANGE, VALIDATION, ensure_catalog, now_us
+from jobs.catalog.tables import (
+    BUCKETS,
+    CONTROL,
+    DEAD_LETTER,
+    MIGRATION,
+    RANGE,
+    SHADOW,
+    VALIDATION,
+    ensure_catalog,
+    now_us,
+)
 from jobs.errors import EmbedshiftError, OwnedByAnother, RefusedError, SchemaError, StateError, StoreUnavailable
 from jobs.settings import Settings
 from jobs.stores.contract import Record, Store
@@ -141,13 +151,13 @@ def create_migration(store: Store, settings: Settings, source: Endpoint, target:
 
 
 def forget_work(store: Store, migration: str) -> None:
-    """Forget the ranges, dead letters, validations and words of a migration; its own row stays."""
+    """Forget the ranges, dead letters, validations, words and shadow readings of a migration; its own row stays."""
     for row in list(store.records.select(RANGE, {})):
         if row["migration"] == migration:
             store.records.delete(RANGE, {name: row[name] for name in RANGE.keys})
     for bucket in range(BUCKETS):
         store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket})
-    for table in (VALIDATION, CONTROL):
+    for table in (VALIDATION, CONTROL, SHADOW):
         store.records.delete(table, {"migration": migration})
 
 

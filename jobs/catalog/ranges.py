@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from jobs.catalog.tables import BUCKETS, RANGE, now_us
 from jobs.stores.contract import Record, Store
@@ -59,7 +59,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class RangeRecord:
-    """One range of a step. ``state`` is planned, done or failed."""
+    """One range of a step.
+
+    ``state`` is planned, done or failed; ``seconds`` is how long it took, ``ended_us`` when its row was written.
+    """
 
     range: TokenRange
     state: str = "planned"
@@ -68,6 +71,7 @@ class RangeRecord:
     owner: str = ""
     error: str = ""
     seconds: float = 0.0
+    ended_us: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ def _record(row: Record) -> RangeRecord:
         row["owner"],
         row["error"],
         row["seconds"],
+        row["updated_us"],
     )
 
 

@@ -42,6 +42,7 @@ ALLOWED = {
         "aborting",
     ),
     "dead-letters": ("prepared", "loaded", "indexed", "synced", "validated", "switched", "rolled_back"),
+    "shadow": ("indexed", "synced", "validated", "rolled_back"),
     "reindex": ("prepared", "loaded", "indexed", "synced", "validated", "switched", "rolled_back"),
 }
 

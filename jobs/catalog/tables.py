@@ -121,7 +121,14 @@ CONTROL = RecordTable(
     columns={"migration": "text", "name": "text", "value": "text", "set_us": "bigint", "set_by": "text"},
 )
 
-ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED, CONTROL)
+SHADOW = RecordTable(
+    "shadow",
+    partition=("migration",),
+    clustering=("run",),
+    columns={"migration": "text", "run": "text", "tally": "text", "updated_us": "bigint"},
+)
+
+ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED, CONTROL, SHADOW)
 
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
 #: rows, a megabyte or two; more of them would make every look at a small migration slow.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.catalog.tables import VALIDATION, now_us
-from jobs.stores.contract import Store
+from jobs.stores.contract import Record, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,18 @@ def write_validation(store: Store, migration: str, *, passed: bool, content: str
 
 def last_validation(store: Store, migration: str) -> ValidationRecord | None:
     """The newest validation, passed or not; None where there is none."""
-    rows = list(store.records.select(VALIDATION, {"migration": migration}))
-    if not rows:
-        return None
-    newest = max(rows, key=lambda row: int(row["made_us"]))
-    return ValidationRecord(newest["made_us"], newest["passed"], newest["content"], json.loads(newest["report"]))
+    rows = _rows(store, migration)
+    return _record(rows[-1]) if rows else None
+
+
+def validations(store: Store, migration: str) -> list[ValidationRecord]:
+    """Every validation of a migration, oldest first."""
+    return [_record(row) for row in _rows(store, migration)]
+
+
+def _rows(store: Store, migration: str) -> list[Record]:
+    return sorted(store.records.select(VALIDATION, {"migration": migration}), key=lambda row: int(row["made_us"]))
+
+
+def _record(row: Record) -> ValidationRecord:
+    return ValidationRecord(row["made_us"], row["passed"], row["content"], json.loads(row["report"]))

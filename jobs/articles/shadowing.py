@@ -1,0 +1,220 @@
+"""Shadow reading: a share of the searches goes to a migration's new table too, after the answer has been given.
+
+A caller never waits for it: a search that finds the queue full is dropped and counted, and whatever fails stays in the
+background. What is kept are figures; no question and no article is written or logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from queue import Empty, Full, Queue
+from threading import Event, Lock, Thread
+
+from jobs.articles.finding import Match, nearest
+from jobs.articles.following import Following, Place, View
+from jobs.articles.vectors import embed_question, make_ready
+from jobs.catalog.alias import whoami
+from jobs.catalog.migration import read_migration
+from jobs.catalog.shadows import write_shadow
+from jobs.catalog.states import ALLOWED
+from jobs.catalog.tables import now_us
+from jobs.catalog.tally import Tally
+from jobs.errors import EmbedshiftError
+from jobs.stores.contract import Store
+
+_LOG = logging.getLogger(__name__)
+#: Searches that wait for the background; more are dropped.
+_WAITING = 32
+#: Seconds between two writes of the figures.
+WRITE_S = 10.0
+#: How long ``close`` waits for a search that is under way, in seconds.
+_END_S = 5.0
+#: How deep two answers are compared, and the persistence of rank-biased overlap.
+_DEPTH, _P = 10, 0.9
+
+
+def overlap(old: Sequence[str], new: Sequence[str], k: int = _DEPTH) -> float:
+    """The share of the first k articles that two answers have in common; 1 where both are empty."""
+    longest = min(k, max(len(old), len(new)))
+    return len({*old[:k]} & {*new[:k]}) / longest if longest else 1.0
+
+
+def rank_biased_overlap(old: Sequence[str], new: Sequence[str], p: float = _P) -> float:
+    """How alike two rankings are, the first places counting most; 1 for equal ones.
+
+    Extrapolated from the depth that was seen (Webber, Moffat and Zobel 2010, equation 32).
+    """
+    depth = max(len(old), len(new))
+    if not depth:
+        return 1.0
+    shared = [len({*old[:at]} & {*new[:at]}) for at in range(1, depth + 1)]
+    seen = sum(common / at * p**at for at, common in enumerate(shared, 1))
+    return shared[-1] / depth * p**depth + (1 - p) / p * seen
+
+
+def count_pair(tally: Tally, old: Sequence[Match], new: Sequence[Match], old_s: float, new_s: float) -> None:
+    """Take the answers of both tables to one question into a tally, with the seconds that each took."""
+    before, after = _names(old), _names(new)
+    tally.searches += 1
+    tally.overlap.count(overlap(before, after))
+    tally.rbo.count(rank_biased_overlap(before[:_DEPTH], after[:_DEPTH]))
+    tally.old.count(old_s)
+    tally.new.count(new_s)
+    tally.to_us = now_us()
+    tally.from_us = tally.from_us or tally.to_us
+
+
+def new_run() -> str:
+    """A name for the figures of one run: who makes them, and which of its runs."""
+    return f"{whoami()}/{uuid.uuid4().hex[:6]}"
+
+
+def _names(found: Sequence[Match]) -> list[str]:
+    return [json.dumps(each.id, sort_keys=True, default=str) for each in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search that was answered, and what the answer was."""
+
+    question: str
+    k: int
+    columns: Sequence[str] | None
+    found: Sequence[Match]
+    seconds: float
+
+
+class Shadowing:
+    """Sends a share of a client's searches to the new table too.
+
+    Args:
+        share: 0 for none, 1 for every search.
+    """
+
+    def __init__(self, store: Store, following: Following, share: float) -> None:
+        self._store = store
+        self._following = following
+        self._share = share
+        self._random = random.Random()
+        self._queue: Queue[_Search | None] = Queue(_WAITING)
+        self._lock = Lock()
+        self._thread: Thread | None = None
+        self._ended = Event()
+        self._dropped = 0
+        # The background's own.
+        self._view: View | None = None
+        self._target: Place | None = None
+        self._migration, self._run, self._tally = "", "", Tally()
+        self._written = (0, 0, 0)
+        self._warned = False
+
+    def offer(
+        self, question: str, k: int, columns: Sequence[str] | None, found: Sequence[Match], seconds: float
+    ) -> None:
+        """Take a search that was answered. Returns at once, and never raises."""
+        if not self._share or self._random.random() >= self._share or _second(self._following.seen()) is None:
+            return
+        try:
+            self._start()
+            self._queue.put_nowait(_Search(question, k, columns, found, seconds))
+        except (Full, RuntimeError):  # a RuntimeError: no thread can be started any more
+            self._drop()
+
+    def close(self) -> None:
+        """End the background: what waits is dropped, what is under way has a few seconds, the figures are written."""
+        self._ended.set()
+        if self._thread is None:
+            return
+        while True:
+            try:
+                if self._queue.get_nowait() is not None:
+                    self._drop()
+            except Empty:
+                break
+        self._queue.put(None)  # wakes the background; nobody else puts any more, so there is room
+        self._thread.join(_END_S)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._ended.is_set():
+                thread = Thread(target=self._work, name="embedshift-shadow", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._dropped += 1
+
+    def _work(self) -> None:
+        written_s = time.monotonic()
+        while not self._ended.is_set():
+            try:
+                search = self._queue.get(timeout=WRITE_S)
+            except Empty:
+                search = None
+            if search is not None:
+                self._try(search)
+            if time.monotonic() - written_s >= WRITE_S:
+                self._write()
+                written_s = time.monotonic()
+        self._write()
+
+    def _try(self, search: _Search) -> None:
+        try:
+            self._shadow(search)
+        # Whatever a driver or a model may throw must not end the background; the words could hold the question.
+        except Exception as error:  # noqa: BLE001
+            self._tally.failed += 1
+            if not self._warned:
+                self._warned = True
+                _LOG.warning("a shadowed search failed (%s); further ones are only counted", type(error).__name__)
+
+    def _shadow(self, search: _Search) -> None:
+        place = self._target_now()
+        if place is None:
+            return
+        make_ready(place.endpoint)
+        started = time.perf_counter()
+        vector = embed_question(place.endpoint, search.question)
+        found = nearest(self._store, place, vector, search.k, search.columns)
+        count_pair(self._tally, search.found, found, search.seconds, time.perf_counter() - started)
+
+    def _target_now(self) -> Place | None:
+        """The new table, where it can be searched by now; looked up anew with each new view."""
+        view = self._following.seen()
+        if view is not self._view:
+            self._view, self._target = view, self._look(view)
+        return self._target
+
+    def _look(self, view: View | None) -> Place | None:
+        place = _second(view)
+        if place is None or read_migration(self._store, place.migration).state not in ALLOWED["shadow"]:
+            return None
+        if place.migration != self._migration:
+            self._write()
+            self._migration, self._run, self._tally = place.migration, new_run(), Tally()
+        return place
+
+    def _write(self) -> None:
+        """Write the figures, where there are new ones."""
+        counts = (self._tally.searches, self._tally.failed, self._dropped)
+        if not self._tally.searches or counts == self._written:
+            return
+        try:
+            write_shadow(self._store, self._migration, self._run, replace(self._tally, dropped=self._dropped))
+            self._written = counts
+        except EmbedshiftError as error:
+            _LOG.warning("the figures of shadow reading are not written yet: %s", error)
+
+
+def _second(view: View | None) -> Place | None:
+    """The new table of the migration that runs; None where there is none, or the new table is live already."""
+    if view is None:
+        return None
+    return next((place for place in view.seconds if not place.way_back), None)

@@ -1,0 +1,287 @@
+"""Shadow reading: a share of the real searches is sent to the new table too, and nobody notices."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from jobs.articles import Articles, shadowing
+from jobs.catalog.shadows import read_shadow
+from jobs.catalog.tables import MIGRATION, SHADOW
+from jobs.cli import main
+from jobs.errors import CheckFailed, InputError, SettingsError, StateError, StoreUnavailable
+from tests.articles.conftest import RIVER, SALT, STONE
+from tests.world import DEADLINE_S, World, eventually
+
+QUESTION = "salt keeps bread from spoiling"
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine must not cut the end of a client short."""
+    monkeypatch.setattr(shadowing, "_END_S", DEADLINE_S)
+
+
+@pytest.fixture
+def migrating(world) -> World:
+    """A world whose new table is filled and has an index."""
+    with Articles.open(world.config) as articles:
+        articles.add_many([SALT, RIVER, STONE])
+    world.step("prepare")
+    world.carry("sync/1")
+    in_state(world, "loaded")
+    world.step("index")
+    return world
+
+
+def in_state(world: World, state: str) -> None:
+    """Put the migration into a state, as the step does that a test leaves out."""
+    assert world.store.records.update_if(MIGRATION, {"id": world.migration.id}, {"state": state}, {"owner": ""})
+
+
+def figures(world: World) -> dict[str, Any]:
+    found = read_shadow(world.store, world.migration.id)
+    assert found is not None
+    return found
+
+
+@contextmanager
+def gated(articles: Articles, monkeypatch: pytest.MonkeyPatch):
+    """Searches of the new table wait at a gate. Yields the gate, and an event that one has come to it."""
+    gate, came = threading.Event(), threading.Event()
+    search = articles._store.search
+
+    def waiting(table, *arguments, **options):
+        if table.name == "articles_v2":
+            came.set()
+            assert gate.wait(DEADLINE_S)
+        return search(table, *arguments, **options)
+
+    monkeypatch.setattr(articles._store, "search", waiting)
+    try:
+        yield gate, came
+    finally:
+        gate.set()
+
+
+def test_every_search_is_compared_and_the_figures_are_in_the_catalog(migrating):
+    with Articles.open(migrating.config, shadow=1) as articles:
+        for k in (1, 3, 10):
+            articles.search(QUESTION, k)
+        eventually(lambda: articles._shadowing._tally.searches == 3)
+    found = figures(migrating)
+    assert (found["searches"], found["dropped"], found["failed"]) == (3, 0, 0)
+    assert 0 <= found["overlap@10"]["low"] <= found["overlap@10"]["mean"] <= found["overlap@10"]["high"] <= 1
+    assert 0 < found["rbo"]["mean"] <= 1
+    for side in ("old", "new"):
+        assert found["latency"][side]["searches"] == 3
+        times = found["latency"][side]["quantiles_ms"]
+        assert len(times) == 101
+        assert times == sorted(times)
+    assert 0 < found["from_us"] <= found["to_us"]
+
+
+def test_figures_of_several_clients_are_added_up(migrating):
+    for _ in range(2):
+        with Articles.open(migrating.config, shadow=1) as articles:
+            articles.search(QUESTION)
+            eventually(lambda: articles._shadowing._tally.searches == 1)
+    assert figures(migrating)["searches"] == 2
+
+
+def test_a_new_table_that_does_not_answer_keeps_no_caller_waiting(migrating, monkeypatch):
+    with (
+        Articles.open(migrating.config, shadow=1) as articles,
+        gated(articles, monkeypatch) as (gate, came),
+    ):
+        # The gate is shut: every answer below was given while the new table had not answered at all.
+        first = articles.search(QUESTION, 3)
+        assert came.wait(DEADLINE_S)
+        more = shadowing._WAITING + 5
+        for _ in range(more):
+            assert articles.search(QUESTION, 3) == first
+        assert not gate.is_set()
+        assert articles._shadowing._dropped == 5
+        gate.set()
+        eventually(lambda: articles._shadowing._tally.searches == 1 + shadowing._WAITING)
+    assert figures(migrating)["dropped"] == 5
+
+
+def test_closing_does_not_wait_for_what_has_not_begun(migrating, monkeypatch):
+    monkeypatch.setattr(shadowing, "_END_S", 0.01)
+    articles = Articles.open(migrating.config, shadow=1)
+    with gated(articles, monkeypatch) as (gate, came):
+        for _ in range(4):
+            articles.search(QUESTION)
+        assert came.wait(DEADLINE_S)
+        monkeypatch.setattr(articles._store, "close", lambda: None)
+        articles.close()
+        assert not gate.is_set()
+        assert articles._shadowing._dropped == 3
+    articles._shadowing._thread.join(DEADLINE_S)
+    assert not articles._shadowing._thread.is_alive()
+    monkeypatch.undo()
+    articles._store.close()
+
+
+def test_whatever_the_new_table_throws_is_counted_and_stays_there(migrating, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG, "jobs")
+    with Articles.open(migrating.config, shadow=1) as articles:
+        search = articles._store.search
+
+        def broken(table, *arguments, **options):
+            if table.name == "articles_v2":
+                raise RuntimeError(QUESTION)
+            return search(table, *arguments, **options)
+
+        monkeypatch.setattr(articles._store, "search", broken)
+        for _ in range(3):
+            assert articles.search(QUESTION)[0].id == "salt"
+        eventually(lambda: articles._shadowing._tally.failed == 3)
+        monkeypatch.setattr(articles._store, "search", search)
+        articles.search(QUESTION)
+        eventually(lambda: articles._shadowing._tally.searches == 1)
+    assert figures(migrating)["failed"] == 3
+    assert [record.levelname for record in caplog.records].count("WARNING") == 1
+    assert QUESTION not in caplog.text
+
+
+def test_figures_that_cannot_be_written_harm_nobody(migrating, monkeypatch, caplog):
+    def away(*_, **__):
+        raise StoreUnavailable("the catalog does not answer")
+
+    with Articles.open(migrating.config, shadow=1) as articles:
+        articles.search(QUESTION)
+        eventually(lambda: articles._shadowing._tally.searches == 1)
+        monkeypatch.setattr(shadowing, "write_shadow", away)
+    assert "not written yet" in caplog.text
+
+
+def test_no_question_is_kept(migrating):
+    with Articles.open(migrating.config, shadow=1) as articles:
+        articles.search(QUESTION)
+        eventually(lambda: articles._shadowing._tally.searches == 1)
+    (row,) = migrating.store.records.select(SHADOW, {"migration": migrating.migration.id})
+    for word in ("salt", "bread", "spoiling", "river", "stone"):
+        assert word not in json.dumps(row)
+
+
+@pytest.mark.parametrize("share", [0, None])
+def test_without_a_share_nothing_is_begun(migrating, share):
+    with Articles.open(migrating.config, shadow=share) as articles:
+        articles.search(QUESTION)
+        assert articles._shadowing._thread is None
+
+
+def test_without_a_migration_nothing_is_begun(world):
+    with Articles.open(world.config, shadow=1) as articles:
+        articles.add(SALT)
+        articles.search(QUESTION)
+        assert articles._shadowing._thread is None
+
+
+def test_a_table_that_has_no_index_yet_is_left_alone(migrating, monkeypatch):
+    in_state(migrating, "loaded")
+    with Articles.open(migrating.config, shadow=1) as articles, gated(articles, monkeypatch) as (_, came):
+        articles.search(QUESTION)
+        eventually(lambda: articles._shadowing._view is not None)
+    assert not came.is_set()
+    assert read_shadow(migrating.store, migrating.migration.id) is None
+
+
+def test_the_share_is_a_setting_or_an_argument(migrating):
+    migrating.with_settings(articles={"shadow": 1.0})
+    with Articles.open(migrating.config) as articles:
+        assert articles._shadowing._share == 1
+    with Articles.open(migrating.config, shadow=0.25) as articles:
+        assert articles._shadowing._share == 0.25
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(SettingsError, match="no share"):
+            Articles.open(migrating.config, shadow=wrong)
+
+
+# The command.
+
+
+@pytest.fixture
+def questions(tmp_path):
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"id": "q1", "text": "salt keeps bread"}\n\nwhere does water run\n')
+    return file
+
+
+def test_the_command_measures_at_a_rate_and_writes_for_the_report(migrating, questions):
+    done = migrating.step("shadow", questions=questions, rate=50, minutes=0.01)
+    # 50 a second for 0.6 seconds are 30, whatever of them had to be dropped.
+    assert done["searches"] + done["dropped"] + done["failed"] == 30
+    assert done["failed"] == 0
+    assert done["searches"] > 0
+    assert done["interrupted"] is False
+    assert figures(migrating) == {key: done[key] for key in figures(migrating)}
+
+
+def test_a_table_that_cannot_be_searched_is_refused(migrating, questions):
+    in_state(migrating, "loaded")
+    with pytest.raises(StateError, match=r"shadow may not run: .* is loaded: run embedshift index"):
+        migrating.step("shadow", questions=questions, rate=1, minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("\n", "holds no question"), ('{"id": 1}\n', "line 1"), ("{no\n", "line 1")]
+)
+def test_a_file_without_questions_is_refused(migrating, questions, text, said):
+    questions.write_text(text)
+    with pytest.raises(InputError, match=said):
+        migrating.step("shadow", questions=questions, rate=1, minutes=1)
+    with pytest.raises(InputError, match="cannot read"):
+        migrating.step("shadow", questions=questions.with_name("none"), rate=1, minutes=1)
+
+
+def test_it_ends_when_the_migration_has_moved_on(migrating, questions, monkeypatch):
+    monkeypatch.setattr("jobs.shadow.WRITE_S", 0.0)
+    answered = threading.Event()
+    from jobs import shadow
+
+    count_pair = shadow.count_pair
+
+    def counting(*arguments):
+        count_pair(*arguments)
+        if not answered.is_set():
+            in_state(migrating, "switched")
+            answered.set()
+
+    monkeypatch.setattr(shadow, "count_pair", counting)
+    done = migrating.step("shadow", questions=questions, rate=20, minutes=DEADLINE_S / 60)
+    assert answered.is_set()
+    assert done["seconds"] < DEADLINE_S
+
+
+def test_nothing_but_failures_is_a_failure(migrating, questions, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("jobs.shadow.count_pair", broken)
+    with pytest.raises(CheckFailed, match="no question was answered by both tables"):
+        migrating.step("shadow", questions=questions, rate=20, minutes=0.005)
+
+
+def test_interrupted_it_tells_what_it_has_measured(migrating, questions, monkeypatch, capsys):
+    from jobs import shadow
+
+    def until_interrupted(run, texts, rate, seconds):
+        for number in range(5):
+            run._free.acquire()
+            run._pool.submit(run._measure, number, texts[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shadow._Run, "ask_all", until_interrupted)
+    arguments = ["shadow", "--questions", str(questions), "--config", str(migrating.config), "--json"]
+    assert main(arguments) == 130
+    out = json.loads(capsys.readouterr().out)
+    assert (out["searches"], out["interrupted"]) == (5, True)
+    assert figures(migrating)["searches"] == 5

@@ -1,0 +1,45 @@
+"""The verdict: one sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.reporting.verdict import verdict
+from tests.report.records import bare_record, failed_record, without_labels
+
+
+def judged(old: float, new: float) -> dict:
+    change = {"mean": new - old, "low": 0.16, "high": 0.32, "confidence": 0.95}
+    return {"old": {"ndcg@10": old}, "new": {"ndcg@10": new}, "difference": {"ndcg@10": change}, "questions": 160}
+
+
+def test_a_passed_validation_says_that_the_switch_may_be_made():
+    assert verdict(bare_record(relevance=judged(0.456, 0.696))) == (
+        "articles_v2 may be switched to: 6 of 6 checks passed; "
+        "nDCG@10 rose from 0.456 to 0.696 (+0.240, 95 % 0.16 to 0.32)"
+    )
+
+
+def test_a_failed_one_names_the_checks_that_failed():
+    record = failed_record("missing", "stale", relevance=judged(0.7, 0.5))
+    assert verdict(record).startswith(
+        "articles_v2 must not be switched to: 2 of 6 checks failed (missing, stale); nDCG@10 fell from 0.700 to 0.500"
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (bare_record(), "relevance was not measured: there are no labelled questions"),
+        (bare_record(relevance={"unanswerable": ["q1"]}), "the table has no article of any question"),
+        (bare_record(relevance=judged(0.5, 0.5)), "nDCG@10 stayed at 0.500"),
+        (without_labels(), "nDCG@10 (titles as questions) fell from 0.800 to 0.700"),
+    ],
+)
+def test_what_became_of_relevance_is_always_said(record, said):
+    assert said in verdict(record)
+
+
+def test_the_table_is_named_as_the_catalog_has_it():
+    assert verdict(bare_record(endpoints={"new": {"table": "other"}})).startswith("other may be switched to")
+    assert verdict(bare_record(migration=None)).startswith("the new table may be switched to")
