@@ -27,6 +27,8 @@ from jobs.quality.side import Side
 from jobs.quality.space import Space, in_words
 from jobs.quality.subject import Subject
 from jobs.quality.survey import survey_range
+from jobs.reporting.files import write_pages
+from jobs.reporting.material import material
 from jobs.settings import Settings
 from jobs.spark.plan import plan_ranges
 from jobs.spark.session import spark_session
@@ -58,6 +60,7 @@ def validate(settings: Settings, store: Store, console: Console) -> dict[str, An
         write_validation(store, migration.id, passed=report["passed"], content=report["content"], report=report)
         ownership.change(state="validated" if report["passed"] else "synced")
     path = _write(report, settings, migration)
+    write_pages(material(store, migration, report), path)
     _say(report, console)
     console.say(f"report: {path}")
     if not report["passed"]:
