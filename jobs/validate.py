@@ -14,6 +14,7 @@ from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.migration import Migration, get_migration, owned
 from jobs.catalog.models import proven_model
+from jobs.catalog.report_files import record_path
 from jobs.catalog.tables import now_us
 from jobs.catalog.validations import write_validation
 from jobs.console import Console
@@ -153,7 +154,7 @@ def _survey_range(subject: Subject, window_rows: int, probes: Any, store: Store,
 
 
 def _write(report: dict[str, Any], settings: Settings, migration: Migration) -> Path:
-    path = settings.validation.report or Path(f"validation-{migration.id}.json")
+    path = record_path(settings.validation.report, migration.id)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
