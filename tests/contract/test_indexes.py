@@ -119,3 +119,17 @@ def test_the_index_of_a_column_is_found_under_any_name(store, shelf, new_index):
     assert store.index_on(shelf.table.name, "title") is None
     store.drop_index(index)
     assert store.index_on(shelf.table.name, "embedding") is None
+
+
+def test_the_size_of_an_index_is_told_before_it_is_built_and_after(store, shelf, new_index, new_name):
+    unmade = Index(f"{new_name()}_idx", shelf.table.name, "embedding", 4, IndexSettings())
+    shelf.write(*rows_of(200))
+    before = store.index_size(unmade, 200)
+    assert not before.measured
+    assert before.bytes > 200 * 4 * 4
+    index = new_index(shelf)
+    after = store.index_size(index, 200)
+    assert after.note
+    if after.measured:
+        # Small files have codebooks and headers that a formula for many rows takes lightly.
+        assert before.bytes / 3 < after.bytes < before.bytes * 3

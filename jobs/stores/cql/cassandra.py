@@ -129,7 +129,7 @@ class Cassandra:
         if vectors:
             each = sum(row["per_column_disk_size"] for row in here) / vectors
             return IndexSize(round(each * rows), True, "index files on disk, for one replica")
-        return IndexSize(_size_of(index, rows), False, "index files on disk for one replica, by their layout")
+        return IndexSize(size_of(index, rows), False, "index files on disk for one replica, by their layout")
 
     def similarity(self, metric: str) -> str | None:
         """``similarity_cosine`` and its sisters."""
@@ -155,7 +155,7 @@ class Cassandra:
         return []
 
 
-def _size_of(index: Index, rows: int) -> int:
+def size_of(index: Index, rows: int) -> int:
     """Bytes of SAI's files, as Cassandra 5.0 lays them out in one segment.
 
     A row takes its vector, a compressed copy of a byte for two dimensions, twice the connections as edges of 4 bytes,
