@@ -8,12 +8,12 @@ READY   := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
-        migrate prepare load index sync validate cutover rollback retire abort status audit reference dist
+.PHONY: help install demo test check browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
+        migrate prepare load index sync validate cutover rollback retire abort status audit report reference dist
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
-	@printf '  %-18s%s\n' STEP 'migrate, prepare, load, index, sync, validate, cutover, rollback, retire, abort, status or audit, with CONFIG=FILE'
+	@printf '  %-18s%s\n' STEP 'migrate, prepare, load, index, sync, validate, cutover, rollback, retire, abort, status, audit or report, with CONFIG=FILE'
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) scripts/install.py $(VENV)
@@ -26,8 +26,11 @@ demo: $(READY)  ## import 216 articles, migrate them to a better model, ask befo
 
 test: check  ## lint, types, layering and all tests
 
-check: $(READY) lint types layers  ## what CI runs
+check: $(READY) browser lint types layers  ## what CI runs
 	$(BIN)/python -m pytest
+
+browser: $(READY)  ## find or install the browser that the tests look at the report with
+	$(BIN)/python scripts/browser.py
 
 lint: $(READY)  ## style and formatting
 	$(BIN)/ruff check .
@@ -42,7 +45,7 @@ layers: $(READY)  ## which room may import which
 unit: $(READY)  ## the quick tests only
 	$(BIN)/python -m pytest tests/unit tests/contract -q
 
-migrate prepare load index sync validate cutover rollback retire abort status audit: $(READY)  ## a step, with CONFIG=FILE
+migrate prepare load index sync validate cutover rollback retire abort status audit report: $(READY)  ## a step, with CONFIG=FILE
 	$(BIN)/embedshift $@ --config $(CONFIG)
 
 cassandra: $(READY)  ## start Apache Cassandra 5 here (NODES=1 or 3)

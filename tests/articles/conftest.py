@@ -14,7 +14,8 @@ from jobs.articles.deactivating import add_soft_delete
 from jobs.articles.live import live_endpoint
 from jobs.catalog.alias import create_alias
 from jobs.catalog.dead_letters import DeadLetter, read_dead_letters
-from jobs.catalog.tables import ensure_catalog
+from jobs.catalog.shadows import read_shadow
+from jobs.catalog.tables import MIGRATION, ensure_catalog
 from jobs.stores.contract import Column
 from tests.cluster.worlds import cluster_world
 from tests.world import ARTICLE, World
@@ -100,3 +101,27 @@ def times(world: World, id_: str, name: str = "articles") -> dict[str, int]:
     cells = world.read_one(name, id_)
     assert cells is not None
     return {column: cell[1] for column, cell in cells.items()}
+
+
+@pytest.fixture
+def migrating(world) -> World:
+    """A world whose new table is filled and has an index."""
+    with Articles.open(world.config) as articles:
+        articles.add_many([SALT, RIVER, STONE])
+    world.step("prepare")
+    world.carry("sync/1")
+    in_state(world, "loaded")
+    world.step("index")
+    return world
+
+
+def in_state(world: World, state: str) -> None:
+    """Put the migration into a state, as the step does that a test leaves out."""
+    assert world.store.records.update_if(MIGRATION, {"id": world.migration.id}, {"state": state}, {"owner": ""})
+
+
+def figures(world: World) -> dict[str, Any]:
+    """What shadow reading has measured so far."""
+    found = read_shadow(world.store, world.migration.id)
+    assert found is not None
+    return found

@@ -6,17 +6,19 @@ import json
 import logging
 import threading
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from jobs.articles import Articles, shadowing
 from jobs.catalog.shadows import read_shadow
-from jobs.catalog.tables import MIGRATION, SHADOW
+from jobs.catalog.tables import SHADOW
 from jobs.cli import main
 from jobs.errors import CheckFailed, InputError, SettingsError, StateError, StoreUnavailable
-from tests.articles.conftest import RIVER, SALT, STONE
-from tests.world import DEADLINE_S, World, eventually
+from tests.articles.conftest import SALT, figures, in_state
+from tests.world import DEADLINE_S, eventually
+
+#: That it works on a cluster too is shown in test_shadow_on_cassandra.py; here is what does not depend on the store.
+pytestmark = pytest.mark.parametrize("new_world", ["embedded"], indirect=True)
 
 QUESTION = "salt keeps bread from spoiling"
 
@@ -25,29 +27,6 @@ QUESTION = "salt keeps bread from spoiling"
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine must not cut the end of a client short."""
     monkeypatch.setattr(shadowing, "_END_S", DEADLINE_S)
-
-
-@pytest.fixture
-def migrating(world) -> World:
-    """A world whose new table is filled and has an index."""
-    with Articles.open(world.config) as articles:
-        articles.add_many([SALT, RIVER, STONE])
-    world.step("prepare")
-    world.carry("sync/1")
-    in_state(world, "loaded")
-    world.step("index")
-    return world
-
-
-def in_state(world: World, state: str) -> None:
-    """Put the migration into a state, as the step does that a test leaves out."""
-    assert world.store.records.update_if(MIGRATION, {"id": world.migration.id}, {"state": state}, {"owner": ""})
-
-
-def figures(world: World) -> dict[str, Any]:
-    found = read_shadow(world.store, world.migration.id)
-    assert found is not None
-    return found
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from jobs.reporting.files import write_pages
 from jobs.reporting.material import material
 from jobs.tokens import WHOLE_RING
 from tests.report.records import failed_record, full_record
-from tests.world import World, some_articles
+from tests.world import DEADLINE_S, ROOT, World, some_articles
 
 
 @pytest.fixture
@@ -138,6 +140,11 @@ def test_what_cannot_be_had_is_said_in_one_line(validated, run, arguments, code,
     assert (found, out) == (code, "")
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+def test_other_commands_do_not_wait_for_the_libraries_of_the_report():
+    code = "import sys, jobs.cli; sys.exit(bool({'matplotlib', 'jinja2', 'pyspark', 'torch'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=DEADLINE_S, check=False).returncode == 0
 
 
 def test_before_a_validation_the_next_step_is_named(world, run):

@@ -1,0 +1,30 @@
+"""Shadow reading on a cluster: the client's and the command's figures meet in the report."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.articles import Articles, shadowing
+from jobs.reporting.material import material
+from tests.articles.conftest import figures
+from tests.world import DEADLINE_S, eventually
+
+pytestmark = pytest.mark.parametrize("new_world", ["cassandra"], indirect=True)
+
+
+def test_both_ways_of_shadow_reading_add_up(migrating, tmp_path, monkeypatch):
+    monkeypatch.setattr(shadowing, "_END_S", DEADLINE_S)
+    with Articles.open(migrating.config, shadow=1) as articles:
+        for question in ("what keeps bread", "where does water run"):
+            assert len(articles.search(question)) == 3
+        eventually(lambda: articles._shadowing._tally.searches == 2)
+    assert figures(migrating)["overlap@10"]["mean"] == 1  # three articles, and both tables have all of them
+
+    questions = tmp_path / "questions.txt"
+    questions.write_text("what keeps bread\nwhat are walls made of\n")
+    done = migrating.step("shadow", questions=questions, rate=20, minutes=0.005)
+    assert done["failed"] == 0
+    assert done["searches"] > 0
+    shown = material(migrating.store, migrating.migration, {"passed": True})["shadow"]
+    assert shown["searches"] == 2 + done["searches"]
+    assert shown["latency"]["new"]["p50_ms"] > 0
