@@ -98,7 +98,12 @@ class World:
             "load": {"ranges": 4},
             # One clock writes everything here; what a test wrote before the switch was written before it.
             "sync": {"clock_skew": "10ms"},
-            "validation": {"report": str(folder / "validation.json"), "probes": 20, "embedded_again": 20},
+            "validation": {
+                "report": str(folder / "validation.json"),
+                "probes": 20,
+                "embedded_again": 20,
+                "latency_searches": 10,
+            },
             "cutover": {"client_cache": "10ms"},
             "retire": {"after": 0, "watch": "1s"},
             "spark": {"master": "local[2]"},

@@ -89,7 +89,8 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
     store, settings, watch = case.store, case.settings, _Stopwatch()
     with watch("sample"):
         counted = tokens_of(case.new.model())
-        sample = draw_sample(store, case.subject, settings.sample, settings.seed, counted)
+        also = [name for name in (case.new.id, case.subject.groups) if name is not None]
+        sample = draw_sample(store, case.subject, settings.sample, settings.seed, counted, also=also)
         probes = sample.of_all_lengths(settings.probes, settings.seed)
         asked = [case.new.model().embed_question(question.text) for question in case.questions]
         vectors = np.concatenate([np.array(asked, np.float32).reshape(-1, case.subject.dimension), probes.vectors()])

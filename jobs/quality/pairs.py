@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jobs.quality.exact import comparable
 from jobs.quality.keys import row_keys
 from jobs.quality.probes import Sample
+from jobs.quality.subject import Subject
 from jobs.quality.vectors import matrix
 from jobs.stores.contract import Store
 
@@ -40,17 +41,23 @@ def pairs_of(store: Store, sample: Sample) -> Pairs:
     subject = sample.subject
     keys = sample.rows.select(subject.keys)
     rows = store.fetch(subject.source, keys, values=[subject.source_vector])
+    if not pa.types.is_fixed_size_list(rows.column(subject.source_vector).type):
+        return _nothing(subject)
     rows = rows.filter(pc.is_valid(rows.column(subject.source_vector)))
     rows = rows.filter(pa.array(comparable("cosine", matrix(rows.column(subject.source_vector)))))
     old = dict(zip(row_keys(subject.source, rows), matrix(rows.column(subject.source_vector)), strict=True))
     both = [(at, old[key]) for at, key in enumerate(sample.keys()) if key in old]
     if not both:
-        return Pairs(np.empty((0, 1), np.float32), np.empty((0, subject.dimension), np.float32), [])
+        return _nothing(subject)
     places = [at for at, _ in both]
     groups: list[Any] = [0] * len(sample.lengths)
     if subject.groups is not None:
         groups = [each or 0 for each in sample.rows.column(subject.groups).to_pylist()]
     return Pairs(np.stack([vector for _, vector in both]), sample.vectors()[places], [groups[at] for at in places])
+
+
+def _nothing(subject: Subject) -> Pairs:
+    return Pairs(np.empty((0, 1), np.float32), np.empty((0, subject.dimension), np.float32), [])
 
 
 def projection(pairs: Pairs) -> dict[str, Any]:

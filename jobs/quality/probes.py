@@ -62,24 +62,29 @@ class Sample:
         return Sample(self.subject, self.rows.take(pa.array(chosen)), self.lengths[chosen])
 
 
-def draw_sample(store: Store, subject: Subject, n: int, seed: int, measured: Measured | None = None) -> Sample:
+def draw_sample(
+    store: Store,
+    subject: Subject,
+    n: int,
+    seed: int,
+    measured: Measured | None = None,
+    *,
+    also: Sequence[str] = (),
+) -> Sample:
     """Draw articles of the target whose vector can be searched for.
 
     Args:
         n: how many; fewer come back where the table has fewer.
         seed: the same seed draws the same rows, as long as the table stays as it is.
         measured: the lengths of texts, such as their tokens; their characters where None.
+        also: further columns to read.
     """
-    rows = draw_rows(store, subject, n, seed, values=_columns(subject))
+    wanted = dict.fromkeys([*subject.text_columns, *also])
+    rows = draw_rows(store, subject, n, seed, values=[name for name in wanted if name not in subject.keys])
     texts = Template.parse(subject.text).render(rows).to_pylist()
     lots = [texts[at : at + _TEXTS_AT_ONCE] for at in range(0, len(texts), _TEXTS_AT_ONCE)]
     counted = [(measured or _characters)(lot) for lot in lots]
     return Sample(subject, rows, np.concatenate([np.empty(0, np.int64), *counted]))
-
-
-def _columns(subject: Subject) -> list[str]:
-    groups = [] if subject.groups is None or subject.groups in subject.text_columns else [subject.groups]
-    return [*subject.text_columns, *groups]
 
 
 def _characters(texts: Sequence[str]) -> NDArray[np.int64]:

@@ -91,13 +91,14 @@ def _ids(side: Side, sample: Sample) -> list[str]:
 
 
 def _by_titles(sample: Sample, ids: Sequence[str]) -> list[Question]:
-    """The first column of the template as questions, where the text has more than it; each title once."""
+    """The first column of the template as questions, where the text has more than it; each title and article once."""
     columns = Template.parse(sample.subject.text).columns
     if len(columns) < 2 or not pa.types.is_string(sample.rows.column(columns[0]).type):
         return []
     titles = sample.rows.column(columns[0]).to_pylist()
-    named = {title.strip(): id_ for id_, title in zip(ids, titles, strict=True) if title and title.strip()}
-    return [Question(id_, title, {id_: 1}) for title, id_ in named.items()]
+    of_title = {title.strip(): id_ for id_, title in zip(ids, titles, strict=True) if title and title.strip()}
+    of_article = {id_: title for title, id_ in of_title.items()}
+    return [Question(id_, title, {id_: 1}) for id_, title in of_article.items()]
 
 
 def _answered(side: Side, questions: Sequence[Question]) -> dict[str, list[str]]:

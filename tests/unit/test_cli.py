@@ -251,7 +251,12 @@ def test_a_question_that_makes_no_sense_is_exit_2(run, corpus, arguments, word):
 def test_prepare_says_what_it_will_do_and_does_not_do_it_dry(run, corpus):
     run("import", str(corpus))
     dry = run("prepare", "--dry-run", "--json")
-    assert dry.json == {"dry_run": True, "source": "articles", "target": "articles_v2", "ranges": 1}
+    told = dry.json
+    space = told.pop("space")
+    assert told == {"dry_run": True, "source": "articles", "target": "articles_v2", "ranges": 1}
+    assert {side: figures["table_bytes"] for side, figures in space.items()} == {
+        side: figures["rows"] * figures["dimension"] * 4 for side, figures in space.items()
+    }
     assert "target articles_v2: model" in dry.err
     assert run("status", "--json").json["migration"] is None
     first, again = run("prepare", "--json").json, run("prepare", "--json").json
