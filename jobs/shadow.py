@@ -59,9 +59,11 @@ def shadow(
     ensure_catalog(store)
     run = _Run(store, migration.id, live, migration.target)
     run.ask(0, texts[0])  # whatever is wrong with a model or a table is said here, before the clock starts
-    console.say(f"{rate:g} questions a second for {minutes:g} minutes, to {live.table} and {migration.target.table}")
     started, interrupted = time.monotonic(), False
     try:
+        console.say(
+            f"{rate:g} questions a second for {minutes:g} minutes, to {live.table} and {migration.target.table}"
+        )
         run.ask_all(texts, rate, minutes * 60)
     except KeyboardInterrupt:
         interrupted = True
@@ -76,7 +78,8 @@ def shadow(
             console.finish({**result, "interrupted": True})
         raise KeyboardInterrupt
     if not tally.searches:
-        raise CheckFailed("no question was answered by both tables", hint="look at the failures with --debug")
+        why = f" ({run.failure})" if run.failure else ""
+        raise CheckFailed(f"no question was answered by both tables{why}", hint="look at embedshift status")
     return {**result, "interrupted": False}
 
 
@@ -117,6 +120,8 @@ class _Run:
         self._free = BoundedSemaphore(_AT_ONCE)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="embedshift-shadow")
         self.tally = Tally()
+        #: The kind of the last failure.
+        self.failure = ""
 
     def ask_all(self, texts: list[str], rate: float, seconds: float) -> None:
         """Ask the questions in a loop, each at its time, until the time is over or the migration has moved on."""
@@ -163,9 +168,10 @@ class _Run:
             with self._lock:
                 count_pair(self.tally, *answers)
         # One question that fails is a figure; the words of a driver's error could hold it.
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
             with self._lock:
                 self.tally.failed += 1
+                self.failure = type(error).__name__
         finally:
             self._free.release()
 

@@ -112,7 +112,7 @@ class Shadowing:
         self._target: Place | None = None
         self._migration, self._run, self._tally = "", "", Tally()
         self._written = (0, 0, 0)
-        self._warned = False
+        self._warned, self._unwritten = False, False
 
     def offer(
         self, question: str, k: int, columns: Sequence[str] | None, found: Sequence[Match], seconds: float
@@ -208,9 +208,11 @@ class Shadowing:
             return
         try:
             write_shadow(self._store, self._migration, self._run, replace(self._tally, dropped=self._dropped))
-            self._written = counts
+            self._written, self._unwritten = counts, False
         except EmbedshiftError as error:
-            _LOG.warning("the figures of shadow reading are not written yet: %s", error)
+            if not self._unwritten:  # once, not every ten seconds: an application may lack the right
+                _LOG.warning("the figures of shadow reading are not written yet: %s", error)
+            self._unwritten = True
 
 
 def _second(view: View | None) -> Place | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import threading
 from contextlib import contextmanager
 
@@ -245,7 +246,7 @@ def test_nothing_but_failures_is_a_failure(migrating, questions, monkeypatch):
         raise RuntimeError("no")
 
     monkeypatch.setattr("jobs.shadow.count_pair", broken)
-    with pytest.raises(CheckFailed, match="no question was answered by both tables"):
+    with pytest.raises(CheckFailed, match=r"no question was answered by both tables \(RuntimeError\)"):
         migrating.step("shadow", questions=questions, rate=20, minutes=0.005)
 
 
@@ -264,3 +265,15 @@ def test_interrupted_it_tells_what_it_has_measured(migrating, questions, monkeyp
     out = json.loads(capsys.readouterr().out)
     assert (out["searches"], out["interrupted"]) == (5, True)
     assert figures(migrating)["searches"] == 5
+
+
+def test_ctrl_c_ends_a_real_run_well(migrating, questions):
+    running = migrating.start("shadow", "--questions", str(questions), "--rate", "20", "--minutes", "9", "--json")
+    for line in running.stderr:
+        if "20 questions a second" in line:
+            break
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=DEADLINE_S)
+    assert running.returncode == 130
+    assert json.loads(out)["interrupted"] is True
+    assert err.splitlines()[-1].startswith("embedshift: interrupted")
