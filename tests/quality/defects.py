@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ WEAKER = {"self_retrieval": 0.9, "titles_drop": 0.1}
 
 @dataclass(frozen=True)
 class Defect:
-    """What is done to the table, which checks must fail, and under which settings of the validation."""
+    """What is done to the table, which checks must fail, which others may, and under which settings."""
 
     name: str
     plant: Callable[[World], Any]
     checks: frozenset[str]
     settings: dict[str, Any] = field(default_factory=dict)
+    besides: frozenset[str] = frozenset()
 
 
 def rewrite(world: World, ids: list[str], change: Callable[[int, Cells], dict[str, Any]]) -> None:
@@ -140,6 +141,7 @@ def defect(name: str, plant: Callable[[World], Any], *checks: str, **settings: A
     return Defect(name, plant, frozenset(checks), settings)
 
 
+_RECALL = frozenset({"recall_at_10"})
 DEFECTS = [
     defect("one row in a thousand is missing", lose_one_in_a_thousand, "rows", "missing"),
     defect("rows that the source no longer has", leave_orphans, "rows", "orphans"),
@@ -152,9 +154,10 @@ DEFECTS = [
            lambda world: other_fingerprint(world, some(ROWS // 100)), "stale"),
     defect("a vector that is not normalised", longer, "unit_norm"),
     defect("a vector with a NaN", not_a_number, "finite"),
-    defect("one vector for 2 % of the texts", constant, "duplicates", "agreement"),
+    # A graph is built by several threads: what one like this costs in recall differs from run to run.
+    replace(defect("one vector for 2 % of the texts", constant, "duplicates", "agreement"), besides=_RECALL),
     defect("an index of 2 connections and an expansion of 4", poor_index, "recall_at_10"),
-    defect("an index that lacks 2 % of the vectors", gappy_index, "index_rows"),
+    replace(defect("an index that lacks 2 % of the vectors", gappy_index, "index_rows"), besides=_RECALL),
     defect("every vector is another row's, and there are no questions",
            lambda world: shift_vectors(world, sorted(key[0] for key in world.read("articles_v2"))),
            "agreement", "self_retrieval", "titles_ndcg_at_10", **WEAKER),
