@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def assert_figures(world: World, report: dict[str, Any], folder: Path) -> None:
     # The last round's vectors are those of the target: its index against the same plain order, over the questions.
     index, table = world.migration.target.index, world.store.describe("articles_v2")
     shares = [
-        len({hit.values["id"] for hit in world.store.search(table, index, vector, 10)} & set(row)) / 10
+        len({str(uuid.UUID(bytes=hit.values["id"])) for hit in world.store.search(table, index, vector, 10)} & set(row))
+        / 10
         for vector, row in zip(asked, ranked, strict=True)
     ]
     assert report["recall@10"] == pytest.approx(np.mean(shares), abs=0.005)
@@ -76,7 +78,11 @@ def assert_figures(world: World, report: dict[str, Any], folder: Path) -> None:
 
 
 def vectors_of(world: World, table: str) -> tuple[list[str], np.ndarray]:
-    filled = {key[0]: cells["embedding"][0] for key, cells in world.read(table).items() if "embedding" in cells}
+    filled = {
+        str(uuid.UUID(bytes=key[0])): cells["embedding"][0]
+        for key, cells in world.read(table).items()
+        if "embedding" in cells
+    }
     return list(filled), np.array(list(filled.values()), np.float32)
 
 
