@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -53,9 +54,14 @@ class Page(HTMLParser):
         return sum(found == tag for found, _ in self.elements)
 
 
+@cache
+def full_page() -> str:
+    return html_page(full_record())
+
+
 @pytest.fixture(scope="module")
 def full() -> Page:
-    return Page(html_page(full_record()))
+    return Page(full_page())
 
 
 def test_a_full_record_leaves_no_part_out(full):
@@ -71,13 +77,13 @@ def test_each_picture_has_a_title_and_a_text_and_no_id_twice(full):
         if tag == "svg":
             assert attributes["role"] == "img"
             assert {*attributes["aria-labelledby"].split()} <= {*ids}
-    page = html_page(full_record())
+    page = full_page()
     named = re.findall(r"url\(#([^)]+)\)", page) + re.findall(r'href="#([^"]+)"', page)
     assert {*named} <= {*ids}
 
 
 def test_pictures_take_their_colours_from_the_page():
-    page = html_page(full_record())
+    page = full_page()
     pictures = "".join(re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL))
     assert "var(--ink)" in pictures
     assert "var(--old)" in pictures
@@ -91,7 +97,7 @@ def test_the_page_needs_nothing_from_elsewhere(full):
         for name in ("src", "href", "xlink:href", "data"):
             if (place := attributes.get(name)) is not None:
                 assert place.startswith("#") or place == "data:,", (tag, place)
-    assert not re.search(r"url\((?!#)|@import", html_page(full_record()))
+    assert not re.search(r"url\((?!#)|@import", full_page())
 
 
 @pytest.mark.parametrize("key", PARTS)
@@ -147,7 +153,7 @@ def test_a_failed_check_stands_out():
 
 def test_hostile_texts_are_shown_and_do_nothing():
     hostile = Page(html_page(hostile_record()))
-    harmless = Page(html_page(full_record()))
+    harmless = Page(full_page())
     assert HOSTILE in hostile.text
     assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in harmless.elements]
     assert not [attributes for _, attributes in hostile.elements if any(name.startswith("on") for name in attributes)]
@@ -204,5 +210,5 @@ def test_json_is_the_record_without_titles_of_articles():
 
 
 def test_the_place_of_a_secret_is_not_in_the_report():
-    for page in (html_page(full_record()), markdown_page(full_record())):
+    for page in (full_page(), markdown_page(full_record())):
         assert "/secret/place" not in page
