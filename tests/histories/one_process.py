@@ -1,0 +1,140 @@
+"""A migration in one process: the product's own steps, tasks and store, with Spark's part played here.
+
+Spark brings partitions to workers and sums up what they return; nothing else of it is replaced. Readers, the embedding
+stage, writers, the records of ranges, retries and every step are the product's own, and so is the store. Time is a
+clock that a test moves, so that rows expire and leases end without waiting, and a history runs the same way twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from pyspark.errors import PySparkException
+
+from jobs.quality.survey import survey_range
+from jobs.spark.embed import embed_rows
+from jobs.spark.reader import RangeReader
+from jobs.spark.transfer import Transfer
+from jobs.spark.writer import RangeWriter
+
+#: Where steps and tasks look for a session, and for the store of their process.
+SESSIONS = ("load", "sync", "validate", "cutover", "rollback")
+STORES = ("reader", "writer", "spread")
+
+
+class Clock:
+    """The time of one history. It never stands still: two calls never get the same microsecond."""
+
+    def __init__(self) -> None:
+        self._now_ns = 1_800_000_000 * 1_000_000_000
+
+    def time_ns(self) -> int:
+        self._now_ns += 1_000
+        return self._now_ns
+
+    def time(self) -> float:
+        return self.time_ns() / 1e9
+
+    def now_us(self) -> int:
+        return self.time_ns() // 1_000
+
+    @property
+    def now_s(self) -> int:
+        return self._now_ns // 1_000_000_000
+
+    def pass_by(self, seconds: int) -> None:
+        self._now_ns += seconds * 1_000_000_000
+
+
+class WorkerDied(BaseException):
+    """A worker process is gone, and the task with it; the driver lives."""
+
+
+class _Spread:
+    """A collection whose parts are worked on one after the other."""
+
+    def __init__(self, parts: list[list[Any]]) -> None:
+        self._parts = parts
+
+    def mapPartitions(self, work: Callable[[Iterator[Any]], Iterable[Any]]) -> _Spread:
+        return _Spread([list(work(iter(part))) for part in self._parts])
+
+    def collect(self) -> list[Any]:
+        return [each for part in self._parts for each in part]
+
+
+class Session:
+    """What the steps ask of a Spark session.
+
+    Args:
+        twice: which of a job's partitions, by its place modulo their number, is worked on by two tasks: the first one
+            reads early and writes late, after the second has ended. None: every one once.
+    """
+
+    def __init__(self, twice: int | None = None) -> None:
+        self.twice = twice
+        self.in_task = False
+        self.sparkContext = SimpleNamespace(
+            defaultParallelism=2,
+            parallelize=lambda items, tasks: _Spread([list(items[at::tasks]) for at in range(tasks)]),
+            broadcast=lambda value: SimpleNamespace(value=value),
+            cancelAllJobs=lambda: None,
+        )
+
+    def job(self, transfer: Transfer) -> None:
+        """One job of a transfer: every planned range is read, embedded and written by a task."""
+        option = transfer.to_json()
+        reader = RangeReader(option)
+        partitions = reader.partitions()
+        died = ""
+        for place, partition in enumerate(partitions):
+            self.in_task = True
+            try:
+                late = None
+                if self.twice is not None and place == self.twice % len(partitions):
+                    late = list(embed_rows(transfer, 1, reader.read(partition)))
+                RangeWriter(option).write(embed_rows(transfer, 1, reader.read(partition)))
+                if late is not None:
+                    RangeWriter(option).write(iter(late))
+            except WorkerDied as error:
+                died = str(error)
+            finally:
+                self.in_task = False
+        if died:
+            raise PySparkException(message=f"a worker died: {died}")
+
+
+@contextmanager
+def one_process(clock: Clock, store: Callable[[], Any], session: Callable[[], Session]) -> Iterator[None]:
+    """Let the steps run in this process.
+
+    Args:
+        clock: tells the time to everything.
+        store: the store that tasks find open in their process.
+        session: the session that steps get.
+    """
+
+    @contextmanager
+    def spark_session(*_: object, **__: object) -> Iterator[Session]:
+        yield session()
+
+    with ExitStack() as stack:
+        for name, value in {
+            **{f"jobs.{step}.spark_session": spark_session for step in SESSIONS},
+            **{f"jobs.spark.{module}.shared_store": lambda _: store() for module in STORES},
+            "jobs.spark.run._job": lambda found, transfer: found.job(transfer),
+            "jobs.spark.embed.keep_for_good": lambda: None,
+            "jobs.spark.difference.time_ns": clock.time_ns,
+            # A second look at what differs need not wait here: nothing is written between the two.
+            "jobs.validate.survey_range": partial(survey_range, look_again_after_s=0.0),
+        }.items():
+            stack.enter_context(mock.patch(name, value))
+        stack.enter_context(mock.patch.object(time, "time_ns", clock.time_ns))
+        stack.enter_context(mock.patch.object(time, "time", clock.time))
+        yield
