@@ -155,8 +155,9 @@ def _index_rows(survey: Survey, index_rows: int | None) -> Check:
 def _recall(survey: Survey, recall: Recall | None, least: float) -> Check:
     name = "recall_at_10"
     if recall is None or not isfinite(recall.value):
-        empty = survey.vectors == 0
-        return Check(name, None, least, empty, 0, "there is no vector to search for" if empty else "not measured")
+        # That a row finds itself proves nothing, so a lone one has nothing to find.
+        alone = survey.vectors < 2
+        return Check(name, None, least, alone, 0, "there are no neighbours to find" if alone else "not measured")
     note = f"{recall.low:.4f} to {recall.high:.4f}; the lower end is held against the limit"
     return Check(name, recall.value, least, recall.low >= least or recall.value == 1, recall.probes, note)
 
