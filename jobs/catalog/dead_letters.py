@@ -13,13 +13,14 @@ from jobs.tokens import TokenRange
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A row that is not in the target. ``id`` is its primary key as JSON."""
+    """A row that is not in the target. ``id`` is its primary key as JSON, ``updated_us`` when it was written down."""
 
     id: str
     range: TokenRange
     step: str
     reason: str
     attempts: int
+    updated_us: int = 0
 
     @property
     def of_way_back(self) -> bool:
@@ -58,7 +59,7 @@ def read_dead_letters(store: Store, migration: str) -> Iterator[DeadLetter]:
     for bucket in range(BUCKETS):
         for row in store.records.select(DEAD_LETTER, {"migration": migration, "bucket": bucket}):
             token_range = TokenRange(row["range_start"], row["range_end"])
-            yield DeadLetter(row["id"], token_range, row["step"], row["reason"], row["attempts"])
+            yield DeadLetter(row["id"], token_range, row["step"], row["reason"], row["attempts"], row["updated_us"])
 
 
 def drop_dead_letter(store: Store, migration: str, letter: str) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.catalog.dead_letters import read_dead_letters
+from jobs.errors import CheckFailed
 from tests.histories.histories import History
 
 Begin = Callable[..., History]
@@ -38,3 +40,18 @@ def test_a_table_of_one_article_can_be_validated(begin: Begin) -> None:
     history = begin("prepare", "load", "index", "sync", a=("bread", "stone"))
     done(history, "validate", "cutover")
     assert history.live.table == "articles_v2"
+
+
+def test_a_letter_of_a_client_that_nothing_can_settle_does_not_keep_sync_from_ending(begin: Begin) -> None:
+    """The row came back without a value that tells a time, below the deletion that sync had made of it."""
+    history = begin("prepare", "load", "index", "sync", a=("bread", "stone"), b=("river", "cloud"))
+    history.delete("articles", "a")
+    done(history, "sync")
+    history.put_article("a", {"views": 1}, existing=False, lost=True)
+    history.write("articles", "a", {"views": None})
+    assert history.migration is not None
+    assert len(list(read_dead_letters(history.store, history.migration.id))) == 1
+    done(history, "sync")
+    result = history.step("validate")
+    assert isinstance(result, CheckFailed)
+    assert "missing" in str(result)
