@@ -203,10 +203,35 @@ class Difference:
         self, left: pa.RecordBatch, right: pa.RecordBatch, looked_us: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         if left.num_rows:
-            rows = self._rows(left, right, looked_us)
+            rows = self._rows(self._overlaid(left, right), right, looked_us)
             self.unchanged += left.num_rows - rows.num_rows
             if rows.num_rows:
                 yield rows
+
+    def _overlaid(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:
+        """``left`` with the parts of the text that the target keeps as its own: a vector is of the text beside it."""
+        names = [column.name for column in self.layout.carried if column.name in self._vectors.template.columns]
+        own = {name: self._kept(left, right, name) for name in names}
+        rows = reduce(pc.or_, own.values(), pa.array(np.full(left.num_rows, False)))
+        if not pc.any(rows).as_py():
+            return left
+        keys = [key.name for key in self.layout.keys]
+        theirs = self.store.fetch(self.layout.target_table, right.filter(rows).select(keys), values=names, times=names)
+        place = pc.index_in(key_array(left, keys), value_set=key_array(theirs, keys))
+        theirs = theirs.take(place)
+        for name in names:
+            taken = pc.and_(own[name], pc.is_valid(place))
+            for part in (name, write_time(name), remaining_ttl(name)):
+                column = pc.if_else(taken, theirs.column(part), left.column(part))
+                left = left.set_column(left.schema.get_field_index(part), part, column)
+        return left
+
+    def _kept(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
+        """Where a cell of the target stays although the source has an older one, or none."""
+        ours, theirs = left.column(write_time(name)), right.column(write_time(name))
+        alone = pc.and_(pc.is_null(ours), pc.is_valid(theirs))
+        alone = pc.and_not(alone, self._erasable(left, right, name))
+        return pc.or_(alone, pc.fill_null(pc.greater(theirs, ours), False))
 
     def _rows(self, left: pa.RecordBatch, right: pa.RecordBatch | None, looked_us: int | None = None) -> pa.RecordBatch:
         """The rows of ``left`` that the target lacks as a whole (``right`` None) or in part.

@@ -10,7 +10,9 @@ import pytest
 from jobs.catalog.dead_letters import read_dead_letters
 from jobs.errors import CheckFailed
 from tests.histories.histories import History
+from tests.histories.truth import Cell
 
+WAY = ("prepare", "load", "index", "sync", "validate", "cutover")
 Begin = Callable[..., History]
 
 
@@ -55,3 +57,28 @@ def test_a_letter_of_a_client_that_nothing_can_settle_does_not_keep_sync_from_en
     result = history.step("validate")
     assert isinstance(result, CheckFailed)
     assert "missing" in str(result)
+
+
+def test_after_the_switch_sync_leaves_a_vector_alone_whose_text_the_new_table_has_of_its_own(begin: Begin) -> None:
+    """A part of the text that only the new table has, and a part that is newer there, beside a late one."""
+    history = begin(*WAY, a=(None, "stone"), b=("river", "cloud"), d=("dough", "stone"), e=("bread", "cloud"))
+    history.write("articles_v2", "a", {"title": "bread"})
+    history.write("articles_v2", "b", {"content": "stone"})
+    history.write("articles_v2", "d", {"content": "plant"})
+    history.write("articles", "b", {"title": "dough"})
+    history.write("articles", "e", {"title": None})
+    done(history, "sync")
+    found = {
+        key: tuple(cells[name][0] if name in cells else None for name in ("title", "content"))
+        for (key,), cells in history.read("articles_v2").items()
+    }
+    assert found == {
+        "a": ("bread", "stone"),
+        "b": ("dough", "stone"),
+        "d": ("dough", "plant"),
+        "e": (None, "cloud"),
+    }
+    for key, (title, content) in found.items():
+        for name, value in (("title", title), ("content", content)):
+            history.truth("articles_v2").row(key).cells[name] = Cell(value, 1)
+    history.check_vectors("articles_v2")
