@@ -184,7 +184,11 @@ class History:
         at_us = at_us or self.clock.now_us()
         self.world.store = self.store
         self.world.delete(table, {"id": key}, at_us=at_us)
-        self.truth(table).row(key).delete(at_us)
+        row = self.truth(table).row(key)
+        before = row.text(self.clock.now_s)
+        row.delete(at_us)
+        if row.text(self.clock.now_s) != before:
+            self.truth(table).stale.add(key)
 
     def put_article(self, key: str, values: dict[str, Any], *, existing: bool, lost: bool = False) -> None:
         """A client's write, into the live table and the second ones; ``lost``: the second one is not reached.

@@ -103,7 +103,10 @@ class Operator:
         if limit is None:
             mine = self._there(target) - history.in_flight
             assert mine <= there, f"only in {target}: {mine - there}"
-            lost = {key for key in there - mine - history.in_flight if history.truth(target).row(key).deleted_us < 0}
+            # docs/timestamps.md, What CQL cannot tell: a row without a value has no time, and a deletion may hide it.
+            told = {key for key in there if history.truth(source).row(key).living(history.clock.now_s)}
+            hidden = {key for key in told if history.truth(target).row(key).deleted_us >= 0}
+            lost = told - mine - hidden - history.in_flight
             assert not lost, f"missing in {target}: {lost}"
         if history.in_flight:
             history.adopt(target, source)
