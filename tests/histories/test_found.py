@@ -9,6 +9,7 @@ import pytest
 
 from jobs.catalog.dead_letters import read_dead_letters
 from jobs.errors import CheckFailed
+from tests.histories.faults import Fault, Killed
 from tests.histories.histories import History
 from tests.histories.truth import Cell
 
@@ -82,3 +83,13 @@ def test_after_the_switch_sync_leaves_a_vector_alone_whose_text_the_new_table_ha
         for name, value in (("title", title), ("content", content)):
             history.truth("articles_v2").row(key).cells[name] = Cell(value, 1)
     history.check_vectors("articles_v2")
+
+
+def test_a_load_that_is_taken_up_again_leaves_to_sync_what_a_client_could_not_write(begin: Begin) -> None:
+    """The letter is of a row in a range that is done, at which no load looks again."""
+    rows = {f"k{number}": ("bread", "stone") for number in range(6)}
+    history = begin("prepare", **rows)
+    assert isinstance(history.step("load", Fault(90, "kill", applied=False)), Killed)
+    for key in rows:
+        history.put_article(key, {"title": "river", "views": 1}, existing=True, lost=True)
+    done(history, "load", "index", "sync", "validate")
