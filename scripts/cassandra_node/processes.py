@@ -48,10 +48,13 @@ class ProcessRecord:
         """Running, suspended, or gone; a zombie, or another process under the same number, is gone."""
         try:
             state, start_ticks = _stat(self.pid)
-            arguments = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
+            line = _command_line(self.pid)
         except (FileNotFoundError, ProcessLookupError):
             return Life.GONE
-        if state in "ZX" or start_ticks != self.start_ticks or self.marker.encode() not in arguments:
+        if state in "ZX" or start_ticks != self.start_ticks:
+            return Life.GONE
+        # A process that is just being started has no command line for a moment, on a busy machine for a long one.
+        if line and self.marker.encode() not in line.split(b"\0"):
             return Life.GONE
         return Life.SUSPENDED if state in "Tt" else Life.RUNNING
 
@@ -105,6 +108,11 @@ def _ended(handle: int, deadline_s: float) -> bool:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(deadline_s * 1000))
+
+
+def _command_line(pid: int) -> bytes:
+    """The arguments, each ended by a zero; empty while a program is being put in the place of another (exec)."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _stat(pid: int) -> tuple[str, int]:
