@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.stores import open_store
+from jobs.stores.cql.store import CqlStore
 from scripts.run_cassandra import CassandraCluster
 from tests.clusters import settings_of
 from tests.world import World
@@ -47,6 +48,7 @@ def cluster_world(
     try:
         yield world
     finally:
+        assert isinstance(world.store, CqlStore)
         # A node with hundreds of tables takes minutes to make another one.
         for name in (tree["keyspace"], tree["catalog"]["keyspace"]):
             world.store._link.define(f"DROP KEYSPACE IF EXISTS {name}", "dropping a keyspace")
