@@ -16,13 +16,17 @@ from tests.world import World
 WORDS = sorted({word for article in known_articles() for word in article["content"].split()})
 
 
+#: Articles of each application.
+IDS = 15
+
+
 class Application:
     """Changes articles of its own, knows what they must be, and looks whether searches agree."""
 
     def __init__(self, articles: Any, number: int) -> None:
         self._thread = threading.Thread(target=self._run, name=f"application-{number}")
         self._articles = articles
-        self._number = number
+        self.number = number
         self._chance = random.Random(number)
         self._stopped = threading.Event()
         self.truth: dict[str, dict[str, Any]] = {}
@@ -41,7 +45,7 @@ class Application:
                 verb = self._chance.choice(
                     ("add", "add", "update", "update", "deactivate", "restore", "delete", "find")
                 )
-                getattr(self, f"_{verb}")(f"n{self._number}-{self._chance.randrange(15)}")
+                getattr(self, f"_{verb}")(f"n{self.number}-{self._chance.randrange(IDS)}")
                 self.calls[verb] += 1
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             self.error = error
@@ -95,7 +99,7 @@ class Application:
 
     def _find(self, id_: str) -> None:
         found = {each.id for each in self._articles.search(self._text(), 60)}
-        mine = {each for each in found if each.startswith(f"n{self._number}-")}
+        mine = {each for each in found if each.startswith(f"n{self.number}-")}
         assert mine <= {each for each, known in self.truth.items() if known["active"]}
         got = self._articles.get(id_)
         assert (got is None) == (id_ not in self.truth)
