@@ -4,12 +4,13 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 CONFIG  ?= configs/demo.yaml
 NODES   ?= 1
+MINUTES ?= 10
 READY   := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
-        migrate prepare load index sync validate cutover rollback retire abort status audit report reference dist
+        soak migrate prepare load index sync validate cutover rollback retire abort status audit report reference dist
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -56,6 +57,9 @@ cassandra-stop: $(READY)  ## end exactly these nodes
 
 demo-cassandra: $(READY) cassandra  ## the demo on that Cassandra
 	$(BIN)/python scripts/demo.py --config configs/demo-cassandra.yaml
+
+soak: $(READY)  ## migrations with faults for MINUTES=10 on NODES=1 or 3, applications writing (SEED=N to draw them again)
+	$(BIN)/python scripts/soak.py --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
 
 reference: $(READY)  ## write docs/reference from the code
 	$(BIN)/python scripts/reference.py
