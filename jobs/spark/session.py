@@ -75,12 +75,39 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
     except (PySparkException, OSError, RuntimeError) as error:
         raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint="see its log above") from error
     session.dataSource.register(EmbedshiftSource)
+    _expect_hanging_up()
     try:
         with _interruptible():
             yield session
+    except Exception as error:
+        # Whatever the step saw of it: a refused connection, an empty answer, ranges without an outcome.
+        if _jvm_has_ended():
+            hint = "look why (the system may have killed it for memory), and run the same command again"
+            raise UnavailableError("Spark's JVM has ended in the middle of the step", hint=hint) from error
+        raise
     finally:
-        if running is None:
+        if running is None and not _jvm_has_ended():
             session.stop()
+
+
+def _jvm_has_ended() -> bool:
+    """Whether the JVM that this process has started is gone; one that spark-submit brought is not ours to know."""
+    from pyspark import SparkContext
+
+    process = getattr(SparkContext._gateway, "proc", None)
+    return process is not None and process.poll() is not None
+
+
+def _expect_hanging_up() -> None:
+    """Keep the trace to itself that PySpark prints when its JVM hangs up: the step says in one line what happened."""
+    from pyspark import accumulators
+
+    def handle_error(server: BaseServer, request: object, client: object) -> None:
+        if not isinstance(sys.exc_info()[1], (EOFError, ConnectionError)):
+            BaseServer.handle_error(server, request, client)  # type: ignore[arg-type]
+
+    for server in (accumulators.AccumulatorTCPServer, accumulators.AccumulatorUnixServer):
+        server.handle_error = handle_error  # type: ignore[method-assign, assignment]
 
 
 @contextmanager

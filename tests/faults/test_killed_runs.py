@@ -13,8 +13,8 @@ import pytest
 
 from jobs.catalog.ranges import progress
 from jobs.catalog.tables import BUCKETS, RANGE
-from jobs.errors import OwnedByAnother, RefusedError
-from tests.processes import alive, descendants, kill, spark_workers
+from jobs.errors import OwnedByAnother, RefusedError, UnavailableError
+from tests.processes import alive, command, descendants, kill, spark_workers
 from tests.world import World, eventually, now_us, some_articles
 
 ROWS = 240
@@ -94,6 +94,22 @@ def test_ctrl_c_ends_a_load_with_one_line_and_gives_the_lease_back(world, spark)
     assert world.step("load")["rows"] == ROWS
     after = done_rows(world)
     assert {start: after[start] for start in kept} == kept
+    world.assert_migrated()
+
+
+def test_a_jvm_that_is_killed_ends_the_load_in_one_line_and_another_load_goes_on(world, spark):
+    process, processes = started_load(world, 2)
+    (jvm,) = [each for each in descendants(process.pid) if "org.apache.spark.deploy.SparkSubmit" in command(each)]
+    kill(jvm)
+    out, err = ended(process, processes)
+    assert process.returncode == UnavailableError.exit_code
+    (line,) = [each for each in err.splitlines() if each.startswith("embedshift: ")]
+    assert line.startswith("embedshift: Spark's JVM has ended in the middle of the step: look why")
+    assert "Traceback" not in out + err
+    assert world.migration.owner == ""
+    kept = done_rows(world)
+    assert world.step("load")["rows"] == ROWS
+    assert {start: done_rows(world)[start] for start in kept} == kept
     world.assert_migrated()
 
 
