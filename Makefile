@@ -7,6 +7,8 @@ NODES   ?= 1
 MINUTES ?= 10
 READY   := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
+# Of the random histories: the same ones in every run of `make test`; EMBEDSHIFT_SEED= draws others.
+export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
