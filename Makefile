@@ -7,7 +7,7 @@ NODES   ?= 1
 MINUTES ?= 10
 READY   := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
-# Of the random histories: the same ones in every run of `make test`; EMBEDSHIFT_SEED= draws others.
+# The random tests draw the same in every run of `make test`; pytest without this draws anew.
 export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help

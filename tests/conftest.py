@@ -21,8 +21,14 @@ __all__ = ["cassandra", "cassandra_settings", "guarded", "scylla_settings"]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# Machines of CI are slow and shared: how long an example takes says nothing.
-settings.register_profile("embedshift", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+# Machines of CI are slow and shared: how long an example takes says nothing. With a seed every run draws the same.
+settings.register_profile(
+    "embedshift",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+    derandomize="EMBEDSHIFT_SEED" in os.environ,
+)
 settings.load_profile("embedshift")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,6 +26,7 @@ from jobs.catalog.states import ALLOWED
 from jobs.catalog.tables import now_us
 from jobs.catalog.tally import Tally
 from jobs.errors import EmbedshiftError
+from jobs.quality.overlap import overlap, rank_biased_overlap
 from jobs.stores.contract import Store
 
 _LOG = logging.getLogger(__name__)
@@ -35,34 +36,15 @@ _WAITING = 32
 WRITE_S = 10.0
 #: How long ``close`` waits for a search that is under way, in seconds.
 _END_S = 5.0
-#: How deep two answers are compared, and the persistence of rank-biased overlap.
-_DEPTH, _P = 10, 0.9
-
-
-def overlap(old: Sequence[str], new: Sequence[str], k: int = _DEPTH) -> float:
-    """The share of the first k articles that two answers have in common; 1 where both are empty."""
-    longest = min(k, max(len(old), len(new)))
-    return len({*old[:k]} & {*new[:k]}) / longest if longest else 1.0
-
-
-def rank_biased_overlap(old: Sequence[str], new: Sequence[str], p: float = _P) -> float:
-    """How alike two rankings are, the first places counting most; 1 for equal ones.
-
-    Extrapolated from the depth that was seen (Webber, Moffat and Zobel 2010, equation 32).
-    """
-    depth = max(len(old), len(new))
-    if not depth:
-        return 1.0
-    shared = [len({*old[:at]} & {*new[:at]}) for at in range(1, depth + 1)]
-    seen = sum(common / at * p**at for at, common in enumerate(shared, 1))
-    return shared[-1] / depth * p**depth + (1 - p) / p * seen
+#: How deep two answers are compared.
+_DEPTH = 10
 
 
 def count_pair(tally: Tally, old: Sequence[Match], new: Sequence[Match], old_s: float, new_s: float) -> None:
     """Take the answers of both tables to one question into a tally, with the seconds that each took."""
     before, after = _names(old), _names(new)
     tally.searches += 1
-    tally.overlap.count(overlap(before, after))
+    tally.overlap.count(overlap(before, after, _DEPTH))
     tally.rbo.count(rank_biased_overlap(before[:_DEPTH], after[:_DEPTH]))
     tally.old.count(old_s)
     tally.new.count(new_s)

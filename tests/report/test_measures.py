@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.articles.shadowing import overlap, rank_biased_overlap
 from jobs.catalog.tally import Latencies, Mean, Tally
+from jobs.quality.overlap import overlap, rank_biased_overlap
 
 TEN = list("abcdefghij")
 
@@ -26,7 +26,7 @@ TEN = list("abcdefghij")
     ],
 )
 def test_answers_are_compared(old, new, shared, biased):
-    assert overlap(old, new) == pytest.approx(shared)
+    assert overlap(old, new, 10) == pytest.approx(shared)
     assert rank_biased_overlap(old, new) == pytest.approx(biased)
 
 
@@ -45,8 +45,13 @@ def test_quantiles_are_right_to_the_width_of_a_bucket(seconds):
     for each in seconds:
         times.count(each)
     found = times.report()
-    exact = np.quantile(np.array(seconds) * 1000, np.linspace(0, 1, 101), method="inverted_cdf")
-    np.testing.assert_allclose(found["quantiles_ms"], exact, rtol=0.0201)
+    # A rank such as 0.7 × 10 lies a rounding beside 7: either neighbour is right there.
+    low, high = (
+        np.quantile(np.array(seconds) * 1000, np.clip(np.linspace(0, 1, 101) + beside, 0, 1), method="inverted_cdf")
+        for beside in (-1e-9, 1e-9)
+    )
+    assert (np.array(found["quantiles_ms"]) >= low / 1.0201).all()
+    assert (np.array(found["quantiles_ms"]) <= high * 1.0201).all()
     assert found["searches"] == len(seconds)
 
 
