@@ -12,7 +12,7 @@ export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
-        soak migrate prepare load index sync validate cutover rollback retire abort status audit report reference dist
+        matrix soak migrate prepare load index sync validate cutover rollback retire abort status audit report reference dist
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -59,6 +59,9 @@ cassandra-stop: $(READY)  ## end exactly these nodes
 
 demo-cassandra: $(READY) cassandra  ## the demo on that Cassandra
 	$(BIN)/python scripts/demo.py --config configs/demo-cassandra.yaml
+
+matrix: $(READY)  ## every fault on three Cassandra nodes, and the table of what became of the rows (a quarter of an hour)
+	$(BIN)/python -m pytest tests/reliability -m 'matrix or not matrix' -s
 
 soak: $(READY)  ## migrations with faults for MINUTES=10 on NODES=1 or 3, applications writing (SEED=N to draw them again)
 	$(BIN)/python scripts/soak.py --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED))

@@ -26,6 +26,8 @@ from tests.world import DEADLINE_S, HOUR_US, now_us
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+pytestmark = pytest.mark.matrix
+
 ROWS = 240
 
 
