@@ -14,9 +14,9 @@ from typing import Any
 
 from jobs.articles.finding import Match, nearest
 from jobs.articles.following import Place
-from jobs.articles.shadowing import WRITE_S, count_pair, new_run
+from jobs.articles.shadowing import WRITE_S, count_pair
 from jobs.articles.vectors import embed_question
-from jobs.catalog.alias import get_alias
+from jobs.catalog.alias import get_alias, new_run
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.migration import get_migration, read_migration
 from jobs.catalog.shadows import write_shadow

@@ -10,7 +10,6 @@ import json
 import logging
 import random
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, Full, Queue
@@ -19,7 +18,7 @@ from threading import Event, Lock, Thread
 from jobs.articles.finding import Match, nearest
 from jobs.articles.following import Following, Place, View
 from jobs.articles.vectors import embed_question, make_ready
-from jobs.catalog.alias import whoami
+from jobs.catalog.alias import new_run
 from jobs.catalog.migration import read_migration
 from jobs.catalog.shadows import write_shadow
 from jobs.catalog.states import ALLOWED
@@ -50,11 +49,6 @@ def count_pair(tally: Tally, old: Sequence[Match], new: Sequence[Match], old_s: 
     tally.new.count(new_s)
     tally.to_us = now_us()
     tally.from_us = tally.from_us or tally.to_us
-
-
-def new_run() -> str:
-    """A name for the figures of one run: who makes them, and which of its runs."""
-    return f"{whoami()}/{uuid.uuid4().hex[:6]}"
 
 
 def _names(found: Sequence[Match]) -> list[str]:

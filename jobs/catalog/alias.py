@@ -6,6 +6,7 @@ import getpass
 import os
 import re
 import socket
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,11 @@ class Alias:
 def whoami() -> str:
     """Who acts: user, host and process, for the record."""
     return f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}"
+
+
+def new_run() -> str:
+    """Who acts, and which of its runs: two runs of one process are two."""
+    return f"{whoami()}/{uuid.uuid4().hex[:6]}"
 
 
 def is_dead(actor: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
-from jobs.catalog.alias import is_dead, whoami
+from jobs.catalog.alias import is_dead, new_run
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.states import ENDED, check_step
 from jobs.catalog.tables import (
@@ -176,8 +175,7 @@ class Ownership:
         self._store = store
         self.migration = migration
         self._lease_us = int(lease.total_seconds() * 1_000_000)
-        # Two runs of one process are two runs.
-        self.owner = f"{whoami()}/{uuid.uuid4().hex[:6]}"
+        self.owner = new_run()
         self._ended = Event()
         self._lost = ""
         self._renewing = Thread(target=self._renew, name="embedshift-lease", daemon=True)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,17 @@ from tests.reliability.disks import Ballast
 from tests.world import DEADLINE_S, World, eventually, now_us
 
 
-class Fault:
+class Fault(ABC):
     """Something that goes wrong. ``own_process`` says that the step runs as the real command line."""
 
     name = ""
     own_process = False
 
+    @abstractmethod
     def strike(self, world: World, process: subprocess.Popen[str] | None) -> None:
         """Let it go wrong."""
-        raise NotImplementedError
 
-    def mend(self) -> None:
+    def mend(self) -> None:  # noqa: B027 - most faults hit the step alone
         """Put it right again, as an operator or a supervisor does; nothing where only the step was hit."""
 
     def undo(self) -> None:
