@@ -21,7 +21,8 @@ ROWS = 1000
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "validation.md"
 BEGIN, END = "<!-- planted defects: made by tests/quality/defects.py -->\n", "<!-- end of planted defects -->\n"
 #: Limits that are off by default, set for the defects that only they can show.
-WEAKER = {"self_retrieval": 0.9, "titles_drop": 0.1}
+#: Few questions are asked, of an index that several threads build: the limits leave room for some that miss.
+WEAKER = {"self_retrieval": 0.8, "titles_drop": 0.2}
 
 
 @dataclass(frozen=True)
