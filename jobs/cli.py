@@ -294,10 +294,5 @@ def _failed(error: BaseException, line: str, code: int) -> int:
     return code
 
 
-def entry() -> None:
-    """The console script."""
-    sys.exit(main())
-
-
 if __name__ == "__main__":
-    entry()
+    sys.exit(main())

@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,7 @@ from jobs.errors import UnavailableError
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
 #: What embedshift needs of Spark; spark.conf in the settings may change the rest, and these at one's own risk.
@@ -58,6 +59,7 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if settings.spark.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    from pyspark import SparkConf
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
@@ -67,18 +69,23 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
     if not submitted:
         _find_java()
     running = SparkSession.getActiveSession()
-    builder = SparkSession.builder.appName(f"embedshift {name}")
-    for key, value in _conf(settings, submitted, model).items():
-        builder = builder.config(key, value)
+    conf = SparkConf().setAll(list(_conf(settings, submitted, model).items()))
+    with _interruptible():
+        try:
+            _start_jvm(conf)
+            session = SparkSession.builder.appName(f"embedshift {name}").config(conf=conf).getOrCreate()
+        except (PySparkException, OSError, RuntimeError) as error:
+            hint = "see its log above"
+            raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint=hint) from error
+        session.dataSource.register(EmbedshiftSource)
+        _expect_hanging_up()
+        yield from _ended(session, keep=running is not None)
+
+
+def _ended(session: SparkSession, *, keep: bool) -> Iterator[SparkSession]:
+    """Lend the session; end it afterwards unless it was there before, and say so where its JVM has ended first."""
     try:
-        session = builder.getOrCreate()
-    except (PySparkException, OSError, RuntimeError) as error:
-        raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint="see its log above") from error
-    session.dataSource.register(EmbedshiftSource)
-    _expect_hanging_up()
-    try:
-        with _interruptible():
-            yield session
+        yield session
     except Exception as error:
         # Whatever the step saw of it: a refused connection, an empty answer, ranges without an outcome.
         if _jvm_has_ended():
@@ -86,8 +93,24 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
             raise UnavailableError("Spark's JVM has ended in the middle of the step", hint=hint) from error
         raise
     finally:
-        if running is None and not _jvm_has_ended():
+        if not keep and not _jvm_has_ended():
             session.stop()
+
+
+def _start_jvm(conf: SparkConf) -> None:
+    """Start the JVM, or connect to that of spark-submit, and let Ctrl-C wait for it.
+
+    A JVM that PySpark gives up while it starts would fail, hang, and outlive this process.
+    """
+    from pyspark import SparkContext
+
+    if SparkContext._gateway is not None:
+        return
+    interrupts: list[int] = []
+    with _handling(lambda number, _: interrupts.append(number)):
+        SparkContext._ensure_initialized(conf=conf)
+    if interrupts:
+        _interrupt(interrupts[0], None)
 
 
 def _jvm_has_ended() -> bool:
@@ -112,15 +135,29 @@ def _expect_hanging_up() -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the step at once and in one line.
+    """Let Ctrl-C end the step at once and in one line, from the start of Spark on.
 
-    PySpark's own handler first asks the JVM to cancel its jobs, by the connection that the interrupted call is using;
-    that fails, with pages of traces. The jobs end with the session anyway.
+    The handler that PySpark puts in while it starts first asks the JVM to cancel its jobs, by the connection that the
+    interrupted call is using; that fails, with pages of traces. The jobs end with the session anyway.
     """
+    from pyspark import SparkContext
+
+    cancel = SparkContext.cancelAllJobs
+    SparkContext.cancelAllJobs = _hush  # type: ignore[method-assign, assignment]
+    try:
+        with _handling(_interrupt):
+            yield
+    finally:
+        SparkContext.cancelAllJobs = cancel  # type: ignore[method-assign]
+
+
+@contextmanager
+def _handling(handler: Callable[[int, object], object]) -> Iterator[None]:
+    """Answer Ctrl-C so; only the main thread is ever asked."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, _interrupt)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
@@ -131,10 +168,16 @@ def _say_nothing(server: BaseServer, request: object, client: object) -> None:
     del server, request, client
 
 
-def _interrupt(number: int, frame: object) -> None:
+def _hush(context: object = None) -> None:
     # What is under way logs that it was interrupted, or that the JVM hung up; the one who interrupted it knows.
+    del context
     logging.disable(logging.CRITICAL)
     BaseServer.handle_error = _say_nothing  # type: ignore[assignment, method-assign]
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    _hush()
     raise KeyboardInterrupt
 
 

@@ -97,6 +97,18 @@ def test_ctrl_c_ends_a_load_with_one_line_and_gives_the_lease_back(world, spark)
     world.assert_migrated()
 
 
+def test_ctrl_c_while_spark_starts_is_one_line_too(world):
+    process = world.start("load")
+    eventually(lambda: any("SparkSubmit" in command(each) for each in descendants(process.pid)))
+    processes = descendants(process.pid) | {process.pid}
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = ended(process, processes)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert err.splitlines()[-1].startswith("embedshift: interrupted: ")
+    assert world.migration.owner == ""
+
+
 def test_a_jvm_that_is_killed_ends_the_load_in_one_line_and_another_load_goes_on(world, spark):
     process, processes = started_load(world, 2)
     (jvm,) = [each for each in descendants(process.pid) if "org.apache.spark.deploy.SparkSubmit" in command(each)]
