@@ -19,6 +19,10 @@ from jobs.stores.embedded.index_file import indexable
 from jobs.stores.embedded.rows import now_s
 
 _PAGE_ROWS = 4096
+#: Rows of a graph below which one thread adds: what several threads add at once does not see each other, and where
+#: that is a good part of the graph its recall falls by chance, by a hundredth or two on a busy machine.
+_ONE_THREAD_ROWS = 10_000
+#: Rows for which it is worth waking the other threads.
 _MANY_ROWS = 256
 
 
@@ -86,7 +90,7 @@ class Replica:
         there = np.fromiter((blob is not None for _, _, blob in rows), np.bool_, len(rows))
         matrix = vectors([blob for _, _, blob in rows if blob is not None], self.index.dimension)
         usable = indexable(self.index.options.metric, matrix)
-        threads = 0 if len(rows) >= _MANY_ROWS else 1
+        threads = 0 if len(rows) >= _MANY_ROWS and len(self.graph) >= _ONE_THREAD_ROWS else 1
         self.graph.add(numbers[there][usable], matrix[usable], threads=threads)
         self.unsaved += len(rows)
 
