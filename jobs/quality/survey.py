@@ -5,6 +5,8 @@ It shares no code with sync's comparison, so that neither hides a mistake of the
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,8 +27,9 @@ from jobs.tokens import TokenRange
 
 __all__ = ["Survey", "survey_range"]
 
-#: Looks at a difference after the first one. What is written between the two readings of one look is gone at the next.
-_FURTHER_LOOKS = 2
+#: Rests, in seconds, between further looks at a difference. What is written between the two readings of one look is
+#: gone at the next; a row that is written many times a second needs several until one look falls between two writes.
+_RESTS_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 _NORM_TOLERANCE = 1e-3
 
 
@@ -43,7 +46,8 @@ def survey_range(
     """Survey one token range: each table is scanned once.
 
     A live table changes while it is read. So a row that seems missing, orphaned, stale or outdated is fetched again
-    from both tables, and counts as it is found then; the first such rows at least ``look_again_after_s`` later.
+    from both tables, some times over, and counts as it is found at last; the first such rows at least
+    ``look_again_after_s`` later.
 
     Args:
         window_rows: rows of either table held at once, and differences held for the second look.
@@ -118,10 +122,13 @@ class _Examiner:
             return
         for at in range(0, keys.num_rows, window_rows):
             doubtful = keys.slice(at, window_rows)
-            for _ in range(_FURTHER_LOOKS - 1):
+            for rest_s in _RESTS_S:
                 left = self.sift(self._fetched(doubtful))
                 self._count("in_flight", doubtful.num_rows - left.num_rows)
                 doubtful = left
+                if not doubtful.num_rows:
+                    break
+                time.sleep(rest_s)
             if doubtful.num_rows:
                 self._settle(self._fetched(doubtful), doubtful.num_rows)
 
