@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from jobs.quality.subject import Metric
 
-#: Probes of one block: with a thousand rows its scores take 4 MB.
+#: Probes of one block: with four thousand rows its scores take 16 MB.
 _PROBES_AT_ONCE = 1024
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE = 4096
+#: Candidates for each probe that wait before they are merged: merging a few costs as much as merging many.
+_WAITING = 64
 
 Floats = NDArray[np.float32]
 #: Keys of rows: bytes objects, empty where there is no row.
@@ -29,15 +31,17 @@ class Nearest:
         k: how many are kept.
     """
 
-    __slots__ = ("_least", "k", "keys", "metric", "probes", "scores")
+    __slots__ = ("_keys", "_least", "_scores", "_seen", "_waiting", "_waits", "k", "metric", "probes")
 
     def __init__(self, metric: Metric, probes: Floats, k: int) -> None:
         self.metric: Metric = metric
         self.k = k
         self.probes = _units(probes.astype(np.float32)) if metric == "cosine" else probes.astype(np.float32)
-        self.scores: Floats = np.full((len(probes), k), -np.inf, np.float32)
-        self.keys: Keys = np.full((len(probes), k), b"", object)
+        self._scores: Floats = np.full((len(probes), k), -np.inf, np.float32)
+        self._keys: Keys = np.full((len(probes), k), b"", object)
         self._least: Floats = np.full(len(probes), -np.inf, np.float32)
+        self._waiting: list[tuple[NDArray[np.int64], Floats, Keys]] = []
+        self._waits = self._seen = 0
 
     def update(self, vectors: Floats, keys: Sequence[bytes]) -> None:
         """Compare rows with every probe.
@@ -53,52 +57,69 @@ class Nearest:
         names = np.empty(len(vectors), object)
         names[:] = keys
         vectors, names = vectors[usable], names[usable]
-        for row in range(0, len(vectors), _ROWS_AT_ONCE):
-            rows = slice(row, row + _ROWS_AT_ONCE)
+        row = 0
+        while row < len(vectors):
+            # At first every row is among the best: little by little, what is kept tells most of the rest off at once.
+            rows = slice(row, row + min(_ROWS_AT_ONCE, max(self.k, self._seen)))
             part = _units(vectors[rows]) if self.metric == "cosine" else vectors[rows]
             for probe in range(0, len(self.probes), _PROBES_AT_ONCE):
                 block = np.arange(probe, min(probe + _PROBES_AT_ONCE, len(self.probes)))
                 self._enter(block, _scores(self.metric, self.probes[block], part), names[rows])
+            self._seen += len(part)
+            row = rows.stop
 
     def _enter(self, probes: NDArray[np.int64], scores: Floats, names: Keys) -> None:
         """Take in what beats the worst that is kept; ``scores`` has shape (probes, rows)."""
-        better = scores > self._least[probes, None]
-        counts = better.sum(axis=1)
-        live = np.flatnonzero(counts)
-        if len(live) == 0:
+        # Of a flat array: numpy finds the few that are true many times faster than of one with two axes.
+        found = np.flatnonzero((scores > self._least[probes, None]).ravel())
+        if len(found) == 0:
             return
-        probe, row = np.nonzero(better)
-        counts = counts[live]
+        probe, row = np.divmod(found, scores.shape[1])
+        self._waiting.append((probes[probe], scores.ravel()[found], names[row]))
+        self._waits += len(found)
+        if self._waits > _WAITING * len(self.probes):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Let what waits compete with what is kept."""
+        if not self._waiting:
+            return
+        probe, scores, names = (np.concatenate(each) for each in zip(*self._waiting, strict=True))
+        self._waiting, self._waits = [], 0
+        order = np.argsort(probe, kind="stable")
+        live, counts = np.unique(probe, return_counts=True)
         slot = np.repeat(np.arange(len(live)), counts)
         place = np.arange(len(probe)) - np.repeat(np.cumsum(counts) - counts, counts)
         entering = np.full((len(live), int(counts.max())), -np.inf, np.float32)
-        entering[slot, place] = scores[probe, row]
+        entering[slot, place] = scores[order]
         entering_names = np.full(entering.shape, b"", object)
-        entering_names[slot, place] = names[row]
-        self._keep_best(probes[live], entering, entering_names)
+        entering_names[slot, place] = names[order]
+        self._keep_best(live, entering, entering_names)
 
     def _keep_best(self, probes: NDArray[np.int64], scores: Floats, names: Keys) -> None:
-        scores = np.concatenate([self.scores[probes], scores], axis=1)
-        names = np.concatenate([self.keys[probes], names], axis=1)
+        scores = np.concatenate([self._scores[probes], scores], axis=1)
+        names = np.concatenate([self._keys[probes], names], axis=1)
         best = np.argpartition(-scores, self.k - 1, axis=1)[:, : self.k]
-        self.scores[probes] = np.take_along_axis(scores, best, axis=1)
-        self.keys[probes] = np.take_along_axis(names, best, axis=1)
-        self._least[probes] = self.scores[probes].min(axis=1)
+        self._scores[probes] = np.take_along_axis(scores, best, axis=1)
+        self._keys[probes] = np.take_along_axis(names, best, axis=1)
+        self._least[probes] = self._scores[probes].min(axis=1)
 
     def __add__(self, other: Nearest) -> Nearest:
         """The best of two disjoint sets of rows, for the same probes."""
         if (self.metric, self.k, self.probes.shape) != (other.metric, other.k, other.probes.shape):
             raise ValueError("neighbours of different probes cannot be merged")
         both = Nearest(self.metric, self.probes, self.k)
-        both.scores, both.keys, both._least = self.scores.copy(), self.keys.copy(), self._least.copy()
-        if len(both.probes):
-            both._keep_best(np.arange(len(both.probes)), other.scores, other.keys)
+        for each in (self, other):
+            each._settle()
+            if len(both.probes):
+                both._keep_best(np.arange(len(both.probes)), each._scores, each._keys)
         return both
 
     def ranked(self) -> tuple[Floats, Keys]:
         """Scores and keys, shape (n, k) each, best first; ``-inf`` and ``b""`` where there are fewer rows than k."""
-        order = np.argsort(-self.scores, axis=1, kind="stable")
-        return np.take_along_axis(self.scores, order, axis=1), np.take_along_axis(self.keys, order, axis=1)
+        self._settle()
+        order = np.argsort(-self._scores, axis=1, kind="stable")
+        return np.take_along_axis(self._scores, order, axis=1), np.take_along_axis(self._keys, order, axis=1)
 
 
 def comparable(metric: Metric, vectors: Floats) -> NDArray[np.bool_]:

@@ -70,7 +70,7 @@ def test_rows_without_a_similarity_never_enter() -> None:
 
     nearest.update(vectors, names(6))
 
-    assert all(set(found) == {b"row 1", b"row 3", b"row 5", b""} for found in nearest.keys)
+    assert all(set(found) == {b"row 1", b"row 3", b"row 5", b""} for found in nearest.ranked()[1])
 
 
 @pytest.mark.parametrize("scale", [1e-20, 1e-3, 1e20, 1e37])
@@ -244,10 +244,9 @@ def test_the_wilson_interval_is_that_of_the_literature(share: float, trials: int
 
 
 def test_the_interval_is_wider_where_the_misses_of_a_probe_come_together() -> None:
-    nearest = nearest_of([1.0 - at / 100 for at in range(10)], 10)
-    many = Nearest("dot_product", np.ones((100, 1), np.float32), 10)
-    many.scores, many.keys = np.repeat(nearest.scores, 100, axis=0), np.repeat(nearest.keys, 100, axis=0)
     rows = [(f"row {at}".encode(), 1.0 - at / 100) for at in range(10)]
+    many = Nearest("dot_product", np.ones((100, 1), np.float32), 10)
+    many.update(np.array([[score] for _, score in rows], np.float32), [key for key, _ in rows])
 
     def answer(hits: int) -> Found:
         return Found(tuple(key for key, _ in rows[:hits]), tuple(score for _, score in rows[:hits]))
