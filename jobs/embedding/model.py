@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "bfloat16", "float16"]
 
 #: Padded tokens of one batch: what two sweeps over batch sizes found best, on CPU caches and on GPUs.
-_TOKENS_CPU, _TOKENS_GPU = 4096, 131_072
+_TOKENS_CPU, _TOKENS_GPU = 1024, 131_072
 #: Texts handed to a model without token batches (static embeddings) at once.
 _TEXTS_AT_ONCE = 1024
 
