@@ -1,0 +1,36 @@
+"""Documents of mixed lengths."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+from tests.small_models import POISON, words
+
+_CRANFIELD = Path(__file__).resolve().parents[2] / "shared" / "data" / "cranfield" / "articles.jsonl"
+
+
+def cranfield(count: int) -> list[dict[str, str]]:
+    """The first abstracts of the Cranfield collection; none where it does not lie beside the project."""
+    if not _CRANFIELD.exists():
+        return []
+    with _CRANFIELD.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line, _ in zip(lines, range(count), strict=False)]
+
+
+def log_normal(count: int) -> list[dict[str, str]]:
+    """Articles of random words; their lengths are log-normal: half have fewer than 60 words, few have hundreds."""
+    chance = random.Random(1)
+    known = [word for word in words() if word.isalpha() and word != POISON]
+    made = []
+    for number in range(count):
+        length = min(2000, max(1, round(chance.lognormvariate(4.1, 0.8))))
+        content = " ".join(chance.choices(known, k=length))
+        made.append({"id": f"a{number:07}", "title": " ".join(chance.choices(known, k=5)), "content": content})
+    return made
+
+
+def texts(articles: list[dict[str, str]]) -> list[str]:
+    """What is embedded of each."""
+    return [f"{each['title']}. {each['content']}" for each in articles]

@@ -1,0 +1,129 @@
+"""The embedding stage alone, against ``SentenceTransformer.encode`` and against what the processor can do at most."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from benchmarks.children import Work, children
+from benchmarks.corpus import cranfield, log_normal, texts
+from benchmarks.pairs import Result, in_pairs
+from jobs.embedding import Precision, choose_precision, load_model, use_threads
+from jobs.embedding.packaged import load_packaged
+from jobs.settings import ModelSettings
+
+MODEL = "package:all-MiniLM-L6-v2"
+#: Tokens of the matrix products that measure the limit: those of one batch.
+_TOKENS, _PRODUCTS = 1024, 40
+
+
+def measure(*, quick: bool) -> list[Result]:
+    """Every precision that this machine computes natively, on each corpus."""
+    count, pairs = (100, 2) if quick else (400, 5)
+    results = []
+    for corpus, articles in (("Cranfield", cranfield(count)), ("log-normal", log_normal(count))):
+        documents = texts(articles)
+        if not documents:
+            continue
+        automatic = choose_precision(ModelSettings(name=MODEL), documents[:64])
+        for precision in dict.fromkeys(("float32", automatic)):
+            results += _measured(corpus, documents, precision, pairs)
+    return results
+
+
+def _measured(corpus: str, documents: list[str], precision: Precision, pairs: int) -> list[Result]:
+    cores = os.cpu_count() or 1
+    shares = [(documents[part::cores], precision) for part in range(cores)]
+    work = len(documents) * flops(documents) / len(documents)
+    limits: list[float] = []
+    with (
+        children(stage, shares) as ours,
+        children(bare, [(documents, cores)]) as theirs,
+        children(products, [(precision,)] * cores) as limit,
+    ):
+
+        def limited() -> float:
+            limits.append(sum(limit.ask()[1]))
+            return len(documents) / ours.ask()[0]
+
+        rates, others = in_pairs(limited, lambda: len(documents) / theirs.ask()[0], pairs)
+    per_document = work / len(documents)
+    reached = [rate * per_document for rate in rates]
+    goals = {"float32": (1.15, 0.8)}.get(precision, (1.8, 0.7))
+    return [
+        Result(
+            f"embedding, {corpus}, {precision}",
+            "SentenceTransformer.encode with its defaults, float32",
+            "documents/s",
+            rates,
+            others,
+            goals[0],
+        ),
+        Result(
+            f"share of the limit, {corpus}, {precision}",
+            f"matrix products of one layer of the model, {precision}, one thread a core, before each turn",
+            "GFLOP/s",
+            [each / 1e9 for each in reached],
+            [each / 1e9 for each in limits[1:]],
+            goals[1],
+            note=f"{per_document / 1e9:.2f} GFLOP a document",
+        ),
+    ]
+
+
+def stage(documents: list[str], precision: Precision) -> Work:
+    """The stage as a Spark worker runs it: one thread, windows of 1,024 texts."""
+    use_threads(1)
+    model = load_model(ModelSettings(name=MODEL), precision)
+
+    def work() -> None:
+        for at in range(0, len(documents), 1024):
+            model.embed(documents[at : at + 1024])
+
+    return work
+
+
+def bare(documents: list[str], threads: int) -> Work:
+    """The library as its tutorial shows it, on all cores."""
+    use_threads(threads)
+    network = load_packaged(MODEL, "cpu")
+
+    def work() -> None:
+        network.encode(documents, show_progress_bar=False)
+
+    return work
+
+
+def products(precision: Precision) -> Work:
+    """Matrix products of a layer's size in one thread; returns operations a second."""
+    import torch
+
+    use_threads(1)
+    config = _config()
+    kind = getattr(torch, precision)
+    rows = torch.randn(_TOKENS, config.hidden_size).to(kind)
+    weights = torch.randn(config.intermediate_size, config.hidden_size).to(kind)
+
+    def work() -> float:
+        with torch.inference_mode():
+            started = time.perf_counter()
+            for _ in range(_PRODUCTS):
+                torch.nn.functional.linear(rows, weights)
+        return 2 * rows.numel() * config.intermediate_size * _PRODUCTS / (time.perf_counter() - started)
+
+    return work
+
+
+def flops(documents: list[str]) -> float:
+    """Operations that these documents' own tokens cost, without any padding: projections, layers and attention."""
+    model = load_model(ModelSettings(name=MODEL))
+    config = _config()
+    tokens = model.count_tokens(documents).clip(max=model.max_length).astype(float)
+    hidden, inner = config.hidden_size, config.intermediate_size
+    linear = 2 * (4 * hidden * hidden + 2 * hidden * inner)
+    return float(config.num_hidden_layers * (linear * tokens + 4 * hidden * tokens**2).sum())
+
+
+def _config() -> Any:
+    return load_packaged(MODEL, "cpu")[0].auto_model.config

@@ -1,0 +1,82 @@
+"""Two ways to do one thing, measured in turns; what is reported is the ratio."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Does a piece of work and returns its rate: units a second, more is better.
+Rate = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the benchmark.
+
+    Args:
+        name: what was measured.
+        against: what it was measured against.
+        unit: of both rates, such as ``documents/s``.
+        ours: one rate a pair.
+        theirs: likewise, in the same order.
+        goal: least median of the ratios; where ``most``, the greatest that is wanted.
+        most: whether less is better.
+        note: what one must know to read it.
+    """
+
+    name: str
+    against: str
+    unit: str
+    ours: list[float]
+    theirs: list[float]
+    goal: float | None = None
+    most: bool = False
+    note: str = ""
+    ratios: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratios", [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)])
+
+    @property
+    def ratio(self) -> float:
+        """The median of the ratios, one a pair."""
+        return statistics.median(self.ratios)
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the goal is; None where there is none."""
+        if self.goal is None:
+            return None
+        return self.ratio <= self.goal if self.most else self.ratio >= self.goal
+
+    def tree(self) -> dict[str, Any]:
+        """For the JSON record."""
+        return {
+            "name": self.name,
+            "against": self.against,
+            "unit": self.unit,
+            "ours": [round(each, 3) for each in self.ours],
+            "theirs": [round(each, 3) for each in self.theirs],
+            "ratio": round(self.ratio, 3),
+            "least": round(min(self.ratios), 3),
+            "greatest": round(max(self.ratios), 3),
+            "goal": self.goal,
+            "most": self.most,
+            "reached": self.reached,
+            "note": self.note,
+        }
+
+
+def in_pairs(ours: Rate, theirs: Rate, pairs: int) -> tuple[list[float], list[float]]:
+    """Measure both in turns, the first of a pair changing places; a pair before them warms up and does not count."""
+    made: list[tuple[float, float]] = []
+    for turn in range(pairs + 1):
+        if turn % 2:
+            second = theirs()
+            made.append((ours(), second))
+        else:
+            first = ours()
+            made.append((first, theirs()))
+    return [each[0] for each in made[1:]], [each[1] for each in made[1:]]
