@@ -23,6 +23,7 @@ from jobs.quality.checks import Check, row_checks
 from jobs.quality.content import Content, content_of
 from jobs.quality.examine import NEIGHBOURS, Case, examine
 from jobs.quality.findings import Survey
+from jobs.quality.lengths import cut_by
 from jobs.quality.questions import Question, read_questions
 from jobs.quality.side import Side
 from jobs.quality.space import Space, in_words
@@ -53,10 +54,11 @@ def validate(settings: Settings, store: Store, console: Console) -> dict[str, An
     questions = read_questions(settings.validation.questions) if settings.validation.questions else []
     with (
         owned(store, migration, "validate", settings.cutover.lease) as ownership,
-        spark_session(settings, "validate") as session,
+        spark_session(settings, "validate", model=migration.target.model) as session,
     ):
         case = case_of(settings, store, migration, questions)
-        surveyed = partial(_survey, settings, store, session, case.subject)
+        reader = (migration.target, settings.target_model.device)
+        surveyed = partial(_survey, settings, store, session, case.subject, reader=reader)
         report = examine(case, surveyed, more_of(settings, migration, questions))
         write_validation(store, migration.id, passed=report["passed"], content=report["content"], report=report)
         ownership.change(state="validated" if report["passed"] else "synced")
@@ -143,14 +145,27 @@ def _content(subject: Subject, window_rows: int, newer_than_us: int, store: Stor
     return content_of(store, subject, within, window_rows=window_rows, newer_than_us=newer_than_us)
 
 
-def _survey(settings: Settings, store: Store, session: SparkSession, subject: Subject, probes: Any) -> Survey:
+def _survey(
+    settings: Settings,
+    store: Store,
+    session: SparkSession,
+    subject: Subject,
+    probes: Any,
+    *,
+    reader: tuple[Endpoint, str] | None = None,
+) -> Survey:
+    """Survey every range on Spark; texts that are cut are counted where the model that reads them is named."""
     ranges = plan_ranges(store, subject.source.name, settings.load.ranges)
-    work = partial(_survey_range, subject, settings.load.window_rows, session.sparkContext.broadcast(probes))
+    shared = session.sparkContext.broadcast(probes)
+    work = partial(_survey_range, subject, settings.load.window_rows, shared, reader)
     return spread(session, reachable(settings.store), ranges, work)
 
 
-def _survey_range(subject: Subject, window_rows: int, probes: Any, store: Store, within: Any) -> Survey:
-    return survey_range(store, subject, within, window_rows=window_rows, probes=probes.value, k=NEIGHBOURS)
+def _survey_range(
+    subject: Subject, window_rows: int, probes: Any, reader: tuple[Endpoint, str] | None, store: Store, within: Any
+) -> Survey:
+    cut = cut_by(proven_model(*reader)) if reader else None
+    return survey_range(store, subject, within, window_rows=window_rows, probes=probes.value, k=NEIGHBOURS, cut=cut)
 
 
 def _write(report: dict[str, Any], settings: Settings, migration: Migration) -> Path:

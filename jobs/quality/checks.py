@@ -134,7 +134,7 @@ def _duplicates(survey: Survey) -> Check:
 
 def _truncated(lengths: Lengths, most: float) -> Check:
     limit = "any length" if lengths.max_length is None else f"{lengths.max_length} tokens"
-    note = f"{lengths.cut} of {lengths.of} texts{' of a sample' if lengths.sampled else ''}; the model reads {limit}"
+    note = f"{lengths.cut} of {lengths.of} texts; the model reads {limit}"
     return Check("truncated", lengths.share, most, lengths.share <= most, lengths.of, note)
 
 

@@ -114,7 +114,8 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
     pairs = pairs_of(store, sample.of_all_lengths(_POINTS_MAX, settings.seed))
     with watch("latency"):
         timed = _latency(case, pairs)
-    lengths = counted and lengths_of(sample.lengths, case.new.model().max_length, rows=survey.vectors)
+    longest = case.new.model().max_length
+    lengths = counted and lengths_of(sample.lengths, longest, cut=survey.cut, of=survey.with_text)
     outcome = checks(
         survey,
         next(each for each in recalls if each.k == DEPTH),

@@ -45,6 +45,7 @@ class Survey:
         nonfinite: vectors with a NaN or an infinity.
         not_unit: finite vectors whose length is not 1, where it should be.
         wrong_dimension: vectors of another dimension than the model's.
+        cut: texts of the source that the target's model does not read to their end; 0 where they were not counted.
         in_flight: differences that were gone at a second look, because the application was writing.
         repeats: vectors that texts share.
         content: the fingerprint of the target's content.
@@ -65,6 +66,7 @@ class Survey:
     nonfinite: int = 0
     not_unit: int = 0
     wrong_dimension: int = 0
+    cut: int = 0
     in_flight: int = 0
     repeats: Repeats = field(default_factory=Repeats)
     content: Content = field(default_factory=Content)

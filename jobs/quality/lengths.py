@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.embedding import Model
 from jobs.quality.probes import Measured
 
 _BINS = 20
+#: Texts whose tokens are counted at once.
+_TEXTS_AT_ONCE = 256
+#: Tokens that models put around a text, at most.
+_AROUND = 8
+
+#: How many texts of an array the model does not read to their end.
+Cut = Callable[[pa.Array], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +32,9 @@ class Lengths:
         edges: tokens, one more than there are counts; the last one is included.
         counts: texts between two edges.
         max_length: tokens that the model reads; None where it reads all.
-        cut: texts of more tokens.
-        of: texts that were counted.
-        sampled: whether they are a sample of the table.
+        cut: texts of more tokens, of the whole table.
+        of: texts of the whole table.
+        sampled: whether the histogram is of a sample of them.
     """
 
     edges: tuple[int, ...]
@@ -41,16 +50,13 @@ class Lengths:
         return self.cut / self.of if self.of else 0.0
 
 
-def lengths_of(tokens: NDArray[np.int64], max_length: int | None, *, rows: int) -> Lengths:
-    """Sum up the tokens of texts (shape (n,)) of a table that has ``rows`` of them."""
+def lengths_of(tokens: NDArray[np.int64], max_length: int | None, *, cut: int, of: int) -> Lengths:
+    """Sum up the tokens of some texts (shape (n,)) of a table that has ``of`` texts, ``cut`` of them too long."""
     most = int(tokens.max(initial=1))
     step = -(-most // _BINS)
     edges = np.arange(0, most + step, step)
     counts, _ = np.histogram(tokens, edges)
-    cut = 0 if max_length is None else int((tokens > max_length).sum())
-    return Lengths(
-        tuple(edges.tolist()), tuple(counts.tolist()), max_length, cut, len(tokens), sampled=len(tokens) < rows
-    )
+    return Lengths(tuple(edges.tolist()), tuple(counts.tolist()), max_length, cut, of, sampled=len(tokens) < of)
 
 
 def tokens_of(model: Model) -> Measured | None:
@@ -62,3 +68,21 @@ def tokens_of(model: Model) -> Measured | None:
         return model.count_tokens([model.settings.document_prompt + text for text in texts])
 
     return counted
+
+
+def cut_by(model: Model) -> Cut | None:
+    """Counts the texts that are cut; None where the model reads all, or its tokenizer cannot count."""
+    counted, most = tokens_of(model), model.max_length
+    if counted is None or most is None:
+        return None
+    # Of plain ASCII no tokenizer makes more tokens than there are characters: most short texts need not be counted.
+    surely_read = max(0, most - _AROUND - len(model.settings.document_prompt))
+    plain = model.settings.document_prompt.isascii()
+
+    def cut(texts: pa.Array) -> int:
+        short = pc.and_(pc.string_is_ascii(texts), pc.less_equal(pc.utf8_length(texts), surely_read))
+        doubtful = (texts.filter(pc.invert(short)) if plain else texts).to_pylist()
+        lots = (doubtful[at : at + _TEXTS_AT_ONCE] for at in range(0, len(doubtful), _TEXTS_AT_ONCE))
+        return sum(int((counted(lot) > most).sum()) for lot in lots)
+
+    return cut

@@ -18,6 +18,7 @@ from jobs.quality.doubts import Doubts
 from jobs.quality.exact import Nearest, all_finite
 from jobs.quality.findings import EXAMPLES_MAX, Examples, Survey
 from jobs.quality.keys import json_keys, row_keys
+from jobs.quality.lengths import Cut
 from jobs.quality.repeats import Repeats
 from jobs.quality.subject import Subject
 from jobs.quality.vectors import matrix
@@ -41,6 +42,7 @@ def survey_range(
     window_rows: int = 1000,
     probes: NDArray[np.float32] | None = None,
     k: int = 100,
+    cut: Cut | None = None,
     look_again_after_s: float = 1.0,
 ) -> Survey:
     """Survey one token range: each table is scanned once.
@@ -53,12 +55,13 @@ def survey_range(
         window_rows: rows of either table held at once, and differences held for the second look.
         probes: shape (n, dimension), float32: vectors whose exact neighbours are wanted.
         k: how many neighbours of each.
+        cut: counts the texts that the target's model does not read to their end.
         look_again_after_s: how long to wait before the second look; waited for at most once, and only if need be.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    started = _Examiner(store, subject, probes, k)
+    started = _Examiner(store, subject, probes, k, cut)
     doubts = Doubts(look_again_after_s)
     for merged in merge(
         store.scan(subject.source, within, **started.source_columns, batch_rows=window_rows),
@@ -79,8 +82,11 @@ def survey_range(
 class _Examiner:
     """Counts the rows of one range."""
 
-    def __init__(self, store: Store, subject: Subject, probes: NDArray[np.float32] | None, k: int) -> None:
+    def __init__(
+        self, store: Store, subject: Subject, probes: NDArray[np.float32] | None, k: int, cut: Cut | None
+    ) -> None:
         self._store = store
+        self._cut = cut
         self._subject = subject
         self._template = Template.parse(subject.text)
         target = content_columns(subject)
@@ -193,7 +199,10 @@ class _Examiner:
 
     def _source(self, rows: pa.RecordBatch) -> None:
         self._count("source_rows", rows.num_rows)
-        self._count("with_text", int((~_mask(self._template.empty(rows))).sum()))
+        told = rows.filter(pc.invert(self._template.empty(rows)))
+        self._count("with_text", told.num_rows)
+        if self._cut is not None and told.num_rows:
+            self._count("cut", self._cut(self._template.render(told)))
 
     def _target(self, rows: pa.RecordBatch) -> None:
         self._count("target_rows", rows.num_rows)

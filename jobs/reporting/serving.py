@@ -64,10 +64,10 @@ def lengths(record: Record) -> Section:
         return Section("lengths", title, absent="Not measured in this validation.")
     cut, of = found.get("cut"), found.get("of")
     part = f" ({percent(cut / of)})" if cut is not None and of else ""
-    sample = " sampled" if found.get("sampled") else ""
+    sample = " Drawn is a sample of them." if found.get("sampled") else ""
     lead = (
         f"The new model reads {number(found.get('max_length'))} tokens of a text; "
-        f"{number(cut)} of {number(of)}{sample} texts{part} are longer and lose their end."
+        f"{number(cut)} of {number(of)} texts{part} are longer and lose their end.{sample}"
     )
     edges, counts = found.get("edges") or [], found.get("counts") or []
     rows = [

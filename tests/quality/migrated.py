@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.quality.examine import NEIGHBOURS, examine
+from jobs.quality.lengths import cut_by
 from jobs.quality.questions import Question
 from jobs.quality.survey import survey_range
 from jobs.tokens import WHOLE_RING
@@ -58,7 +59,10 @@ def validated(world: World, questions: list[Question] | None = None) -> dict[str
     case = case_of(world.settings, world.store, world.migration, asked)
 
     def surveyed(probes: Any) -> Any:
-        return survey_range(world.store, case.subject, WHOLE_RING, probes=probes, k=NEIGHBOURS, look_again_after_s=0)
+        cut = cut_by(case.new.model())
+        return survey_range(
+            world.store, case.subject, WHOLE_RING, probes=probes, k=NEIGHBOURS, cut=cut, look_again_after_s=0
+        )
 
     return examine(case, surveyed, more_of(world.settings, world.migration, asked))
 

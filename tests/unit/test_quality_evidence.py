@@ -11,12 +11,13 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from jobs.embedding import load_model
 from jobs.errors import InputError
 from jobs.quality.checks import Check, checks
 from jobs.quality.exact import Nearest
 from jobs.quality.findings import Survey
 from jobs.quality.latency import Latency, Times, latency
-from jobs.quality.lengths import Lengths, lengths_of
+from jobs.quality.lengths import Lengths, cut_by, lengths_of
 from jobs.quality.overlap import Mean, mean_of, overlap, rank_biased_overlap
 from jobs.quality.pairs import principal
 from jobs.quality.probes import Sample
@@ -24,7 +25,7 @@ from jobs.quality.recall import Recall, measured_recall
 from jobs.quality.relevance import Question, compare
 from jobs.quality.subject import Subject
 from jobs.quality.weaker import Weaker
-from jobs.settings import IndexSettings, StoreSettings, ValidationSettings
+from jobs.settings import IndexSettings, ModelSettings, StoreSettings, ValidationSettings
 from jobs.stores import open_store
 from jobs.stores.contract import Column, Hit, Index, Store, Table, write_time
 from jobs.stores.cql.cassandra import size_of
@@ -33,9 +34,9 @@ from jobs.stores.values import vector_type
 
 
 def test_texts_longer_than_the_model_reads_are_counted_with_their_denominator() -> None:
-    found = lengths_of(np.array([3, 256, 257, 900]), 256, rows=10)
+    found = lengths_of(np.array([3, 256, 257, 900]), 256, cut=5, of=10)
 
-    assert (found.cut, found.of, found.share, found.sampled) == (2, 4, 0.5, True)
+    assert (found.cut, found.of, found.share, found.sampled) == (5, 10, 0.5, True)
     assert sum(found.counts) == 4
     assert len(found.edges) == len(found.counts) + 1
     assert found.edges[0] == 0
@@ -43,9 +44,28 @@ def test_texts_longer_than_the_model_reads_are_counted_with_their_denominator() 
 
 
 def test_a_model_without_a_limit_cuts_nothing_and_an_empty_table_has_no_share() -> None:
-    assert lengths_of(np.array([9000]), None, rows=1).cut == 0
-    empty = lengths_of(np.empty(0, np.int64), 256, rows=0)
+    assert lengths_of(np.array([9000]), None, cut=0, of=1).share == 0
+    empty = lengths_of(np.empty(0, np.int64), 256, cut=0, of=0)
     assert (empty.share, empty.of, empty.sampled) == (0.0, 0, False)
+
+
+@pytest.mark.parametrize("prompt", ["", "passage: ", "¿qué? "])
+def test_every_text_that_the_model_cuts_is_counted_whatever_its_characters(prompt: str) -> None:
+    settings = ModelSettings(name="package:all-MiniLM-L6-v2", max_length=32, document_prompt=prompt)
+    model = load_model(settings)
+    random = np.random.default_rng(1)
+    words = ["salt", "a", "photosynthesis", "naïve", "🧂", "ﷺ", "漢字", "x1y2", "-", "\u200f"]
+    texts = [" ".join(random.choice(words, random.integers(0, 40))) for _ in range(400)] + ["a" * 500, "short", ""]
+    tokens = model.count_tokens([prompt + text for text in texts])
+
+    count = cut_by(model)
+
+    assert count is not None
+    assert 100 < count(pa.array(texts)) == (tokens > 32).sum() < 400
+
+
+def test_of_a_model_that_reads_all_no_text_is_counted() -> None:
+    assert cut_by(load_model(ModelSettings(name="package:wordllama-l2-256"))) is None
 
 
 def sample_of(lengths: list[int]) -> Sample:

@@ -162,7 +162,7 @@ def test_of_two_tables_that_agree_every_fault_is_nought(world: World) -> None:
         "target_rows": ROWS,
         "with_text": ROWS - 1,
         "vectors": ROWS - 1,
-        **dict.fromkeys((*FAULTS, "in_flight", "duplicates"), 0),
+        **dict.fromkeys((*FAULTS, "cut", "in_flight", "duplicates"), 0),
     }
     assert survey.examples.of == {}
 
