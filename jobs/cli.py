@@ -16,6 +16,7 @@ from jobs.data_cli import config_app, follow, import_, letters_app, schema_app, 
 from jobs.errors import EmbedshiftError, UsageError
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
 from jobs.running import ask, run_step
+from jobs.upgrade_cli import upgrade
 
 app = typer.Typer(
     name="embedshift",
@@ -260,6 +261,7 @@ def reindex(
     run_step(step, config, overrides, as_json, dry_run=dry_run, accepted=yes)
 
 
+app.command("upgrade")(upgrade)
 app.command("import")(import_)
 app.command("search")(search)
 app.command("follow")(follow)

@@ -19,6 +19,7 @@ from jobs.catalog.tables import now_us
 from jobs.catalog.validations import ValidationRecord, last_validation
 from jobs.console import Console
 from jobs.errors import CheckFailed, EmbedshiftError, RefusedError, UnavailableError, UsageError
+from jobs.hooks.asking import ask_before_cutover
 from jobs.quality.content import Content
 from jobs.quality.known import check_known
 from jobs.rollback import rollback
@@ -50,7 +51,7 @@ def cutover(
 
     Raises:
         RefusedError: no fresh, passing validation of this very content, or somebody else moved the alias.
-        CheckFailed: the tables do not come to rest, the new table does not answer, or no word came.
+        CheckFailed: the tables do not come to rest, the new table does not answer, no word came, or a hook said no.
     """
     migration = get_migration(store, settings)
     check_step("cutover", migration.state, migration.id)
@@ -169,6 +170,8 @@ def plan_lines(
         "sync once more, for what they wrote meanwhile",
         "search through the alias for known articles",
     ]
+    if settings.hooks.before_cutover is not None:
+        lines.insert(0, f"ask hooks.before_cutover ({settings.hooks.before_cutover}), and stop where it fails")
     if start is not None:
         lines.insert(0, f"sync and validate, and keep {target.table} ready, until {start.label}")
     if or_rollback:
@@ -189,6 +192,8 @@ def _switch(
         # An earlier run ended just before the move: as long as the alias has not moved, sync and validate may follow.
         ownership.change(state="validated")
     check_validation(settings, store, migration)
+    # Before the last passes, so that nothing but them lies between the proof of the content and the move.
+    ask_before_cutover(settings, migration, console.say)
     syncing.passes()
     proof = check_validation(settings, store, migration)
     _check_content(settings, store, console, syncing.session, migration, proof)

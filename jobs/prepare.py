@@ -30,8 +30,13 @@ from jobs.tokens import WHOLE_RING
 _SAMPLE_ROWS = 48
 
 
-def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool = False) -> dict[str, Any]:
+def prepare(
+    settings: Settings, store: Store, console: Console, *, dry_run: bool = False, **facts: Any
+) -> dict[str, Any]:
     """Prepare a migration; run again, it finds the same one.
+
+    Args:
+        facts: written down with a migration that is new.
 
     Returns:
         The migration's id, state, source, target, models and planned ranges.
@@ -78,13 +83,13 @@ def prepare(settings: Settings, store: Store, console: Console, *, dry_run: bool
             "space": _plain(space),
         }
     create_alias(store, settings.alias, source)
-    migration = create_migration(store, settings, source, target)
+    migration = create_migration(store, settings, source, target, **facts)
     with owned(store, migration, "prepare", settings.cutover.lease) as ownership:
         if not store.exists(target.table):
             store.create(target_table)
         open_ranges(store, migration.id, "load", ranges)
-        facts = {"rows_estimated": estimate.rows, "ranges_planned": len(ranges)}
-        migration = ownership.change(state="prepared", **facts)
+        planned = {"rows_estimated": estimate.rows, "ranges_planned": len(ranges)}
+        migration = ownership.change(state="prepared", **planned)
     return {**_result(migration, len(ranges)), "space": _plain(space)}
 
 

@@ -11,6 +11,7 @@ from jobs.catalog.alias import aliases_of
 from jobs.catalog.migration import Migration, get_migration, migrations, owned
 from jobs.catalog.states import ENDED, check_step
 from jobs.catalog.tables import now_us
+from jobs.catalog.versions import as_prepared
 from jobs.console import Console
 from jobs.errors import RefusedError
 from jobs.settings import Settings, format_duration
@@ -57,6 +58,27 @@ def retire(
         ownership.change(state="retired", retired_us=now_us())
     console.say(f"dropped {old}" + (f"; kept: {kept}" if kept else ""))
     return {"table": old, "state": "retired", "snapshot": kept, "next": "nothing: the migration is over"}
+
+
+def retire_old(settings: Settings, store: Store, console: Console) -> list[str]:
+    """Retire the old tables of an alias, all but the newest ``retire.keep``, oldest first; returns their names.
+
+    Whatever retire refuses, for its grace time, an alias, another migration or a reader, waits for the next call.
+    """
+    keep = settings.retire.keep
+    if keep is None:
+        return []
+    old = [each for each in migrations(store, settings.alias) if each.state == "switched"]
+    old.sort(key=lambda each: int(each.facts["switched_us"]))
+    gone: list[str] = []
+    for migration in old[: max(0, len(old) - keep)]:
+        try:
+            retire(as_prepared(settings, migration), store, console)
+        except RefusedError as error:
+            console.say(f"not retired yet: {error}")
+            break
+        gone.append(migration.source.table)
+    return gone
 
 
 def _check(settings: Settings, store: Store, console: Console, migration: Migration) -> None:

@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Secret,
+    ValidationError,
+    model_validator,
+)
 
 from jobs.errors import SettingsError
 
@@ -289,6 +299,47 @@ class CutoverSettings(Frozen):
     )
 
 
+class Hook(Secret[str | tuple[str, ...]]):
+    """A command as a list, an address, or ``env:NAME``; printed without arguments and paths, which may hold a token."""
+
+    def _display(self) -> str:
+        value = self.get_secret_value()
+        if isinstance(value, str):
+            return value if value.startswith("env:") else without_paths(value)
+        return without_paths(value[0]) + (" …" if len(value) > 1 else "")
+
+
+def without_paths(text: str) -> str:
+    """A text whose web addresses are cut after the host, without user and password."""
+    return re.sub(r"(https?://)(?:[^/\s@]*@)?([^/\s?#]*)[^\s]*", r"\1\2/…", text)
+
+
+def _check_hook(hook: Hook) -> Hook:
+    value = hook.get_secret_value()
+    if isinstance(value, tuple) and not (value and value[0]):
+        raise ValueError("the command is empty; write its program and arguments as a list")
+    if isinstance(value, str) and not re.match(r"https?://[^/\s?#]|env:[A-Za-z_]\w*$", value):
+        raise ValueError(
+            "neither an address, https://…, nor the name of a variable that holds one, env:NAME; a command is a list"
+        )
+    return hook
+
+
+CheckedHook = Annotated[Hook, AfterValidator(_check_hook)]
+
+
+class HookSettings(Frozen):
+    """Who is told of a migration, or asked: a command, or an HTTP address."""
+
+    on_state_change: CheckedHook | None = Field(None, description="told of each new state of a migration")
+    on_failure: CheckedHook | None = Field(None, description="told of a step that failed, with its error line")
+    before_cutover: CheckedHook | None = Field(
+        None, description="asked before the alias moves: where it fails, the cutover stops and nothing has moved"
+    )
+    after_cutover: CheckedHook | None = Field(None, description="told of a cutover that is complete")
+    timeout: Duration = Field(timedelta(seconds=30), description="a hook that takes longer is ended, and has failed")
+
+
 class AuditSettings(Frozen):
     """The daily look at the live table."""
 
@@ -302,6 +353,12 @@ class RetireSettings(Frozen):
     watch: Duration = Field(
         timedelta(seconds=10),
         description="how long retire counts reads of the old table, where the servers count them; 0: not at all",
+    )
+    keep: int | None = Field(
+        None,
+        ge=0,
+        description="upgrade: old tables that stay beside the live one; older ones are retired after their grace time; "
+        "all stay where null",
     )
 
 
@@ -340,6 +397,7 @@ class Settings(Frozen):
     validation: ValidationSettings = ValidationSettings()
     cutover: CutoverSettings = CutoverSettings()
     retire: RetireSettings = RetireSettings()
+    hooks: HookSettings = HookSettings()
     audit: AuditSettings = AuditSettings()
     articles: ArticlesSettings = ArticlesSettings()
     spark: SparkSettings = SparkSettings()
@@ -411,6 +469,10 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
         raise SettingsError(
             f"cannot read the settings file {path} ({error.strerror})", hint="name one with --config"
         ) from error
+    except yaml.MarkedYAMLError as error:
+        # Its whole text would quote the line, which may hold an address with a token.
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SettingsError(f"{path} is not YAML: line {line}, {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not YAML: {error}") from error
     if not isinstance(tree, dict):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 from typing import Any
 
 from jobs.catalog.alias import is_dead, new_run
+from jobs.catalog.changes import tell_change
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.states import ENDED, check_step
 from jobs.catalog.tables import (
@@ -122,7 +124,7 @@ def check_settings(migration: Migration, settings: Settings) -> None:
         )
 
 
-def create_migration(store: Store, settings: Settings, source: Endpoint, target: Endpoint) -> Migration:
+def create_migration(store: Store, settings: Settings, source: Endpoint, target: Endpoint, **facts: Any) -> Migration:
     """Record a migration; where the same one is already there, that one is returned."""
     ended = sum(each.target.table == target.table for each in migrations(store, settings.alias) if each.state in ENDED)
     name = f"{source.table}-to-{target.table}" + (f"-{ended + 1}" if ended else "")
@@ -138,7 +140,7 @@ def create_migration(store: Store, settings: Settings, source: Endpoint, target:
             "result_keys": json.dumps(settings.result_keys()),
             "settings_digest": settings.digest(),
             "state": "preparing",
-            "facts": "{}",
+            "facts": json.dumps(facts),
             "owner": "",
             "owned_since_us": 0,
             "lease_until_us": 0,
@@ -169,12 +171,16 @@ def read_migration(store: Store, migration: str) -> Migration:
 
 
 class Ownership:
-    """The right of one run to change a migration: a lease, renewed by a thread as long as the run lives."""
+    """The right of one run to change a migration: a lease, renewed by a thread as long as the run lives.
 
-    def __init__(self, store: Store, migration: str, lease: timedelta) -> None:
+    ``stop`` raises, as a RefusedError, where the run must not go on for another reason.
+    """
+
+    def __init__(self, store: Store, migration: str, lease: timedelta, stop: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self.migration = migration
         self._lease_us = int(lease.total_seconds() * 1_000_000)
+        self._stop = stop
         self.owner = new_run()
         self._ended = Event()
         self._lost = ""
@@ -203,18 +209,24 @@ class Ownership:
 
     def change(self, *, state: str | None = None, **facts: Any) -> Migration:
         """Set the state and add facts, while the lease is ours. Raises OwnedByAnother where it was lost."""
-        self.check()
+        self._check_lease()
         seen = read_migration(self._store, self.migration)
         changes: Record = {"facts": json.dumps({**seen.facts, **facts}), "updated_us": now_us()}
         if state is not None:
             changes["state"] = state
         if not self._store.records.update_if(MIGRATION, {"id": self.migration}, changes, {"owner": self.owner}):
             self._lost = "another run took it"
-            self.check()
+            self._check_lease()
+        if state not in (None, seen.state):
+            tell_change(self.migration, seen.state, str(state))
         return read_migration(self._store, self.migration)
 
     def check(self) -> None:
-        """Raises OwnedByAnother where the lease was lost."""
+        """Raises OwnedByAnother where the lease was lost, and what ``stop`` raises."""
+        self._check_lease()
+        self._stop()
+
+    def _check_lease(self) -> None:
         if self._lost:
             raise OwnedByAnother(f"this run lost migration {self.migration} ({self._lost})", hint="look at status")
 
@@ -248,11 +260,21 @@ class Ownership:
             held_until = until
 
 
+#: The migration that this run holds from step to step (``holding``).
+HELD: ContextVar[Ownership | None] = ContextVar("held", default=None)
+
+
 @contextmanager
 def owned(store: Store, migration: Migration, step: str, lease: timedelta) -> Iterator[Ownership]:
     """Own a migration while a step runs: refuses a step that may not follow, or a second run beside a living one."""
     # The catalog of an older version may lack tables that this one writes.
     ensure_catalog(store)
+    ownership = HELD.get()
+    if ownership is not None and ownership.migration == migration.id:
+        ownership.check()
+        check_step(step, read_migration(store, migration.id).state, migration.id)
+        yield ownership
+        return
     ownership = Ownership(store, migration.id, lease)
     ownership.take()
     try:
