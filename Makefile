@@ -12,11 +12,11 @@ export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
-        matrix soak migrate prepare load index sync validate cutover rollback retire abort status audit report reference dist
+        matrix soak reference dist
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
-	@printf '  %-18s%s\n' STEP 'migrate, prepare, load, index, sync, validate, cutover, rollback, retire, abort, status, audit or report, with CONFIG=FILE'
+	@printf '\n  steps take CONFIG=FILE, and further options in ARGS: make upgrade CONFIG=my.yaml ARGS="--to-model NAME"\n'
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) scripts/install.py $(VENV)
@@ -48,8 +48,28 @@ layers: $(READY)  ## which room may import which
 unit: $(READY)  ## the quick tests only
 	$(BIN)/python -m pytest tests/unit tests/contract -q
 
-migrate prepare load index sync validate cutover rollback retire abort status audit report: $(READY)  ## a step, with CONFIG=FILE
-	$(BIN)/embedshift $@ --config $(CONFIG)
+STEPS := upgrade migrate prepare load index sync validate cutover rollback retire abort status report shadow audit reindex
+.PHONY: $(STEPS)
+
+upgrade:   ## step: bring the alias to a model, from wherever things stand; for schedulers
+migrate:   ## step: prepare to cutover in order, taken up where an earlier run left it
+prepare:   ## step: check source, model and settings; create the versioned target
+load:      ## step: embed every row with the new model, write it into the target
+index:     ## step: build the target's vector index
+sync:      ## step: mend what differs between both tables
+validate:  ## step: prove completeness, recall and relevance
+cutover:   ## step: move the alias
+rollback:  ## step: carry back what was written since, then move the alias back
+retire:    ## step: drop the old table after the grace time (ARGS=--yes)
+abort:     ## step: give a migration up whose target is not live (ARGS=--yes)
+status:    ## step: what is live, what is running, how far it is
+report:    ## step: the last validation as a page
+shadow:    ## step: send questions to both tables (ARGS="--questions FILE")
+audit:     ## step: count rows without a good vector
+reindex:   ## step: other index options in place (ARGS="--in-place --yes")
+
+$(STEPS): $(READY)
+	$(BIN)/embedshift $@ --config $(CONFIG) $(ARGS)
 
 cassandra: $(READY)  ## start Apache Cassandra 5 here (NODES=1 or 3)
 	$(BIN)/python scripts/run_cassandra.py start --nodes $(NODES)

@@ -20,12 +20,20 @@ from jobs import errors
 from jobs.catalog import tables
 from jobs.catalog.states import ALLOWED, ENDED, NEXT
 from jobs.cli import app
-from jobs.settings import Settings, format_duration
+from jobs.settings import Hook, Settings, format_duration
 from jobs.stores.contract import RecordTable
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 _NOTE = "<!-- Made from the code by scripts/reference.py; change the code, then run it again. -->"
-_KINDS = {str: "text", int: "whole number", float: "number", bool: "true, false", Path: "path", timedelta: "duration"}
+_KINDS = {
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true, false",
+    Path: "path",
+    timedelta: "duration",
+    Hook: "list of text, or address",
+}
 _CATALOG = {
     "embedding_alias": "One row an alias: the table, index and model that readers follow.",
     "embedding_alias_history": "Every move of an alias, never edited.",
@@ -71,7 +79,8 @@ _COLUMNS = {
     "migration.result_keys": "the settings that decide the result, as JSON; a run under other ones is refused",
     "migration.settings_digest": "a hash of them",
     "migration.state": "one of the [states](states.md)",
-    "migration.facts": "figures of the steps as JSON: rows, seconds, the moment of the switch, the pass of sync",
+    "migration.facts": "figures of the steps as JSON: rows, seconds, the moment of the switch, the pass of sync; and "
+    "whether `upgrade` began it",
     "migration.owner": f"the run that owns it: {_ACTOR}, and which run of the process; empty where none does",
     "migration.owned_since_us": "since when",
     "migration.lease_until_us": "when the owner loses it, unless it renews the lease",

@@ -204,7 +204,8 @@ class Ownership:
             {"owner": seen.owner, "lease_until_us": seen.lease_until_us},
         )
         if not taken:
-            raise OwnedByAnother(f"migration {self.migration} was taken by another run this moment")
+            other = read_migration(self._store, self.migration).owner or "another run"
+            raise OwnedByAnother(f"migration {self.migration} was taken by {other} this moment", hint="wait for it")
         self._renewing.start()
 
     def change(self, *, state: str | None = None, **facts: Any) -> Migration:
