@@ -40,10 +40,11 @@ def run_step(
     console = Console(as_json=as_json)
     settings = load_settings(config, overrides or ())
     telling = Telling(settings, step.__name__, console.say)
-    with telling.open(), closing(open_store(settings.store)) as store, telling.following(store):
+    with telling.open(), closing(open_store(settings.store)) as store:
         if step.__name__ not in _BY_THE_FILE:
             settings = _followed(settings, store, console)
-        result = step(settings, store, console, **options)
+        with telling.following(store, settings):
+            result = step(settings, store, console, **options)
     console.finish(result)
 
 

@@ -48,8 +48,8 @@ class Telling:
         self._calls.shutdown()
 
     @contextmanager
-    def following(self, store: Store) -> Iterator[None]:
-        """Tell of each new state until the block ends."""
+    def following(self, store: Store, settings: Settings) -> Iterator[None]:
+        """Tell of each new state until the block ends, in which the step runs by these settings."""
 
         def changed(migration: str, before: str, now: str) -> None:
             with suppress(EmbedshiftError):  # where the store is away, the step itself will say so
@@ -65,7 +65,9 @@ class Telling:
             except Exception:
                 # The store is closed by the time the failure is told.
                 with suppress(EmbedshiftError):
-                    self._migration = find_migration(store, settings_now(self._settings, store))
+                    # An upgrade chooses its own.
+                    about = settings_now(settings, store) if self._step == "upgrade" else settings
+                    self._migration = find_migration(store, about)
                 raise
 
     def _failed(self, error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from jobs.catalog.migration import migrations, owned
+from jobs.catalog.validations import write_validation
 from jobs.catalog.window import Window
 from jobs.cli import main
 from tests.world import World, some_articles
@@ -25,6 +28,10 @@ def closed_window() -> str:
     """A window that is hours away from this moment."""
     begin = datetime.now() + timedelta(hours=6)
     return f"{begin:%H:%M}-{begin + timedelta(hours=6):%H:%M}"
+
+
+def states(world: World) -> list[str]:
+    return [each.state for each in migrations(world.store, "articles")]
 
 
 class Scheduler:
@@ -43,10 +50,7 @@ class Scheduler:
         return code, json.loads(line), [each for each in err.splitlines() if each.startswith("embedshift: ")]
 
 
-def test_a_line_that_is_run_again_and_again_ends_what_was_begun(loaded, new_model, capsys, monkeypatch):
-    notes = loaded.folder / "notes"
-    note = [sys.executable, "-c", NOTE, str(notes)]
-    loaded.with_settings(hooks={"on_state_change": note, "on_failure": note, "after_cutover": note})
+def test_outside_its_window_and_beside_another_migration_nothing_is_done(loaded, new_model, capsys):
     cron = Scheduler(loaded, new_model, capsys)
 
     code, result, errors = cron.run("--revision", "another")
@@ -55,56 +59,76 @@ def test_a_line_that_is_run_again_and_again_ends_what_was_begun(loaded, new_mode
 
     code, result, _ = cron.run("--when", closed_window())
     assert (code, result["outcome"], loaded.migration.state) == (0, "waiting", "synced")
+    assert datetime.fromisoformat(result["opens"]) > datetime.now()
 
-    looks = iter([True, False])
-    with monkeypatch.context() as clock:
-        clock.setattr(Window, "is_open", lambda *_: next(looks, False))
-        code, result, _ = cron.run("--when", "22:00-06:00")
-    assert (code, result["outcome"], loaded.migration.state) == (0, "waiting", "synced")
-    assert loaded.migration.owner == ""
-
-    loaded.with_settings(hooks={"before_cutover": ["/bin/sh", "-c", "echo not on a Friday; exit 1"]})
+    with owned(loaded.store, loaded.migration, "sync", timedelta(seconds=30)) as ownership:
+        ownership.change(state="rolled_back")
     code, result, errors = cron.run()
-    assert (code, result["outcome"], loaded.migration.state) == (1, "failed", "validated")
-    assert "hooks.before_cutover stopped the cutover (exit code 1: not on a Friday)" in errors[0]
-    assert loaded.moves == [("created", "articles")]
-
-    loaded.with_settings(hooks={"before_cutover": ["true"]})
-    code, result, _ = cron.run()
-    assert (code, result["outcome"], result["table"]) == (0, "resumed", "articles_v2")
-    assert loaded.moves == [("created", "articles"), ("cutover", "articles_v2")]
-
-    for more in ([], ["--when", closed_window()]):
-        assert cron.run(*more)[:2] == (0, {**cron.run(*more)[1], "outcome": "already"})
-    told = [tuple(line.split(",", 4)[:4]) for line in notes.read_text().splitlines()]
-    assert told == [
-        ("on_failure", "", "synced", "upgrade"),
-        ("on_state_change", "synced", "validated", "upgrade"),
-        ("on_failure", "", "validated", "upgrade"),
-        ("on_state_change", "validated", "switching", "upgrade"),
-        ("on_state_change", "switching", "switched", "upgrade"),
-        ("after_cutover", "switching", "switched", "upgrade"),
-    ]
+    assert (code, result["outcome"]) == (4, "refused")
+    assert "the migration is rolled back" in errors[0]
 
 
-def test_of_two_upgrades_at_once_exactly_one_does_the_work(new_world, new_model):
+def test_a_hook_that_says_no_stops_the_cutover_before_the_alias_moves(loaded, capsys):
+    write_validation(loaded.store, loaded.migration.id, passed=True, content="30 rows", report={})
+    with owned(loaded.store, loaded.migration, "validate", timedelta(seconds=30)) as ownership:
+        ownership.change(state="validated")
+    loaded.with_settings(hooks={"before_cutover": ["/bin/sh", "-c", "echo not on a Friday; exit 1"]})
+
+    assert main(["cutover", "--config", str(loaded.config)]) == 1
+    out, err = capsys.readouterr()
+    assert "1. ask hooks.before_cutover (/bin/sh …), and stop where it fails" in out
+    (line,) = err.splitlines()
+    assert line.startswith("embedshift: hooks.before_cutover stopped the cutover (exit code 1: not on a Friday)")
+    assert (loaded.migration.state, loaded.moves) == ("validated", [("created", "articles")])
+
+
+def test_an_upgrade_that_its_window_has_ended_is_gone_on_with_by_exactly_one_of_two(
+    new_world, new_model, spark, capsys, monkeypatch
+):
     world = new_world(
         load={"ranges": 1, "precision": "float32"},
         validation={"probes": 5, "embedded_again": 5, "latency_searches": 0},
     )
+    notes = world.folder / "notes"
+    note = [sys.executable, "-c", NOTE, str(notes)]
+    world.with_settings(
+        hooks={"on_state_change": note, "on_failure": note, "before_cutover": note, "after_cutover": note},
+        retire={"keep": 0},
+    )
     world.create_source(world.embedded(world.old_model(), *some_articles(12)))
+    cron = Scheduler(world, new_model, capsys)
+
+    with monkeypatch.context() as clock:
+        clock.setattr(Window, "is_open", lambda *_: "loaded" not in states(world))
+        code, result, _ = cron.run("--when", "22:00-06:00")
+    assert (code, result["outcome"], result["table"]) == (0, "waiting", "articles")
+    assert (world.migration.state, world.migration.owner) == ("loaded", "")
 
     started = [world.start("upgrade", "--json", "--to-model", str(new_model)) for _ in range(2)]
-    ended = [(*process.communicate(timeout=600), process.returncode) for process in started]
-
+    ended = [(*process.communicate(timeout=900), process.returncode) for process in started]
     done, refused = sorted(ended, key=lambda each: each[2])
     assert (done[2], refused[2]) == (0, 4), ended
-    result = json.loads(done[0])
-    assert (result["outcome"], result["table"]) == ("upgraded", "articles_v2")
     assert json.loads(refused[0])["outcome"] == "refused"
     (line,) = [each for each in refused[1].splitlines() if each.startswith("embedshift: ")]
-    assert "migration articles-to-articles_v2 " in line
-    assert "owned by" in line or "another run" in line
+    assert re.search(r"migration articles-to-articles_v2 (is owned|was taken) by \S+@\S+", line)
     assert "Traceback" not in done[1] + refused[1]
+    result = json.loads(done[0])
+    assert (result["outcome"], result["table"], result["retired"]) == ("resumed", "articles_v2", ["articles"])
     assert world.moves == [("created", "articles"), ("cutover", "articles_v2")]
-    world.assert_migrated()
+    world.assert_embedded("articles_v2", world.alias.target.model)
+
+    for more in ([], ["--when", closed_window()]):
+        assert cron.run(*more)[1]["outcome"] == "already"
+    told = [tuple(line.split(",", 4)[:4]) for line in notes.read_text().splitlines()]
+    assert told == [
+        ("on_state_change", "preparing", "prepared", "upgrade"),
+        ("on_state_change", "prepared", "loaded", "upgrade"),
+        ("on_state_change", "loaded", "indexed", "upgrade"),
+        ("on_state_change", "indexed", "synced", "upgrade"),
+        ("on_state_change", "synced", "validated", "upgrade"),
+        ("before_cutover", "", "validated", "cutover"),
+        ("on_state_change", "validated", "switching", "upgrade"),
+        ("on_state_change", "switching", "switched", "upgrade"),
+        ("after_cutover", "switching", "switched", "upgrade"),
+        ("on_state_change", "switched", "retired", "upgrade"),
+    ]
