@@ -12,7 +12,7 @@ export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
-        matrix soak reference dist
+        matrix soak bench bench-quick reference dist
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -85,6 +85,12 @@ matrix: $(READY)  ## every fault on three Cassandra nodes, and the table of what
 
 soak: $(READY)  ## migrations with faults for MINUTES=10 on NODES=1 or 3, applications writing (SEED=N to draw them again)
 	$(BIN)/python scripts/soak.py --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
+
+bench: $(READY)  ## embedshift against the bare libraries, with a page of pictures (20 minutes; leave the machine alone)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(READY)  ## the same in two minutes, and noisy
+	$(BIN)/python -m benchmarks --quick
 
 reference: $(READY)  ## write docs/reference from the code
 	$(BIN)/python scripts/reference.py

@@ -14,7 +14,7 @@ DIMENSION, K, BLOCK = 384, 100, 8192
 
 def measure(*, quick: bool) -> list[Result]:
     """1,000 questions, the hundred nearest of each."""
-    questions, rows, pairs = (200, 50_000, 2) if quick else (1000, 1_000_000, 3)
+    questions, rows, pairs = (1000, 100_000, 2) if quick else (1000, 1_000_000, 3)
     chance = np.random.default_rng(1)
     vectors = chance.standard_normal((rows, DIMENSION), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 #: Does a piece of work and returns its rate: units a second, more is better.
 Rate = Callable[[], float]
+
+
+class LeftOut(Exception):
+    """A measure cannot be made on this machine; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +85,25 @@ def in_pairs(ours: Rate, theirs: Rate, pairs: int) -> tuple[list[float], list[fl
             first = ours()
             made.append((first, theirs()))
     return [each[0] for each in made[1:]], [each[1] for each in made[1:]]
+
+
+def timed(work: Callable[[], int]) -> tuple[float, float]:
+    """Units a second of a piece of work that returns how many it did: by the clock, and by this process's own cores."""
+    started, busy = time.perf_counter(), time.process_time()
+    done = work()
+    return done / (time.perf_counter() - started), done / (time.process_time() - busy)
+
+
+def in_timed_pairs(
+    ours: Callable[[], int], theirs: Callable[[], int], pairs: int
+) -> tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]]:
+    """Like ``in_pairs``, for work that returns its count: rates by the clock, and rates a core."""
+    cores: tuple[list[float], list[float]] = ([], [])
+
+    def rate(work: Callable[[], int], kept: list[float]) -> float:
+        clock, core = timed(work)
+        kept.append(core)
+        return clock
+
+    clocks = in_pairs(lambda: rate(ours, cores[0]), lambda: rate(theirs, cores[1]), pairs)
+    return clocks, (cores[0][1:], cores[1][1:])

@@ -1,0 +1,57 @@
+"""The whole load, read, embed and write, against the embedding stage alone on the same cores."""
+
+from __future__ import annotations
+
+import os
+
+from benchmarks.children import children
+from benchmarks.corpus import cranfield, log_normal, texts
+from benchmarks.embedding import MODEL, stage
+from benchmarks.migrating import carried, prepared
+from benchmarks.pairs import LeftOut, Result, in_pairs
+from benchmarks.scenes import StoreName, fill, scene
+
+_GOALS: tuple[tuple[StoreName, float], ...] = (("embedded", 0.95), ("Cassandra", 0.85))
+
+
+def measure(*, quick: bool) -> list[Result]:
+    """In steady state: the workers are warm, and what the first and the last range wait for is left out."""
+    count, pairs = (200, 1) if quick else (1400, 2)
+    articles = cranfield(count) or log_normal(count)
+    results = []
+    for store, goal in _GOALS:
+        try:
+            results.append(_measured(store, articles, goal, pairs))
+        except LeftOut:
+            if not results:
+                raise
+    return results
+
+
+def _measured(store: StoreName, articles: list[dict[str, str]], goal: float, pairs: int) -> Result:
+    cores = os.cpu_count() or 1
+    settings = {"load": {"ranges": 16 * cores}, "spark": {"master": f"local[{cores}]"}}
+    with scene(store, MODEL, **settings) as world:
+        fill(world, articles, vectors=False)
+        documents = texts(articles)
+        with prepared(world) as session:
+            shares = [(documents[part::cores], world.migration.target.model.precision) for part in range(cores)]
+
+            def ours() -> float:
+                world.step("abort")
+                world.step("prepare")
+                rows, seconds = carried(world, session, "load")
+                return rows / seconds
+
+            with children(stage, shares) as alone:
+                rates, others = in_pairs(ours, lambda: len(documents) / alone.ask()[0], pairs)
+        precision = world.migration.target.model.precision
+    return Result(
+        f"whole load, {store}, {precision}",
+        "the embedding stage alone on the same documents and cores",
+        "documents/s",
+        rates,
+        others,
+        goal,
+        note=f"{len(articles):,} documents in {16 * cores} ranges, steady state",
+    )

@@ -1,0 +1,34 @@
+"""What is measured: each name is a module of this package with a function ``measure(*, quick) -> list[Result]``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One module.
+
+    Args:
+        name: of the module.
+        title: what it says on the page.
+        node: whether it wants a Cassandra.
+    """
+
+    name: str
+    title: str
+    node: bool = False
+
+
+#: In the order in which they run: should the time not suffice, the last are left out.
+MEASURES = (
+    Measure("embedding", "The embedding stage"),
+    Measure("loading", "The whole load", node=True),
+    Measure("writing", "Writing vectors", node=True),
+    Measure("reading", "Reading tables and vectors", node=True),
+    Measure("syncing", "Sync that finds nothing", node=True),
+    Measure("naive", "The program that tutorials show", node=True),
+    Measure("neighbours", "Exact neighbours"),
+    Measure("starting", "Time to the first row"),
+    Measure("scale", "Memory and cost by size"),
+)

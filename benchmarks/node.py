@@ -1,0 +1,57 @@
+"""A Cassandra node for the measures that want one; the run starts it once for all of them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.pairs import LeftOut
+from scripts.run_cassandra import CassandraCluster, CassandraFailed, CassandraUnavailable
+
+#: The folder of the node that runs already.
+NODE = "EMBEDSHIFT_BENCHMARK_NODE"
+#: Why none runs, where that is known already.
+NONE = "EMBEDSHIFT_BENCHMARK_NO_NODE"
+
+
+@contextmanager
+def node() -> Iterator[CassandraCluster]:
+    """The node that runs already, or one that is started for the block.
+
+    Raises:
+        LeftOut: this machine cannot run one, and why.
+    """
+    if reason := os.environ.get(NONE):
+        raise LeftOut(reason)
+    if folder := os.environ.get(NODE):
+        known = CassandraCluster.at(Path(folder))
+        if known is None or not known.is_running:
+            raise LeftOut("the Cassandra node has ended")
+        yield known
+        return
+    with tempfile.TemporaryDirectory() as made:
+        cluster = CassandraCluster(Path(made))
+        try:
+            cluster.start()
+        except (CassandraUnavailable, CassandraFailed) as error:
+            raise LeftOut(f"no Cassandra: {error}") from error
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+
+
+@contextmanager
+def shared_node(wanted: bool) -> Iterator[dict[str, str]]:
+    """What the environment of the measures' processes tells them of the node; ended with the block."""
+    if not wanted:
+        yield {}
+        return
+    try:
+        with node() as running:
+            yield {NODE: str(running.root)}
+    except LeftOut as reason:
+        yield {NONE: str(reason)}

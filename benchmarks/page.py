@@ -1,0 +1,71 @@
+"""The results as one page of HTML that needs nothing else, with a picture a measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.reporting.figures import number
+from jobs.reporting.ink import BAD, INK, NEW, OLD, styled, to_svg
+
+
+def html(record: Mapping[str, Any]) -> str:
+    """The page of a record."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made = [each for each in record["measures"] if each["results"]]
+    # Drawn from numbers and words of ours only, so it is markup as it stands.
+    pictures = {each["name"]: Markup(_picture(each)) for each in made}
+    absent = [each for each in record["measures"] if not each["results"]]
+    return environment.get_template("results.html").render(
+        record=record, made=made, absent=absent, pictures=pictures, goal=goal, spread=spread, rate=rate
+    )
+
+
+def rate(values: Sequence[float]) -> str:
+    """The median of some rates."""
+    return number(sorted(values)[len(values) // 2], 3)
+
+
+def goal(result: Mapping[str, Any]) -> str:
+    """What was wanted, and whether it was reached."""
+    if result["goal"] is None:
+        return "no goal"
+    wanted = f"{'≤' if result['most'] else '≥'} {result['goal']:g} ×"
+    return f"{wanted}: {'reached' if result['reached'] else 'missed'}"
+
+
+def spread(result: Mapping[str, Any]) -> str:
+    """The median ratio, and the least and the greatest of the pairs."""
+    return f"{result['ratio']:.2f} × ({result['least']:.2f} to {result['greatest']:.2f})"
+
+
+def _picture(measure: Mapping[str, Any]) -> str:
+    """One bar a result: the median ratio; a line over its spread; a mark where the goal is."""
+    from matplotlib.figure import Figure
+
+    results = measure["results"]
+    with styled():
+        figure = Figure(figsize=(7.2, 0.7 + 0.42 * len(results)), layout="constrained")
+        axes = figure.add_subplot()
+        for at, each in enumerate(results):
+            missed = each["reached"] is False
+            axes.barh(at, each["ratio"], height=0.55, color=BAD if missed else NEW)
+            axes.hlines(at, each["least"], each["greatest"], color=INK, linewidth=1)
+            if each["goal"] is not None:
+                axes.vlines(each["goal"], at - 0.4, at + 0.4, color=OLD, linewidth=2)
+        axes.set_yticks(range(len(results)), [each["name"] for each in results])
+        axes.invert_yaxis()
+        axes.set_xlim(left=0)
+        axes.set_xlabel("times what it is measured against")
+        words = "; ".join(f"{each['name']}: {spread(each)}, {goal(each)}" for each in results)
+        return to_svg(figure, measure["name"], measure["title"], words)
