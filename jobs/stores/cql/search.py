@@ -46,9 +46,9 @@ def search(
     names = [*(column.name for column in table.keys), *values]
     function = dialect.similarity(index.options.metric)
     page = _nearest(link, statement(link.keyspace, table, index, names, function), vector, k, function, index)
-    starts, lengths = wire.cells(page) if page.rows else (np.empty((0, 0), np.int64),) * 2
     if not page.rows:
         return []
+    starts, lengths = wire.cells(page)
 
     def cell(at: int, cql_type: str) -> pa.Array:
         return wire.column(page, starts[:, at], lengths[:, at], cql_type)

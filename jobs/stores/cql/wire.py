@@ -29,6 +29,8 @@ _NUMBERS = {
     "double": ">f8",
 }
 _LENGTH = struct.Struct(">i")
+#: How many rows of a page tell which of its columns vary in length.
+_ROWS_LOOKED_AT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,42 +87,95 @@ def join(parts: Sequence[Page]) -> Page:
 
 
 def cells(page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each cell starts and how long it is, negative for null: two arrays of shape (rows, columns)."""
-    found = _cells_of_equal_rows(page)
-    if found is not None:
-        return found
-    unpack, body, at = _LENGTH.unpack_from, page.body, page.offset
-    starts: list[int] = []
+    """Where each cell starts and how long it is, negative for null: two arrays of shape (rows, columns).
+
+    Only a walk tells where a row ends. It steps over the columns whose cells differ in length among the first rows; the
+    others are taken to be all as long as in the first row, and looked at afterwards. A page for which that does not
+    hold is walked again, with the columns in which it failed.
+
+    Raises:
+        struct.error: the page ends too soon.
+    """
+    if page.rows == 0:
+        empty = np.empty((0, page.columns), np.int64)
+        return empty, empty
+    first = _lengths(page, min(page.rows, _ROWS_LOOKED_AT))
+    varying = set(np.flatnonzero((first != first[0]).any(axis=0)).tolist())
+    while True:
+        starts, lengths = _located(page, _row_starts(page, first[0], varying), first[0], varying)
+        unlike = lengths != first[0]
+        unlike[:, list(varying)] = False
+        wrong = unlike.any(axis=1)
+        if not wrong.any():
+            if starts[-1, -1] + max(int(lengths[-1, -1]), 0) > len(page.body):
+                raise struct.error("the page ends in the middle of a row")
+            return starts, lengths
+        # What comes behind the first wrong cell was read at a wrong place.
+        varying |= set(np.flatnonzero(unlike[wrong.argmax()]).tolist())
+
+
+def _lengths(page: Page, rows: int) -> NDArray[np.int64]:
+    """The lengths of the cells of the first rows, shape (rows, columns), cell by cell."""
     lengths: list[int] = []
-    for _ in range(page.rows * page.columns):
-        (length,) = unpack(body, at)
-        at += 4
-        starts.append(at)
-        lengths.append(length)
-        if length > 0:
-            at += length
-    shape = (page.rows, page.columns)
-    return np.array(starts, np.int64).reshape(shape), np.array(lengths, np.int64).reshape(shape)
-
-
-def _cells_of_equal_rows(page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """The same without a loop over rows, for pages whose rows are all as long as the first, cell by cell."""
-    first, at = [], page.offset
-    for _ in range(page.columns):
+    at = page.offset
+    for _ in range(rows * page.columns):
         (length,) = _LENGTH.unpack_from(page.body, at)
-        first.append((at + 4, length))
+        lengths.append(length)
         at += 4 + max(length, 0)
-    width = at - page.offset
-    if page.rows * width != len(page.body) - page.offset:
-        return None
-    table = np.frombuffer(page.body, np.uint8, page.rows * width, page.offset).reshape(page.rows, width)
-    for start, length in first:
-        place = start - 4 - page.offset
-        if not (table[:, place : place + 4] == np.frombuffer(_LENGTH.pack(length), np.uint8)).all():
-            return None
-    rows = np.arange(page.rows, dtype=np.int64)[:, None] * width
-    starts = rows + np.array([start for start, _ in first], np.int64)
-    return starts, np.broadcast_to(np.array([length for _, length in first], np.int64), starts.shape)
+    return np.array(lengths, np.int64).reshape(rows, page.columns)
+
+
+def _row_starts(page: Page, first: NDArray[np.int64], varying: set[int]) -> NDArray[np.int64]:
+    """Where each row starts, if only the cells of these columns vary in length; shape (rows,)."""
+    *steps, rest = _steps(first, varying)
+    if not steps:
+        return page.offset + rest * np.arange(page.rows, dtype=np.int64)
+    unpack, body, at = _LENGTH.unpack_from, page.body, page.offset
+    starts = []
+    try:
+        for _ in range(page.rows):
+            starts.append(at)
+            for step in steps:
+                at += step
+                (length,) = unpack(body, at)
+                if length > 0:
+                    at += length
+            at += rest
+    except struct.error:  # beyond the end: a cell before this one is not as long as the first
+        starts += [len(body)] * (page.rows - len(starts))
+    return np.array(starts, np.int64)
+
+
+def _steps(first: NDArray[np.int64], varying: set[int]) -> list[int]:
+    """Bytes from the data of one varying cell to the length of the next, and after the last one to the row's end."""
+    steps, step = [], 0
+    for place, length in enumerate(first.tolist()):
+        if place in varying:
+            steps.append(step)
+            step = 4
+        else:
+            step += 4 + max(length, 0)
+    return [*steps, step]
+
+
+def _located(
+    page: Page, at: NDArray[np.int64], first: NDArray[np.int64], varying: set[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts and lengths of all cells of rows that start at ``at``; lengths as they are read there."""
+    starts = np.empty((page.columns, page.rows), np.int64)
+    lengths = np.empty((page.columns, page.rows), np.int64)
+    read = _at_any_byte(page, ">i4")
+    for place in range(page.columns):
+        lengths[place] = read[np.minimum(at, len(read) - 1)]
+        starts[place] = at + 4
+        at = starts[place] + (np.maximum(lengths[place], 0) if place in varying else max(int(first[place]), 0))
+    return starts.T, lengths.T
+
+
+def _at_any_byte(page: Page, kind: str) -> NDArray[Any]:
+    """The page as numbers of a type, one that starts at each byte."""
+    size = np.dtype(kind).itemsize
+    return np.ndarray((max(0, len(page.body) - size + 1),), kind, page.body, strides=(1,))
 
 
 def column(page: Page, starts: NDArray[np.int64], lengths: NDArray[np.int64], cql_type: str) -> pa.Array:
@@ -139,8 +194,13 @@ def column(page: Page, starts: NDArray[np.int64], lengths: NDArray[np.int64], cq
         return pa.FixedSizeListArray.from_arrays(floats, dimension, mask=_mask(nulls))
     if cql_type in _NUMBERS:
         number = np.dtype(_NUMBERS[cql_type])
-        data, nulls = _fixed(page, starts, lengths, number.itemsize)
-        return pa.array(data.view(number).astype(number.newbyteorder("=")).reshape(-1), mask=nulls)
+        # As in ``_fixed``: a cell of another length reads as null.
+        nulls = lengths != number.itemsize
+        read = _at_any_byte(page, _NUMBERS[cql_type])
+        if nulls.all():
+            return pa.nulls(len(starts), pa.from_numpy_dtype(number.newbyteorder("=")))
+        values = read[np.where(nulls, starts[~nulls][0], starts)] if nulls.any() else read[starts]
+        return pa.array(values.astype(number.newbyteorder("=")), mask=nulls if nulls.any() else None)
     if cql_type == "boolean":
         data, nulls = _fixed(page, starts, lengths, 1)
         return pa.array(data.reshape(-1) != 0, mask=nulls)
