@@ -16,6 +16,8 @@ from jobs.stores.cql.session import Link
 
 #: An answer slower than this is a sign of a queue at the server, not of the way there.
 SLOW_S = 0.25
+#: Who waits for room is woken once this share of the window is free: a change of threads costs as much as a request.
+ROOM = 0.25
 #: How often the replicas may fail at one statement, while others pass, before the statement is blamed.
 FAILURES = 4
 
@@ -66,6 +68,7 @@ class _Round:
         self._window = window
         self._sent: dict[int, float] = {}  # in the order of sending
         self._changed = threading.Condition()
+        self._awaited: Callable[[], bool] = _never
         self.again: dict[int, BaseException] = {}
         self.refused: dict[int, BaseException] = {}
         self.fatal: BaseException | None = None
@@ -88,13 +91,18 @@ class _Round:
     def _admitted(self, place: int) -> bool:
         """Wait for room in the window; False where the pass is to end."""
         with self._changed:
-            self._wait(lambda: len(self._sent) < int(self._window.size))
+            if len(self._sent) >= int(self._window.size):
+                self._wait(self._has_room)
             self._sent[place] = time.monotonic()
             if self.fatal is not None:
                 del self._sent[place]
         return self.fatal is None
 
+    def _has_room(self) -> bool:
+        return self.fatal is not None or len(self._sent) <= (1 - ROOM) * int(self._window.size)
+
     def _wait(self, ready: Callable[[], bool]) -> None:
+        self._awaited = ready
         while not ready():
             oldest = next(iter(self._sent))
             left = self._sent[oldest] + self._timeout_s - time.monotonic()
@@ -105,6 +113,11 @@ class _Round:
                 self.again[oldest] = OperationTimedOut(f"no answer within {self._timeout_s:g} s")
             else:
                 self._changed.wait(left)
+        self._awaited = _never
+
+    def _wake(self) -> None:
+        if self._awaited():
+            self._changed.notify()
 
     def _done(self, rows: Any, place: int) -> None:
         with self._changed:
@@ -116,7 +129,7 @@ class _Round:
             self.acknowledged += 1
             now = time.monotonic()
             self._window.learn(now, now - sent)
-            self._changed.notify()
+            self._wake()
 
     def _failed(self, error: BaseException, place: int) -> None:
         with self._changed:
@@ -132,7 +145,11 @@ class _Round:
                 self.fatal = error
             now = time.monotonic()
             self._window.learn(now, now - sent, failed=passing)
-            self._changed.notify()
+            self._wake()
+
+
+def _never() -> bool:
+    return False
 
 
 def send(
