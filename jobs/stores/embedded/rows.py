@@ -14,7 +14,7 @@ from jobs.errors import SchemaError
 from jobs.stores.contract import Rejection, Table
 from jobs.stores.embedded.cells import deletion, key, row_alive, rows_table, selected, upsert
 from jobs.stores.embedded.columns import batch_schema, to_batch
-from jobs.stores.embedded.connection import Connections
+from jobs.stores.embedded.connection import Connections, rows_of
 from jobs.stores.embedded.incoming import Incoming, keys_of
 from jobs.stores.embedded.schema import next_sequence
 from jobs.tokens import TokenRange
@@ -79,7 +79,7 @@ def scan(
     statement = first
     while True:
         with connections.borrow() as connection:
-            rows = connection.execute(statement, {**place, "limit": limit, "now": now_s()}).fetchall()
+            rows = rows_of(connection, statement, {**place, "limit": limit, "now": now_s()})
         ended = len(rows) < limit
         if rows:
             batch = to_batch(reading.schema, reading.types, rows)
@@ -101,11 +101,11 @@ def fetch(
     wanted = " AND ".join(["token = :token", *(f"{name} = :k{at}" for at, name in enumerate(reading.keys))])
     statement = f"{reading.select} WHERE {wanted} AND {reading.alive}"
     now = now_s()
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     with connections.borrow() as connection:
         for token, *parts in dict.fromkeys(keys_of(table, keys)):
             place = {"now": now, "token": token, **{f"k{at}": part for at, part in enumerate(parts)}}
-            rows += connection.execute(statement, place).fetchall()
+            rows += rows_of(connection, statement, place)
     return to_batch(reading.schema, reading.types, rows)
 
 
