@@ -1,0 +1,98 @@
+"""Where the time goes: ``python -m benchmarks.profiles embedding | pages | sync``, in processor time of one core."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.corpus import cranfield, log_normal, texts
+from benchmarks.embedding import MODEL
+from benchmarks.scenes import fill, scene
+from jobs.embedding import choose_precision, load_model, use_threads
+from jobs.settings import ModelSettings
+from jobs.stores.cql import wire
+
+_TRIES = 7
+_TYPES = ("bigint", "text", "text", "text", "bigint", "int", "bigint", "int")
+
+
+def embedding() -> None:
+    """Shares of the operators of the network, in the precision that ``auto`` chooses here."""
+    from torch.profiler import ProfilerActivity, profile
+
+    use_threads(1)
+    documents = texts(cranfield(128) or log_normal(128))
+    settings = ModelSettings(name=MODEL)
+    precision = choose_precision(settings, documents[:64])
+    model = load_model(settings, precision)
+    model.embed(documents[:16])
+    with profile(activities=[ProfilerActivity.CPU]) as operators:
+        model.embed(documents)
+    print(f"{precision}, {len(documents)} documents, one thread")
+    print(operators.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=50))
+
+
+def pages() -> None:
+    """A page of text with write times and TTLs as Arrow columns, and as the driver's own rows."""
+    rows = 2000
+    body = b"".join(_row(number, each) for number, each in enumerate(log_normal(rows)))
+    page = wire.Page(body, 0, rows, len(_TYPES))
+
+    def ours() -> None:
+        starts, lengths = wire.cells(page)
+        for place, each in enumerate(_TYPES):
+            wire.column(page, starts[:, place], lengths[:, place], each)
+
+    for name, work in (("into Arrow columns", ours), ("the driver's rows", _driver(struct.pack(">i", rows) + body))):
+        print(f"{name}: {_least_us(work) / rows:.2f} µs a row of {len(_TYPES)} cells")
+
+
+def sync() -> None:
+    """The functions that cost most in a pass of sync that finds nothing, on the embedded store."""
+    with scene("embedded") as world:
+        fill(world, log_normal(10_000))
+        world.step("prepare")
+        world.carry("load")
+        profiler = cProfile.Profile(time.process_time)
+        profiler.runcall(world.carry, "sync")
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(20)
+
+
+def _row(number: int, article: dict[str, str]) -> bytes:
+    parts = [article[name].encode() for name in ("id", "title", "content")]
+    moment = struct.pack(">q", 1_700_000_000_000_000 + number)
+    values = (struct.pack(">q", number), *parts, moment, None, moment, None)
+    return b"".join(struct.pack(">i", -1) if each is None else struct.pack(">i", len(each)) + each for each in values)
+
+
+def _driver(body: bytes) -> Callable[[], Any]:
+    from cassandra.bytesio import BytesIOReader
+    from cassandra.cqltypes import Int32Type, LongType, UTF8Type
+    from cassandra.deserializers import make_deserializers
+    from cassandra.obj_parser import ListParser
+    from cassandra.parsing import ParseDesc
+    from cassandra.query import named_tuple_factory
+
+    known = {"bigint": LongType, "int": Int32Type, "text": UTF8Type}
+    types = [known[each] for each in _TYPES]
+    names = [f"c{place}" for place in range(len(types))]
+    layout = ParseDesc(names, types, None, [None] * len(types), make_deserializers(types), 4)
+    return lambda: named_tuple_factory(names, ListParser().parse_rows(BytesIOReader(body), layout))
+
+
+def _least_us(work: Callable[[], Any]) -> float:
+    took = []
+    for _ in range(_TRIES):
+        started = time.process_time()
+        work()
+        took.append(time.process_time() - started)
+    return min(took) * 1e6
+
+
+if __name__ == "__main__":
+    {"embedding": embedding, "pages": pages, "sync": sync}[sys.argv[1]]()
