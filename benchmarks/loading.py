@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 from benchmarks.children import children
 from benchmarks.corpus import cranfield, log_normal, texts
 from benchmarks.embedding import MODEL, stage
-from benchmarks.migrating import carried, prepared
+from benchmarks.migrating import carried, cores, cut, prepared
 from benchmarks.pairs import LeftOut, Result, in_pairs
 from benchmarks.scenes import StoreName, fill, scene
 
+#: A core. More would leave less of a window to sort by length, fewer would leave a core without work at the end.
+_RANGES = 16
 _GOALS: tuple[tuple[StoreName, float], ...] = (("embedded", 0.95), ("Cassandra", 0.85))
 
 
@@ -29,13 +29,13 @@ def measure(*, quick: bool) -> list[Result]:
 
 
 def _measured(store: StoreName, articles: list[dict[str, str]], goal: float, pairs: int) -> Result:
-    cores = os.cpu_count() or 1
-    settings = {"load": {"ranges": 16 * cores}, "spark": {"master": f"local[{cores}]"}}
+    documents = texts(articles)
+    settings = cut(_RANGES, MODEL, documents)
+    precision = settings["load"]["precision"]
     with scene(store, MODEL, **settings) as world:
         fill(world, articles, vectors=False)
-        documents = texts(articles)
         with prepared(world) as session:
-            shares = [(documents[part::cores], world.migration.target.model.precision) for part in range(cores)]
+            shares = [(documents[part :: cores()], precision) for part in range(cores())]
 
             def ours() -> float:
                 world.step("abort")
@@ -45,7 +45,6 @@ def _measured(store: StoreName, articles: list[dict[str, str]], goal: float, pai
 
             with children(stage, shares) as alone:
                 rates, others = in_pairs(ours, lambda: len(documents) / alone.ask()[0], pairs)
-        precision = world.migration.target.model.precision
     return Result(
         f"whole load, {store}, {precision}",
         "the embedding stage alone on the same documents and cores",
@@ -53,5 +52,5 @@ def _measured(store: StoreName, articles: list[dict[str, str]], goal: float, pai
         rates,
         others,
         goal,
-        note=f"{len(articles):,} documents in {16 * cores} ranges, steady state",
+        note=f"{len(articles):,} documents in {_RANGES * cores()} ranges, steady state",
     )

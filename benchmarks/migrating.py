@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.catalog.ranges import forget_step, read_ranges
+from jobs.embedding import choose_precision
+from jobs.settings import ModelSettings
 from jobs.spark.plan import plan_ranges
 from jobs.spark.run import run_transfer
 from jobs.spark.session import spark_session
@@ -15,6 +18,19 @@ from tests.world import World
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+def cores() -> int:
+    """How many tasks run at once, and how many processes the other side has."""
+    return os.cpu_count() or 1
+
+
+def cut(ranges_a_core: int, model: str | None = None, documents: list[str] | None = None) -> dict[str, Any]:
+    """Settings of a migration on all cores; the precision is chosen once, so that every turn has the same."""
+    load: dict[str, Any] = {"ranges": ranges_a_core * cores()}
+    if model and documents:
+        load["precision"] = choose_precision(ModelSettings(name=model), documents[:64])
+    return {"load": load, "spark": {"master": f"local[{cores()}]"}}
 
 
 @contextmanager

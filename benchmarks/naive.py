@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from benchmarks.bare_driver import session_of
-from benchmarks.corpus import cranfield, log_normal
+from benchmarks.corpus import cranfield, log_normal, texts
 from benchmarks.embedding import MODEL
-from benchmarks.migrating import carried, prepared
+from benchmarks.migrating import carried, cut, prepared
 from benchmarks.pairs import Result, in_pairs
 from benchmarks.scenes import fill, scene
 from jobs.embedding.packaged import load_packaged
@@ -27,9 +26,8 @@ def measure(*, quick: bool) -> list[Result]:
 
 
 def _measured(model: str, rows: int, some: int, pairs: int) -> Result:
-    cores = os.cpu_count() or 1
     articles = (cranfield(rows) if model == MODEL else []) or log_normal(rows)
-    settings = {"load": {"ranges": 8 * cores}, "spark": {"master": f"local[{cores}]"}}
+    settings = cut(8, model, texts(articles))
     with scene("Cassandra", model, **settings) as world:
         fill(world, articles, vectors=False)
         with prepared(world) as session:
@@ -41,9 +39,8 @@ def _measured(model: str, rows: int, some: int, pairs: int) -> Result:
                 return done / seconds
 
             rates, others = in_pairs(ours, lambda: _row_by_row(world, model, articles[:some]), pairs)
-        precision = world.migration.target.model.precision
     return Result(
-        f"whole load, {model.partition(':')[2]}, {precision}",
+        f"whole load, {model.partition(':')[2]}, {settings['load']['precision']}",
         "the naive program: select a row, encode it, insert it",
         "rows/s",
         rates,

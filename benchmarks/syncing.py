@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
@@ -10,11 +9,12 @@ from cassandra.cluster import Cluster
 
 from benchmarks.children import Work, children
 from benchmarks.corpus import log_normal
-from benchmarks.migrating import carried, prepared
+from benchmarks.migrating import carried, cores, cut, prepared
 from benchmarks.pairs import LeftOut, Result, in_pairs
 from benchmarks.scenes import StoreName, fill, scene
 from jobs.tokens import WHOLE_RING
 
+_RANGES = 8  # a core
 _TABLES = ("articles", "articles_v2")
 
 
@@ -35,10 +35,8 @@ def measure(*, quick: bool) -> list[Result]:
 
 
 def _measured(store: StoreName, rows: int, pairs: int) -> Result:
-    cores = os.cpu_count() or 1
-    settings = {"load": {"ranges": 8 * cores}, "spark": {"master": f"local[{cores}]"}}
-    parts = [(part.start, part.end) for part in WHOLE_RING.split(cores)]
-    with scene(store, **settings) as world:
+    parts = [(part.start, part.end) for part in WHOLE_RING.split(cores())]
+    with scene(store, **cut(_RANGES)) as world:
         fill(world, log_normal(rows))
         with prepared(world) as session:
             carried(world, session, "load")
@@ -61,7 +59,7 @@ def _measured(store: StoreName, rows: int, pairs: int) -> Result:
         rates,
         others,
         0.8,
-        note=f"{rows:,} rows in {8 * cores} ranges; a row is one of the source and its copy",
+        note=f"{rows:,} rows in {_RANGES * cores()} ranges; a row is one of the source and its copy",
     )
 
 
