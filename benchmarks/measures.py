@@ -23,12 +23,12 @@ class Measure:
 #: In the order in which they run: should the time not suffice, the last are left out.
 MEASURES = (
     Measure("embedding", "The embedding stage"),
-    Measure("loading", "The whole load", node=True),
-    Measure("writing", "Writing vectors", node=True),
     Measure("reading", "Reading tables and vectors", node=True),
-    Measure("syncing", "Sync that finds nothing", node=True),
-    Measure("naive", "The program that tutorials show", node=True),
+    Measure("writing", "Writing vectors", node=True),
     Measure("neighbours", "Exact neighbours"),
+    Measure("loading", "The whole load", node=True),
+    Measure("syncing", "Sync that finds nothing", node=True),
     Measure("starting", "Time to the first row"),
     Measure("scale", "Memory and cost by size"),
+    Measure("naive", "The program that tutorials show", node=True),
 )

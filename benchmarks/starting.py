@@ -40,7 +40,7 @@ def measure(*, quick: bool) -> list[Result]:
             subprocess.run(command, check=True, timeout=_DEADLINE_S, capture_output=True)
             return 1 / (time.perf_counter() - started)
 
-        starts, others = in_pairs(ours, bare, 1 if quick else 3)
+        starts, others = in_pairs(ours, bare, 1 if quick else 2)
     return [
         Result(
             "time to the first embedded row",

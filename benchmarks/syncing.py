@@ -22,10 +22,10 @@ def measure(*, quick: bool) -> list[Result]:
     """Both tables have digests, and nothing differs."""
     sizes: tuple[tuple[StoreName, int], ...] = (
         ("embedded", 5_000 if quick else 100_000),
-        ("Cassandra", 2_000 if quick else 20_000),
+        ("Cassandra", 20_000),
     )
     results = []
-    for store, rows in sizes:
+    for store, rows in sizes[:1] if quick else sizes:
         try:
             results.append(_measured(store, rows, 1 if quick else 3))
         except LeftOut:
