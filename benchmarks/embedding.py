@@ -6,6 +6,8 @@ import os
 import time
 from typing import Any
 
+import numpy as np
+
 from benchmarks.children import Work, children
 from benchmarks.corpus import cranfield, log_normal, texts
 from benchmarks.pairs import Result, in_pairs
@@ -109,7 +111,7 @@ def products(precision: Precision) -> Work:
             started = time.perf_counter()
             for _ in range(_PRODUCTS):
                 torch.nn.functional.linear(rows, weights)
-        return 2 * rows.numel() * config.intermediate_size * _PRODUCTS / (time.perf_counter() - started)
+        return float(2 * rows.numel() * config.intermediate_size * _PRODUCTS) / (time.perf_counter() - started)
 
     return work
 
@@ -118,11 +120,13 @@ def flops(documents: list[str]) -> float:
     """Operations that these documents' own tokens cost, without any padding: projections, layers and attention."""
     model = load_model(ModelSettings(name=MODEL))
     config = _config()
-    tokens = model.count_tokens(documents).clip(max=model.max_length).astype(float)
+    counted = model.count_tokens(documents)
+    tokens = np.minimum(counted, model.max_length or counted.max()).astype(float)
     hidden, inner = config.hidden_size, config.intermediate_size
     linear = 2 * (4 * hidden * hidden + 2 * hidden * inner)
     return float(config.num_hidden_layers * (linear * tokens + 4 * hidden * tokens**2).sum())
 
 
 def _config() -> Any:
-    return load_packaged(MODEL, "cpu")[0].auto_model.config
+    transformer: Any = load_packaged(MODEL, "cpu")[0]
+    return transformer.auto_model.config
