@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +15,11 @@ from jobs import __version__
 from jobs.articles_cli import articles_app
 from jobs.data_cli import config_app, follow, import_, letters_app, schema_app, search
 from jobs.errors import EmbedshiftError, UsageError
+from jobs.logs import in_json, stop_log
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
 from jobs.running import ask, run_step
 from jobs.upgrade_cli import upgrade
+from jobs.watch_cli import report, serve, status
 
 app = typer.Typer(
     name="embedshift",
@@ -34,6 +37,7 @@ app.add_typer(schema_app, name="schema")
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(articles_app, name="articles")
 
+_LOG = logging.getLogger(__name__)
 _INTERRUPTED = 130
 _INTERRUPTED_LINE = "interrupted: what is done stays done, run the same command again to go on"
 #: Set by --debug: errors show their traceback.
@@ -178,38 +182,9 @@ def abort(
     run_step(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
 
 
-@app.command()
-def status(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Show what is live, what is running and how far it is."""
-    from jobs.status import status as step
-
-    run_step(step, config, overrides, as_json)
-
-
-@app.command()
-def report(
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
-    form: Annotated[Literal["html", "markdown", "json"], typer.Option("--format", help="What to write.")] = "html",
-    output: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Where to; - for standard output. Beside validation.report where left out."),
-    ] = None,
-    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-    every: Annotated[bool, typer.Option("--list", help="List every validation, and write nothing.")] = False,
-    migration: Annotated[str | None, typer.Option(metavar="ID", help="Of that migration.")] = None,
-    number: Annotated[int | None, typer.Option(metavar="N", help="That validation of it; 1 is the oldest.")] = None,
-) -> None:
-    """Write the report of a validation as a page for people, and say its verdict."""
-    from jobs.report import history
-    from jobs.report import report as step
-
-    if every:
-        run_step(history, config, overrides, as_json, migration=migration)
-        return
-    options = {"form": form, "output": output, "migration": migration, "number": number, "show": show}
-    run_step(step, config, overrides, as_json, **options)
+app.command()(status)
+app.command()(serve)
+app.command()(report)
 
 
 @app.command()
@@ -271,6 +246,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code; an error has been printed as one line by then."""
     command = typer.main.get_command(app)
     try:
+        return _main(command, arguments)
+    finally:
+        stop_log()
+
+
+def _main(command: Any, arguments: Sequence[str] | None) -> int:
+    try:
         code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except EmbedshiftError as error:
         return _failed(error, str(error), error.exit_code)
@@ -291,6 +273,10 @@ def _failed(error: BaseException, line: str, code: int) -> int:
         import traceback
 
         traceback.print_exception(error)
+    if in_json():
+        logging.disable(logging.NOTSET)  # Ctrl-C in Spark has hushed everything
+        _LOG.error(line, extra={"exit_code": code})
+        return code
     with contextlib.suppress(BrokenPipeError):
         print(f"embedshift: {line}", file=sys.stderr)
     return code

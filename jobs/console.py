@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from jobs.logs import in_json
+
+_LOG = logging.getLogger(__name__)
 #: Seconds between two progress lines where there is no terminal.
 _LINE_SECONDS = 5.0
 
@@ -34,13 +38,30 @@ class Console:
         self.as_json = as_json
         self._rich = RichConsole(stderr=as_json, highlight=False, soft_wrap=True, quiet=quiet)
 
+    @property
+    def rich(self) -> RichConsole:
+        """What draws on the terminal."""
+        return self._rich
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody looks at a terminal."""
+        return self._rich.is_terminal
+
     def say(self, line: str) -> None:
         """One line for people. Square brackets are taken literally."""
-        self._rich.print(line, markup=False)
+        self._tell(line)
 
     def title(self, line: str) -> None:
         """The name of a step, before its lines."""
-        self._rich.print(line, style="bold", markup=False)
+        self._tell(line, style="bold")
+
+    def _tell(self, line: str, style: str | None = None) -> None:
+        if self.as_json and in_json():
+            # Standard error, where these lines would go, belongs to the log.
+            _LOG.info(line)
+        else:
+            self._rich.print(line, style=style, markup=False)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """The end: the result as JSON for machines, the next command for people."""
@@ -53,7 +74,7 @@ class Console:
     @contextmanager
     def watching(self, what: str, rows_total: int) -> Iterator[Watch]:
         """Show the progress of a job until the block ends: a bar on a terminal, a line every few seconds elsewhere."""
-        watch = Watch(self._rich, what, rows_total)
+        watch = Watch(self._rich, self.say, what, rows_total)
         with watch.live():
             yield watch
 
@@ -61,8 +82,9 @@ class Console:
 class Watch:
     """The progress of one job."""
 
-    def __init__(self, console: RichConsole, what: str, rows_total: int) -> None:
+    def __init__(self, console: RichConsole, say: Callable[[str], None], what: str, rows_total: int) -> None:
         self._console = console
+        self._say = say
         self._what = what
         self._total = max(rows_total, 1)
         self._started = time.monotonic()
@@ -104,4 +126,4 @@ class Watch:
         elif time.monotonic() - self._spoken >= _LINE_SECONDS:
             self._spoken = time.monotonic()
             left = f"  about {max(0, self._total - rows) / rate:,.0f} s left" if rate > 0 else ""
-            self._console.print(f"{self._what}: {figures}{left}", markup=False)
+            self._say(f"{self._what}: {figures}{left}")

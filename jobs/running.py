@@ -14,9 +14,11 @@ from jobs.catalog.versions import settings_now
 from jobs.console import Console
 from jobs.errors import UsageError
 from jobs.hooks.telling import Telling
+from jobs.logs import plan_of, start_log
 from jobs.settings import Settings, load_settings
 from jobs.stores import open_store
 from jobs.stores.contract import Store
+from jobs.watching.recording import recorded_run
 
 #: Steps that begin something by what the settings file says. The others follow the migration that the alias is at.
 _BY_THE_FILE = ("prepare", "migrate", "upgrade", "reindex")
@@ -26,6 +28,7 @@ _BY_THE_FILE = ("prepare", "migrate", "upgrade", "reindex")
 def opened(config: Path, overrides: list[str] | None) -> Iterator[tuple[Settings, Store]]:
     """The settings of a file, and their store until the block ends."""
     settings = load_settings(config, overrides or ())
+    start_log(plan_of(settings.log))
     store = open_store(settings.store)
     try:
         yield settings, store
@@ -39,11 +42,12 @@ def run_step(
     """Run a step with settings, store and console, tell the hooks, and print its result."""
     console = Console(as_json=as_json)
     settings = load_settings(config, overrides or ())
+    start_log(plan_of(settings.log))
     telling = Telling(settings, step.__name__, console.say)
     with telling.open(), closing(open_store(settings.store)) as store:
         if step.__name__ not in _BY_THE_FILE:
             settings = _followed(settings, store, console)
-        with telling.following(store, settings):
+        with telling.following(store, settings), recorded_run(step.__name__, settings, store, console.say):
             result = step(settings, store, console, **options)
     console.finish(result)
 

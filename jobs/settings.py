@@ -385,6 +385,29 @@ class SparkSettings(Frozen):
     conf: dict[str, str | int | float | bool] = Field({}, description="further Spark properties; never a secret")
 
 
+class MetricsSettings(Frozen):
+    """What Prometheus may read of a running step; docs/reference/metrics.md names every metric."""
+
+    port: int | None = Field(
+        None, ge=1, le=65535, description="a port for Prometheus while a step runs; not opened where null"
+    )
+    host: str = Field("127.0.0.1", description="the address of that port; 0.0.0.0 opens it to the network")
+    textfile: Path | None = Field(
+        None, description="an OpenMetrics file, written now and then and at the end of a step; none where null"
+    )
+
+
+class LogSettings(Frozen):
+    """The log on standard error, beside the lines for people."""
+
+    format: Literal["console", "json"] = Field(
+        "console", description="json: one object a line, with the run's id, of driver and workers"
+    )
+    level: Literal["debug", "info", "warning", "error"] | None = Field(
+        None, description="least level that is logged; warning for console and info for json where null"
+    )
+
+
 class Settings(Frozen):
     """A whole settings file."""
 
@@ -401,6 +424,8 @@ class Settings(Frozen):
     audit: AuditSettings = AuditSettings()
     articles: ArticlesSettings = ArticlesSettings()
     spark: SparkSettings = SparkSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
     def _fitting(self) -> Settings:

@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: settings, commands, catalog, errors, states. With --check only compare."""
+"""Write docs/reference from the code: settings, commands, catalog, errors, metrics, states. --check compares only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from jobs import errors
+from jobs import errors, meters
 from jobs.catalog import tables
 from jobs.catalog.states import ALLOWED, ENDED, NEXT
 from jobs.cli import app
@@ -41,7 +41,7 @@ _CATALOG = {
     "migration_range": "One row a token range of a step: planned, done or failed, with the counts of its rows.",
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
     "feed": "How far each feed of changes was followed (`embedshift follow`).",
-    "control": "Words that operators leave for running steps, and steps for them: `hold` and `go` of a cutover.",
+    "control": "Words that operators leave for running steps, and steps for them: `hold`, `go` and `step`.",
     "shadow": "What shadow reading has measured: one row a run, figures only, never a question.",
     "validation": "Every validation: when it was made, whether it passed, and the content that it is bound to.",
 }
@@ -283,6 +283,24 @@ def errors_page() -> str:
     return _page("Errors", *lines, "", end)
 
 
+def metrics_page() -> str:
+    """Every metric with its labels."""
+    lines = [
+        "How to have them: [watch](../how-to/watch.md#prometheus). A step is named without the number of its pass.",
+        "",
+    ]
+    for title, lead, known in (
+        ("Counted", "What this process has seen done since it began.", meters.COUNTED),
+        ("Read from the catalog", "As it is when Prometheus asks; of the ranges of the running step.", meters.READ),
+    ):
+        rows = [
+            (f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.help) for each in known
+        ]
+        lines += [f"## {title}", "", lead, "", *_table(("metric", "type", "labels", "what it is"), rows), ""]
+    end = "What cannot be told has no sample: before ranges have ended, `embedshift_time_left_seconds` has none."
+    return _page("Metrics", *lines, end)
+
+
 def states_page() -> str:
     """The states of a migration and the steps that may follow each."""
     may = {state: [step for step, states in ALLOWED.items() if state in states] for state in NEXT}
@@ -299,7 +317,7 @@ def states_page() -> str:
 
 def pages() -> dict[str, str]:
     """The pages by file name."""
-    makers = (settings_page, cli_page, catalog_page, errors_page, states_page)
+    makers = (settings_page, cli_page, catalog_page, errors_page, metrics_page, states_page)
     return {f"{make.__name__.removesuffix('_page')}.md": make() for make in makers}
 
 

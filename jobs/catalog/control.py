@@ -10,6 +10,8 @@ from jobs.stores.contract import Store
 
 #: Names of words: a cutover waits; it may go.
 HOLD, GO = "hold", "go"
+#: The word of the run that owns the migration: which step it runs.
+STEP = "step"
 
 
 @dataclass(frozen=True, slots=True)

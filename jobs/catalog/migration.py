@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs.catalog.alias import is_dead, new_run
 from jobs.catalog.changes import tell_change
+from jobs.catalog.control import STEP, say_word
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.states import ENDED, check_step
 from jobs.catalog.tables import (
@@ -280,6 +281,7 @@ def owned(store: Store, migration: Migration, step: str, lease: timedelta) -> It
     ownership.take()
     try:
         check_step(step, read_migration(store, migration.id).state, migration.id)
+        say_word(store, migration.id, STEP, step)
         yield ownership
     finally:
         ownership.give_back()

@@ -130,6 +130,11 @@ def _record(row: Record) -> RangeRecord:
     )
 
 
+def read_bucket(store: Store, migration: str, step: str, bucket: int) -> Iterator[RangeRecord]:
+    """The ranges of a step that lie in one of the ``BUCKETS`` partitions."""
+    return map(_record, store.records.select(RANGE, {"migration": migration, "step": step, "bucket": bucket}))
+
+
 def write_ranges(store: Store, migration: str, step: str, records: Sequence[RangeRecord]) -> None:
     """Write the rows of ranges, over what stood at the same start."""
     store.records.put(RANGE, [_row(migration, step, record) for record in records])

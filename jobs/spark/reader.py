@@ -13,6 +13,7 @@ from pyspark.sql.datasource import DataSourceReader, InputPartition
 from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.ranges import read_ranges
 from jobs.errors import EmbedshiftError
+from jobs.logs import start_worker_log
 from jobs.settings import StoreSettings
 from jobs.spark.difference import Difference, end_row
 from jobs.spark.memory import keep_for_good
@@ -30,6 +31,7 @@ def shared_store(settings: StoreSettings) -> Store:
 @lru_cache(maxsize=4)
 def _open(settings: str, process: int) -> Store:
     del process  # part of the key alone: a forked worker must not share its parent's connections
+    start_worker_log()
     store = open_store(StoreSettings.model_validate_json(settings))
     keep_for_good()
     return store

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jobs.catalog.ranges import Progress, RangeRecord, open_ranges, progress, read_ranges, split_failed
 from jobs.errors import CheckFailed, RefusedError, StoreUnavailable
 from jobs.spark.embed import embed_rows
+from jobs.spark.recording import recorded
 from jobs.spark.source import OPTION, EmbedshiftSource, spark_schema
 from jobs.spark.transfer import Transfer
 from jobs.stores.contract import Store
@@ -49,8 +50,11 @@ def run_transfer(
         CheckFailed: ranges are left that failed every try; each is in the catalog with its error.
     """
     migration, step = transfer.migration, transfer.step
-    if not open_ranges(store, migration, step, plan):
-        return progress(store, migration, step)
+    planned = open_ranges(store, migration, step, plan)
+    before = progress(store, migration, step)
+    if not planned:
+        return before
+    report = recorded(transfer, before, report)
     trouble = ""
     left: list[RangeRecord] = []
     for attempt in range(attempts):

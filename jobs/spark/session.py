@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from jobs.catalog.endpoint import ModelRecord
 from jobs.errors import UnavailableError
+from jobs.logs import WORKER, current_plan
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -187,6 +188,8 @@ def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dic
         rows |= {"spark.python.daemon.module": "jobs.spark.daemon"}
         rows |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
     rows |= {f"spark.executorEnv.{name}": "1" for name in _ONE_THREAD}
+    if (plan := current_plan()) is not None:
+        rows |= {f"spark.executorEnv.{WORKER}": plan.to_json()}
     chosen = {key: str(value) for key, value in settings.spark.conf.items()}
     if submitted:
         return {**_CONF, **rows, **chosen}

@@ -18,6 +18,7 @@ from jobs.catalog.ranges import Counts, RangeRecord, write_ranges
 from jobs.catalog.tables import now_us
 from jobs.errors import EmbedshiftError
 from jobs.spark.reader import shared_store
+from jobs.spark.recording import log_range
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout, Transfer
 from jobs.spark.vectors import unpack_vectors
 from jobs.stores.contract import Store, remaining_ttl, write_time
@@ -168,3 +169,4 @@ class RangeWriting:
         state = "failed" if error else "done"
         record = RangeRecord(within, state, counts, attempt, whoami(), error, seconds)
         write_ranges(self._store, self._transfer.migration, self._transfer.step, [record])
+        log_range(self._transfer, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,24 @@ def test_a_text_is_no_part_of_a_dead_letter_or_an_error(new_world, spark, capfd)
 def test_a_spark_property_is_no_place_for_one(world):
     with pytest.raises(SettingsError, match=r"unknown key spark\.password"):
         parse_settings({**world.tree, "spark": {"password": PASSWORD}})
+
+
+def test_a_log_of_everything_holds_no_text_and_no_secret_and_one_run(world):
+    """The whole command, with the log at its most talkative: driver and workers on one standard error."""
+    textfile = world.folder / "metrics.prom"
+    world.with_settings(log={"format": "json", "level": "debug"}, metrics={"textfile": str(textfile)})
+    assert world.command("prepare").returncode == 0
+    done = world.command("load", "--json", environment={"EMBEDSHIFT_RUN": "nightly-7"})
+    assert done.returncode == 0, done.stderr
+    told = done.stderr + done.stdout + textfile.read_text()
+    assert PASSWORD not in told
+    for row in some_articles(12):
+        assert not [text for text in (row["title"][0], row["content"][0], row["content"][0][:40]) if text in told]
+    # The JVM says one line of its own as it starts.
+    records = [json.loads(line) for line in done.stderr.splitlines() if not line.startswith("WARNING: Using incubator")]
+    assert {each["run"] for each in records} == {"nightly-7"}
+    done_ranges = [each for each in records if each["message"] == "a range is done"]
+    assert sum(each["read"] for each in done_ranges) == 12
+    driver = {each["process"] for each in records if each["message"] == "begins"}
+    assert len(driver) == 1
+    assert driver.isdisjoint(each["process"] for each in done_ranges)
