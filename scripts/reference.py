@@ -108,7 +108,7 @@ _COLUMNS = {
     "validation.report": "the whole record as JSON: what `validate --json` prints",
 }
 #: State, step, and the state that the step makes of it. A step that finds nothing to do leaves the state as it is.
-_MOVES = (
+MOVES = (
     ("preparing", "prepare", "prepared"),
     ("prepared", "load", "loaded"),
     ("loaded", "index", "indexed"),
@@ -279,7 +279,7 @@ def errors_page() -> str:
     """The tree of errors with their exit codes."""
     lines = ["An error is one line on standard error: what happened and to what, then what to do next.", ""]
     lines += _table(("error", "exit code", "what it means"), list(_errors(errors.EmbedshiftError)))
-    end = "An interrupted command ends with 130, an unexpected error with 1. `embedshift --debug STEP` shows where."
+    end = "What each code means: [exit codes](exit-codes.md). `embedshift --debug STEP` shows where an error arose."
     return _page("Errors", *lines, "", end)
 
 
@@ -309,16 +309,56 @@ def states_page() -> str:
     lines = ["A step that may not run in a state is refused, with the step that would be right.", ""]
     lines += _table(("state", "usual next step", "steps that may run"), rows)
     lines += ["", f"Nothing is left to do when a migration is {' or '.join(f'`{each}`' for each in ENDED)}.", ""]
-    lines += ["An arrow is what a step makes of a state. A step that finds nothing to do leaves it as it is, and one"]
-    lines += ["that fails leaves it where it stopped.", ""]
-    arrows = [f"    {before} --> {after}: {step}" for before, step, after in _MOVES]
-    return _page("States", *lines, "```mermaid", "stateDiagram-v2", *arrows, "```")
+    lines += ["![The states as boxes, the steps as arrows between them](../pictures/states.svg)", ""]
+    lines += [
+        "A step that finds nothing to do leaves the state as it is, and one that fails leaves it where it stopped.",
+        "",
+    ]
+    moves = [
+        (f"`{before}`", f"`{step.split()[0]}`{step.removeprefix(step.split()[0])}", f"`{after}`")
+        for before, step, after in MOVES
+    ]
+    lines += _table(("from", "step", "to"), moves)
+    return _page("States", *lines)
+
+
+#: What each exit code says to whoever has called: a person, cron, an orchestrator.
+_EXITS = {
+    0: ("Done, or nothing was left to do.", "Go on with the next step."),
+    1: (
+        "A check was made and did not pass: a validation, ranges that failed every try, too many dead letters. "
+        "Also an unexpected error.",
+        "Read the line. What is done stays done: mend the cause and run the same command again.",
+    ),
+    2: ("Wrong use: an option, a settings file, a table or a line of input.", "Mend it; trying again changes nothing."),
+    3: ("The store or a model cannot be had.", "Try again later; nothing was lost."),
+    4: (
+        "Refused: another run owns the migration, or the state forbids the step.",
+        "Wait for the other run, or run the step that the line names.",
+    ),
+    130: ("Interrupted, by Ctrl-C.", "Run the same command again."),
+}
+
+
+def exit_codes_page() -> str:
+    """What each exit code says, and the errors that end with it."""
+    kinds = [errors.EmbedshiftError]
+    for kind in kinds:
+        kinds += [each for each in kind.__subclasses__() if each.__module__ == errors.__name__]
+    lines = ["Every command ends with one of these. The line on standard error says more.", ""]
+    rows = [
+        (f"{code}", says, "; ".join(f"`{kind.__name__}`" for kind in kinds if kind.exit_code == code), then)
+        for code, (says, then) in _EXITS.items()
+    ]
+    lines += _table(("code", "what it says", "errors", "what to do"), rows)
+    end = "A command that was killed has the code that the shell makes of the signal, such as 137. It can be run again."
+    return _page("Exit codes", *lines, "", end)
 
 
 def pages() -> dict[str, str]:
     """The pages by file name."""
-    makers = (settings_page, cli_page, catalog_page, errors_page, metrics_page, states_page)
-    return {f"{make.__name__.removesuffix('_page')}.md": make() for make in makers}
+    makers = (settings_page, cli_page, catalog_page, errors_page, exit_codes_page, metrics_page, states_page)
+    return {f"{make.__name__.removesuffix('_page').replace('_', '-')}.md": make() for make in makers}
 
 
 def stale(folder: Path = FOLDER) -> list[str]:

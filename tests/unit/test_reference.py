@@ -53,12 +53,12 @@ def test_every_column_of_the_catalog_has_its_sentence_and_no_sentence_is_left_ov
 
 def test_the_picture_of_the_states_is_of_what_may_run():
     reference = _reference()
-    moves = {(before, step.split()[0]) for before, step, _ in reference._MOVES}
+    moves = {(before, step.split()[0]) for before, step, _ in reference.MOVES}
     may = {(state, step) for step, states in reference.ALLOWED.items() for state in states}
 
     assert moves <= may
     assert {step for _, step in moves} == set(reference.ALLOWED)
-    assert {after for _, _, after in reference._MOVES} == set(reference.NEXT) - {"preparing"}
+    assert {after for _, _, after in reference.MOVES} == set(reference.NEXT) - {"preparing"}
 
 
 def test_every_setting_and_every_command_has_its_line():

@@ -1,0 +1,202 @@
+"""Draw the pictures of docs/pictures that are no photographs: the way of the data, and the states of a migration.
+
+Plain SVG, so that they are shown wherever Markdown is, without a script and without a network.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from textwrap import wrap
+
+from scripts.reference import MOVES
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
+_NOTE = "<!-- Drawn by scripts/pictures.py; change that, then run it again. -->"
+#: On a card of its own, the same by day and by night.
+_STYLE = """
+  text { font: 14px system-ui, sans-serif; fill: #1c2b33; text-anchor: middle; }
+  .small { font-size: 12px; fill: #44545c; paint-order: stroke; stroke: #fbfcfa; stroke-width: 5px; }
+  .bold { font-weight: 600; }
+  .card { fill: #fbfcfa; stroke: #d5dcd8; }
+  .box { fill: #eef2f4; stroke: #7a8b94; }
+  .old { fill: #dce9f5; stroke: #4878a8; }
+  .new { fill: #dcefe3; stroke: #3c8a5c; }
+  .gate { fill: #fdf1d4; stroke: #b98a1c; }
+  .end { fill: #f3f3f3; stroke: #b5b5b5; }
+  path { fill: none; stroke: #51626b; stroke-width: 1.6; }
+  .dashed { stroke-dasharray: 5 4; }
+  marker path { fill: #51626b; stroke: none; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rounded box around ``(x, y)``; the first of its lines is its name."""
+
+    x: int
+    y: int
+    lines: tuple[str, ...]
+    kind: str = "box"
+    width: int = 170
+    height: int = 56
+
+    def drawn(self) -> str:
+        """As SVG."""
+        left, top = self.x - self.width // 2, self.y - self.height // 2
+        first = self.y + 5 - 9 * (len(self.lines) - 1)
+        words = [
+            f'<text x="{self.x}" y="{first + 18 * at}" class="{"small" if at else "bold"}">{escape(line)}</text>'
+            for at, line in enumerate(self.lines)
+        ]
+        shape = f'<rect x="{left}" y="{top}" width="{self.width}" height="{self.height}" rx="9" class="{self.kind}"/>'
+        return "\n".join([shape, *words]).replace('class="small"', 'class="small" style="stroke:none"')
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """A path in SVG's words, and a text at a place."""
+
+    path: str
+    text: tuple[str, ...] = ()
+    at: tuple[int, int] = (0, 0)
+    dashed: bool = False
+
+    def drawn(self) -> str:
+        """As SVG."""
+        words = [
+            f'<text x="{self.at[0]}" y="{self.at[1] + 15 * row}" class="small">{escape(line)}</text>'
+            for row, line in enumerate(self.text)
+        ]
+        style = ' class="dashed"' if self.dashed else ""
+        return "\n".join([f'<path d="{self.path}" marker-end="url(#head)"{style}/>', *words])
+
+
+def _picture(width: int, height: int, title: str, parts: Iterable[Box | Arrow]) -> str:
+    drawn = sorted(parts, key=lambda part: isinstance(part, Box))  # boxes over the ends of arrows
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+            f'height="{height}" role="img" aria-label="{escape(title)}">',
+            _NOTE,
+            f"<title>{escape(title)}</title>",
+            f"<style>{_STYLE}</style>",
+            '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+            'orient="auto-start-reverse"><path d="M0 0 L8 4 L0 8 z"/></marker></defs>',
+            f'<rect x="1" y="1" width="{width - 2}" height="{height - 2}" rx="14" class="card"/>',
+            *(part.drawn() for part in drawn),
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def concepts() -> str:
+    """Both tables, what travels between them, and the one row that says which is live."""
+    return _picture(
+        960,
+        470,
+        "Applications follow one alias row. A migration fills a second table beside the live one, proves it, "
+        "and moves that row.",
+        [
+            Box(480, 50, ("applications", "search and write through the alias"), width=250),
+            Box(480, 150, ("alias row", "table + model, with a version"), "gate", 250),
+            Box(150, 275, ("articles", "live: the old model's vectors"), "old", 220, 70),
+            Box(810, 275, ("articles_v2", "target: the new model's vectors"), "new", 230, 70),
+            Box(
+                480,
+                275,
+                ("each token range", "scan → compare → embed", "→ write at the source's times"),
+                width=230,
+                height=84,
+            ),
+            Box(480, 410, ("dead letter", "key and reason"), "end", 150),
+            Box(810, 410, ("validate", "complete? recall? relevance?"), "gate", 230),
+            Box(150, 410, ("retired", "dropped after the grace time"), "end", 220),
+            Arrow("M480 78 V120"),
+            Arrow("M355 150 H150 V238", ("before the cutover",), (235, 140)),
+            Arrow("M605 143 H790 V238", ("after the cutover",), (700, 134), dashed=True),
+            Arrow("M260 275 H363", ("load, sync",), (312, 265)),
+            Arrow("M595 275 H693", ("differences",), (644, 265)),
+            Arrow("M720 240 C655 196 305 196 242 238", ("rollback: what was written since",), (480, 211), dashed=True),
+            Arrow("M480 317 V380", ("cannot be embedded",), (556, 353)),
+            Arrow("M810 310 V380", ("index",), (810, 349)),
+            Arrow("M925 410 H945 V165 H607", ("cutover: compare-and-set",), (690, 182)),
+            Arrow("M150 310 V380", ("retire",), (150, 349)),
+        ],
+    )
+
+
+#: Where each state stands.
+_PLACES = {
+    "preparing": (75, 120),
+    "prepared": (235, 120),
+    "loaded": (385, 120),
+    "indexed": (535, 120),
+    "synced": (695, 120),
+    "validated": (895, 120),
+    "switching": (895, 300),
+    "switched": (715, 300),
+    "rolling_back": (505, 300),
+    "rolled_back": (335, 300),
+    "retired": (715, 420),
+    "aborting": (225, 300),
+    "aborted": (65, 300),
+}
+_KINDS = {"switched": "new", "switching": "gate", "rolling_back": "gate", "retired": "end", "aborted": "end"}
+#: The ways that are no straight line, and where their words stand.
+_WAYS = {
+    ("validated", "synced"): ("M845 132 H747", (796, 150)),
+    ("synced", "validated"): ("M745 108 H843", (796, 100)),
+    ("switching", "validated"): ("M925 281 V141", (972, 190)),
+    ("validated", "switching"): ("M875 139 V279", (845, 222)),
+    ("switching", "rolling_back"): ("M895 319 V358 H505 V321", (610, 353)),
+    ("rolled_back", "synced"): ("M335 281 V232 H695 V141", (515, 226)),
+    ("switched", "retired"): ("M715 319 V399", (715, 386)),
+    ("synced", "synced"): ("M675 101 C655 45 735 45 715 99", (695, 48)),
+    ("switched", "switched"): ("M695 281 C680 240 750 240 735 279", (715, 246)),
+    ("synced", "aborting"): ("M655 139 V185 H225 V279", (425, 179)),
+}
+
+
+def states() -> str:
+    """What the steps make of the states."""
+    boxes = [Box(*_PLACES[name], (name,), _KINDS.get(name, "box"), 100, 38) for name in _PLACES]
+    arrows = []
+    for (before, after), moves in groupby(sorted(MOVES, key=lambda move: (move[0], move[2])), lambda m: (m[0], m[2])):
+        (x, y), (to_x, to_y) = _PLACES[before], _PLACES[after]
+        side = (to_x > x) - (to_x < x)
+        straight = f"M{x + 50 * side} {y} H{to_x - 52 * side}" if y == to_y else f"M{x} {y + 19} V{to_y - 21}"
+        middle = (x + to_x) // 2, (y + to_y) // 2 + (-10 if y == to_y else 5)
+        way, place = _WAYS.get((before, after), (straight, middle))
+        words = tuple(line for _, step, _ in moves for line in wrap(step, 20))
+        # A loop's words end above it.
+        arrows.append(Arrow(way, words, (place[0], place[1] - 15 * (len(words) - 1) * (before == after))))
+    return _picture(1030, 460, "The states of a migration, and what each step makes of them", [*boxes, *arrows])
+
+
+def pictures() -> dict[str, str]:
+    """The pictures by file name."""
+    return {"concepts.svg": concepts(), "states.svg": states()}
+
+
+def stale(folder: Path = FOLDER) -> list[str]:
+    """The names of the pictures that are missing or differ from what would be drawn."""
+    found = {path.name: path.read_text("utf-8") for path in folder.glob("*.svg")}
+    return [name for name, content in pictures().items() if found.get(name) != content]
+
+
+def main() -> int:
+    """Draw them."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, content in pictures().items():
+        (FOLDER / name).write_text(content, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
