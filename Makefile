@@ -12,7 +12,7 @@ export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
-        matrix soak bench bench-quick reference dist
+        matrix soak bench bench-quick reference docs record dist
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -92,8 +92,15 @@ bench: $(READY)  ## embedshift against the bare libraries, with a page of pictur
 bench-quick: $(READY)  ## the same in two minutes, and noisy
 	$(BIN)/python -m benchmarks --quick
 
-reference: $(READY)  ## write docs/reference from the code
+reference: $(READY)  ## write docs/reference and its pictures from the code
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python -m scripts.pictures
+
+docs: $(READY)  ## the documentation as a site in site/; a warning is an error
+	$(BIN)/python -m mkdocs build --strict
+
+record: $(READY)  ## run the demo and draw the terminal of the README
+	$(BIN)/python scripts/record.py
 
 lock: $(READY)  ## resolve the dependencies anew into requirements.lock
 	$(PYTHON) scripts/install.py --lock $(VENV)
@@ -102,4 +109,4 @@ dist: $(READY)  ## a wheel of the package
 	$(BIN)/python -m build --wheel
 
 clean:  ## remove what was built and what the demo made; the virtual environment stays
-	rm -rf .embedshift build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .embedshift build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

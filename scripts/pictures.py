@@ -176,7 +176,7 @@ def states() -> str:
         words = tuple(line for _, step, _ in moves for line in wrap(step, 20))
         # A loop's words end above it.
         arrows.append(Arrow(way, words, (place[0], place[1] - 15 * (len(words) - 1) * (before == after))))
-    return _picture(1030, 460, "The states of a migration, and what each step makes of them", [*boxes, *arrows])
+    return _picture(1050, 460, "The states of a migration, and what each step makes of them", [*boxes, *arrows])
 
 
 def pictures() -> dict[str, str]:

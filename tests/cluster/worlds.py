@@ -37,14 +37,14 @@ def cluster_world(
     **more: Any,
 ) -> Iterator[World]:
     """A world whose tables are on a cluster, its keyspaces made."""
-    tree = store_tree(cluster, f"k{uuid.uuid4().hex[:12]}", replicas=replicas)
+    tree = store_tree(cluster, f"k{uuid.uuid4().hex[:12]}", replicas=replicas) | more.pop("store", {})
     from jobs.settings import StoreSettings
 
     store = open_store(StoreSettings.model_validate(tree))
     store.create_keyspaces()
     store.close()
     folder.mkdir(parents=True, exist_ok=True)
-    world = World(folder, models, store=tree | more.pop("store", {}), **more)
+    world = World(folder, models, store=tree, **more)
     try:
         yield world
     finally:

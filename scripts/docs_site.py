@@ -1,0 +1,83 @@
+"""What MkDocs is told beyond mkdocs.yml: pages by folder in the navigation, links into the rest of the repository."""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Where the site keeps a copy of the files outside docs/ that its pages link to.
+_BESIDE = "repository"
+_LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the pages of a folder where the navigation has a name with a star, less those that it names itself."""
+    pages = sorted(path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).rglob("*.md"))
+    named = set(_named(config.nav))
+    config.nav = _filled(config.nav, [page for page in pages if page not in named])
+    return config
+
+
+def _named(nav: Any) -> list[str]:
+    if isinstance(nav, str):
+        return [nav]
+    below = nav.values() if isinstance(nav, dict) else nav
+    return [each for part in below for each in _named(part)]
+
+
+def _filled(nav: Any, left: list[str]) -> Any:
+    if isinstance(nav, dict):
+        return {title: _filled(part, left) for title, part in nav.items()}
+    if isinstance(nav, list):
+        return [each for part in nav for each in (_matching(part, left) if _is_star(part) else [_filled(part, left)])]
+    return nav
+
+
+def _is_star(part: Any) -> bool:
+    return isinstance(part, str) and "*" in part
+
+
+def _matching(star: str, left: list[str]) -> list[str]:
+    depth = star.count("/")
+    return [page for page in left if page.count("/") == depth and fnmatch.fnmatch(page, star)]
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Take the linked files outside docs/ along, so that no link of the site leads nowhere."""
+    for source in list(files.documentation_pages()):
+        for path in _outside(source.src_uri, source.content_string):
+            if files.get_file_from_path(f"{_BESIDE}/{path}") is None:
+                beside = InclusionLevel.NOT_IN_NAV
+                copy = File.generated(config, f"{_BESIDE}/{path}", abs_src_path=str(ROOT / path), inclusion=beside)
+                files.append(copy)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Lead links to files outside docs/ to their copies."""
+    here = posixpath.dirname(page.file.src_uri)
+
+    def led(link: re.Match[str]) -> str:
+        path = _path_outside(here, link[0])
+        return link[0] if path is None else posixpath.relpath(f"{_BESIDE}/{path}", here or ".")
+
+    return _LINK.sub(led, markdown)
+
+
+def _outside(page: str, markdown: str) -> list[str]:
+    found = [_path_outside(posixpath.dirname(page), link) for link in _LINK.findall(markdown)]
+    return [path for path in found if path is not None]
+
+
+def _path_outside(folder: str, link: str) -> str | None:
+    """The path from the repository's root of a link that leads out of docs/; None for every other."""
+    path = posixpath.normpath(posixpath.join("docs", folder, link))
+    return path if not path.startswith("docs/") and (ROOT / path).is_file() else None

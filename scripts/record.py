@@ -1,0 +1,134 @@
+"""Record terminal sessions: type the commands of the demo on a pseudo-terminal, and draw what is seen as SVG.
+
+Run by ``make record``. The pictures hold what the commands printed, colours and all; only the path of the checkout is
+shortened, and of a progress bar the last state is kept.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import shlex
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "pictures"
+CONFIG = "configs/demo.yaml"
+WIDTH = 108
+_DEADLINE_S = 1800
+_QUESTION = "my windows drip in the morning"
+#: rich names a font on a foreign server; a picture must be whole by itself.
+_FORMAT = re.sub(r"@font-face \{\{.*?\n    \}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
+    "Fira Code, monospace", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is typed, one command after another, and the name of the picture."""
+
+    name: str
+    title: str
+    commands: tuple[str, ...]
+
+
+SESSIONS = (
+    Session(
+        "migrate",
+        "a better model under a live search",
+        (
+            f'embedshift search "{_QUESTION}" -k 3',
+            "embedshift migrate",
+            f'embedshift search "{_QUESTION}" -k 3',
+        ),
+    ),
+    Session("status", "what is live, and the way back", ("embedshift status", "embedshift rollback --dry-run")),
+)
+
+
+def run(command: str, folder: Path) -> str:
+    """What a terminal of ``WIDTH`` columns gets to see of a command.
+
+    Raises:
+        subprocess.CalledProcessError: the command failed.
+    """
+    words = [sys.executable, "-m", "jobs", *shlex.split(command)[1:], "--config", CONFIG]
+    environment = {**os.environ, "TERM": "xterm-256color", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, WIDTH, 0, 0))
+    with subprocess.Popen(words, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as typed:
+        os.close(theirs)
+        seen = bytearray()
+        try:
+            while chunk := os.read(ours, 65536):
+                seen += chunk
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        finally:
+            os.close(ours)
+        code = typed.wait(_DEADLINE_S)
+    if code:
+        raise subprocess.CalledProcessError(code, words, seen.decode())
+    return settled(seen.decode()).replace(f"{folder}/", "").replace(f"{ROOT}/", "")
+
+
+def settled(seen: str) -> str:
+    """The lines that stay on the screen: what a progress bar draws over itself is gone.
+
+    Only the controls that rich and typer use are known: to the line's start, up a line, erase a line, and cursors.
+    """
+    lines = [""]
+    for part in re.split(r"(\r?\n|\r|\x1b\[\d*A|\x1b\[2K|\x1b\[\?25[lh])", seen):
+        if part in ("\n", "\r\n"):
+            lines.append("")
+        elif part == "\x1b[2K":
+            lines[-1] = ""
+        elif part.endswith("A") and part.startswith("\x1b["):
+            del lines[-1]
+        elif part == "\r" or part.startswith("\x1b[?25"):
+            continue
+        else:
+            lines[-1] += part
+    return "\n".join(line for line in lines if not line.startswith("WARNING: Using incubator modules"))
+
+
+def picture(session: Session, folder: Path) -> str:
+    """The session as SVG."""
+    console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
+    for command in session.commands:
+        console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+        console.print(Text.from_ansi(run(command, folder).strip("\n")), soft_wrap=False)
+        console.print()
+    return console.export_svg(title=session.title, theme=MONOKAI, code_format=_FORMAT, unique_id=session.name)
+
+
+def main() -> int:
+    """Import the demo's articles into a store of its own, then record each session."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        for name in ("configs", "jobs"):
+            (folder / name).symlink_to(ROOT / name)
+        run("embedshift import jobs/data/demo/articles.jsonl", folder)
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        for session in SESSIONS:
+            drawn = re.sub(r"[ \t]+$", "", picture(session, folder), flags=re.MULTILINE)
+            (FOLDER / f"{session.name}.svg").write_text(drawn, "utf-8")
+            print(FOLDER / f"{session.name}.svg")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
