@@ -7,6 +7,7 @@ shortened, and of a progress bar the last state is kept.
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -19,7 +20,6 @@ import termios
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
@@ -30,10 +30,6 @@ CONFIG = "configs/demo.yaml"
 WIDTH = 108
 _DEADLINE_S = 1800
 _QUESTION = "my windows drip in the morning"
-#: rich names a font on a foreign server; a picture must be whole by itself.
-_FORMAT = re.sub(r"@font-face \{\{.*?\n    \}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
-    "Fira Code, monospace", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +103,20 @@ def settled(seen: str) -> str:
 
 def picture(session: Session, folder: Path) -> str:
     """The session as SVG."""
-    console = Console(record=True, width=WIDTH, file=Path(os.devnull).open("w"), force_terminal=True)  # noqa: SIM115
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     for command in session.commands:
         console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
         console.print(Text.from_ansi(run(command, folder).strip("\n")), soft_wrap=False)
         console.print()
-    return console.export_svg(title=session.title, theme=MONOKAI, code_format=_FORMAT, unique_id=session.name)
+    return _whole(console.export_svg(title=session.title, theme=MONOKAI, unique_id=session.name))
+
+
+def _whole(drawn: str) -> str:
+    """A picture that fetches nothing: rich names a font on a foreign server, and any of fixed width will do."""
+    drawn = re.sub(r"@font-face \{.*?\}\n", "", drawn, flags=re.DOTALL)
+    drawn = drawn.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace")
+    drawn = re.sub(r"<!-- .*? -->", "<!-- Recorded by scripts/record.py. -->", drawn, count=1)
+    return re.sub(r"[ \t]+$", "", drawn, flags=re.MULTILINE)
 
 
 def main() -> int:
@@ -124,8 +128,7 @@ def main() -> int:
         run("embedshift import jobs/data/demo/articles.jsonl", folder)
         FOLDER.mkdir(parents=True, exist_ok=True)
         for session in SESSIONS:
-            drawn = re.sub(r"[ \t]+$", "", picture(session, folder), flags=re.MULTILINE)
-            (FOLDER / f"{session.name}.svg").write_text(drawn, "utf-8")
+            (FOLDER / f"{session.name}.svg").write_text(picture(session, folder), "utf-8")
             print(FOLDER / f"{session.name}.svg")
     return 0
 
