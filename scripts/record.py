@@ -27,7 +27,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "pictures"
 CONFIG = "configs/demo.yaml"
-WIDTH = 108
+WIDTH = 116
 _DEADLINE_S = 1800
 _QUESTION = "my windows drip in the morning"
 
