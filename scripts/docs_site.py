@@ -14,7 +14,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Where the site keeps a copy of the files outside docs/ that its pages link to.
-_BESIDE = "repository"
+_BESIDE = "repository/"
 _LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 
 
@@ -52,32 +52,33 @@ def _matching(star: str, left: list[str]) -> list[str]:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Take the linked files outside docs/ along, so that no link of the site leads nowhere."""
-    for source in list(files.documentation_pages()):
-        for path in _outside(source.src_uri, source.content_string):
-            if files.get_file_from_path(f"{_BESIDE}/{path}") is None:
-                beside = InclusionLevel.NOT_IN_NAV
-                copy = File.generated(config, f"{_BESIDE}/{path}", abs_src_path=str(ROOT / path), inclusion=beside)
+    pages = list(files.documentation_pages())
+    for page in pages:
+        for link in _LINK.findall(page.content_string):
+            path = _site_path(page.src_uri, link)
+            if path is not None and path.startswith(_BESIDE) and files.get_file_from_path(path) is None:
+                original = str(ROOT / path.removeprefix(_BESIDE))
+                copy = File.generated(config, path, abs_src_path=original, inclusion=InclusionLevel.NOT_IN_NAV)
                 files.append(copy)
+                pages += [copy] if copy.is_documentation_page() else []
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to files outside docs/ to their copies."""
-    here = posixpath.dirname(page.file.src_uri)
+    """Lead links to files outside docs/ to their copies, and links of such copies back."""
+    here = page.file.src_uri
 
     def led(link: re.Match[str]) -> str:
-        path = _path_outside(here, link[0])
-        return link[0] if path is None else posixpath.relpath(f"{_BESIDE}/{path}", here or ".")
+        path = _site_path(here, link[0])
+        return link[0] if path is None else posixpath.relpath(path, posixpath.dirname(here) or ".")
 
     return _LINK.sub(led, markdown)
 
 
-def _outside(page: str, markdown: str) -> list[str]:
-    found = [_path_outside(posixpath.dirname(page), link) for link in _LINK.findall(markdown)]
-    return [path for path in found if path is not None]
-
-
-def _path_outside(folder: str, link: str) -> str | None:
-    """The path from the repository's root of a link that leads out of docs/; None for every other."""
-    path = posixpath.normpath(posixpath.join("docs", folder, link))
-    return path if not path.startswith("docs/") and (ROOT / path).is_file() else None
+def _site_path(page: str, link: str) -> str | None:
+    """Where in the site the file is that a page links to; None where the repository has no such file."""
+    source = page.removeprefix(_BESIDE) if page.startswith(_BESIDE) else f"docs/{page}"
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
+    if not (ROOT / path).is_file():
+        return None
+    return path.removeprefix("docs/") if path.startswith("docs/") else f"{_BESIDE}{path}"
