@@ -15,6 +15,7 @@ from jobs.articles_cli import articles_app
 from jobs.data_cli import config_app, follow, import_, letters_app, schema_app, search
 from jobs.errors import EmbedshiftError, UsageError
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
+from jobs.pace_cli import pace_app
 from jobs.running import ask, run_step
 from jobs.upgrade_cli import upgrade
 
@@ -33,6 +34,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(schema_app, name="schema")
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(articles_app, name="articles")
+app.add_typer(pace_app)
 
 _INTERRUPTED = 130
 _INTERRUPTED_LINE = "interrupted: what is done stays done, run the same command again to go on"
