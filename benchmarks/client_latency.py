@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import tempfile
 import time
-from contextlib import ExitStack
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,7 @@ CLIENT = Table("client", (Column("id", "text", "partition"), Column("title", "te
 
 def main() -> None:
     """Print the client's 99th percentile alone, beside a load, and beside a load with twice its own as the limit."""
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        node = CassandraCluster(Path(name) / "node")
-        stack.callback(node.stop)
-        node.start()
+    with tempfile.TemporaryDirectory() as name, CassandraCluster(Path(name) / "node") as node:
         models = save_model(Path(name) / "old", 256, seed=1, poisoned=False), None
         limit_ms: float | None = None
         for turn in ("alone", "beside a load", "beside a load with a limit"):
