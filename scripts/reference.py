@@ -42,8 +42,8 @@ _CATALOG = {
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
     "feed": "How far each feed of changes was followed (`embedshift follow`).",
     "control": "Words that operators leave for running steps, and steps for them: `hold` and `go` of a cutover; "
-    "`pause` and `throttle`; `order`, what the driver makes of these for its tasks; `slowed/WHO`, what a slowed task "
-    "reports.",
+    "`pause` and `throttle`; `order/RUN`, what the driver makes of these for its tasks; `slowed/WHO`, what a slowed "
+    "task reports.",
     "shadow": "What shadow reading has measured: one row a run, figures only, never a question.",
     "validation": "Every validation: when it was made, whether it passed, and the content that it is bound to.",
 }

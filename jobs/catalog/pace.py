@@ -20,8 +20,8 @@ from jobs.hours import parse_hours
 from jobs.settings import ThrottleSettings
 from jobs.stores.contract import Store
 
-#: Names of words: a pause, limits, what tasks are told; and what each of them tells, followed by who it is.
-PAUSE, THROTTLE, ORDER, SLOWED = "pause", "throttle", "order", "slowed/"
+#: Names of words: a pause, limits; what the tasks of a run are told, and what a task tells, each followed by who it is.
+PAUSE, THROTTLE, ORDER, SLOWED = "pause", "throttle", "order/", "slowed/"
 #: A report that was not renewed for so long is none.
 _REPORT_US = 15_000_000
 
@@ -94,20 +94,21 @@ def order_of(paused: Word | None, limits: Limits, now: datetime, tasks: int) -> 
     return Order(reason_to_wait(paused, limits, now), share, limits.max_latency_ms)
 
 
-def give_order(store: Store, migration: str, order: Order) -> None:
-    """Tell the tasks."""
-    say_word(store, migration, ORDER, order.to_json())
+def give_order(store: Store, migration: str, run: str, order: Order) -> None:
+    """Tell the tasks of a run. Each run has a word of its own: one that was killed must not speak for the next."""
+    say_word(store, migration, ORDER + run, order.to_json())
 
 
-def read_order(store: Store, migration: str) -> Order:
-    """What tasks are told now: one quick read."""
-    word = peek_word(store, migration, ORDER)
+def read_order(store: Store, migration: str, run: str) -> Order:
+    """What the tasks of a run are told now: one quick read."""
+    word = peek_word(store, migration, ORDER + run)
     return Order() if word is None else Order(**json.loads(word.text))
 
 
 def withdraw(store: Store, migration: str) -> None:
-    """The run is over: remove its order, and what its tasks reported."""
-    forget_words(store, migration, [ORDER, *words_under(store, migration, SLOWED)])
+    """The run is over: remove its order, that of any run before it, and what tasks reported."""
+    for each in (ORDER, SLOWED):
+        forget_words(store, migration, words_under(store, migration, each))
 
 
 def report_slowed(store: Store, migration: str, p99_ms: float, limit_ms: float) -> None:
@@ -143,7 +144,7 @@ def pace_line(pace: dict[str, Any]) -> str:
 def _told(store: Store, migration: Migration) -> str:
     """Why the tasks of a living run wait, in its own words: the hours of the day are those of its machine."""
     running = migration.owner and migration.lease_until_us > now_us() and not is_dead(migration.owner)
-    return read_order(store, migration.id).wait if running else ""
+    return read_order(store, migration.id, migration.owner).wait if running else ""
 
 
 def _slowed(store: Store, migration: str) -> Iterator[dict[str, float]]:

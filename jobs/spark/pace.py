@@ -69,7 +69,7 @@ class Orders:
         assert store is not None
         self._looked = moment
         try:
-            self._order = read_order(store, self._migration)
+            self._order = read_order(store, self._migration, self._run)
             if self._order.limits:
                 self._check_owner(store)
             self._report(store)
@@ -151,7 +151,7 @@ class WritingPace:
         governor, start = self._orders.governor, 0
         while start < rows.num_rows:
             order = self._orders.wait(self._bucket, governor)
-            part = rows.slice(start, self._size(slower(order.rows_per_second, governor.rate)))
+            part = rows.slice(start, self._size(order))
             began = time.monotonic()
             yield part
             now, store = time.monotonic(), self._orders.store
@@ -164,8 +164,11 @@ class WritingPace:
         """After the last batch: wait until all that was written is paid for, as the next range begins anew."""
         self._orders.wait(self._bucket, self._orders.governor, ending=True)
 
-    def _size(self, rate: float | None) -> int:
+    def _size(self, order: Order) -> int:
+        governor = self._orders.governor
+        rate = slower(order.rows_per_second, governor.rate)
         if rate is not None:
             return max(1, int(rate * _SLICE_S))
-        speed = self._orders.governor.speed
-        return max(_ROWS_LEAST, int(speed * _PART_S)) if speed else _ROWS_FIRST
+        # Where latency is watched, parts are small too: each tells what writes take.
+        seconds = _PART_S if order.max_latency_ms is None else _SLICE_S
+        return max(_ROWS_LEAST, int(governor.speed * seconds)) if governor.speed else _ROWS_FIRST

@@ -38,8 +38,8 @@ def paced(
     if not transfer.run:
         yield
         return
-    pacing = _Pacing(session, store, transfer.migration, settings, say)
-    # Before the first task, which would else meet the order of a run that was killed.
+    pacing = _Pacing(session, store, transfer, settings, say)
+    # Before the first task, which would else go at full speed until it looks again.
     pacing.look()
     pacing.start()
     try:
@@ -53,11 +53,12 @@ class _Pacing:
         self,
         session: SparkSession,
         store: Store,
-        migration: str,
+        transfer: Transfer,
         settings: ThrottleSettings,
         say: Callable[[str], None],
     ) -> None:
-        self._session, self._store, self._migration = session, store, migration
+        self._session, self._store = session, store
+        self._migration, self._run = transfer.migration, transfer.run
         self._settings, self._say = settings, say
         self._order: Order | None = None
         self._tasks: deque[int] = deque(maxlen=_LOOKS)
@@ -81,7 +82,7 @@ class _Pacing:
         order = order_of(paused, limits, datetime.now(UTC), tasks)
         if order == self._order:
             return
-        give_order(self._store, self._migration, order)
+        give_order(self._store, self._migration, self._run, order)
         waited, self._order = self._order.wait if self._order else "", order
         if order.wait != waited:
             self._say(f"waiting: {order.wait}" if order.wait else "going on")

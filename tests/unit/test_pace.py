@@ -154,9 +154,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_orders_and_reports_are_words_that_the_end_of_a_run_removes(store):
-    assert read_order(store, "m") == Order()
-    give_order(store, "m", Order("paused by ann", 5, None))
-    assert read_order(store, "m") == Order("paused by ann", 5, None)
+    assert read_order(store, "m", "me") == Order()
+    give_order(store, "m", "me", Order("paused by ann", 5, None))
+    assert read_order(store, "m", "me") == Order("paused by ann", 5, None)
+    assert read_order(store, "m", "the next run") == Order()
     report_slowed(store, "m", 48.2, 30)
     say_word(store, "m", PAUSE)
     (told,) = words_under(store, "m", "slowed/").values()
@@ -255,7 +256,7 @@ def rows_of(count: int) -> pa.RecordBatch:
 def orders(store: Store, order: Order, *, owner: str = "me", lease_s: float = 60) -> Orders:
     lease_until_us = time.time_ns() // 1000 + int(lease_s * 1e6)
     store.records.put(MIGRATION, [{"id": "m", "owner": owner, "lease_until_us": lease_until_us}])
-    give_order(store, "m", order)
+    give_order(store, "m", "me", order)
     found = Orders("m", "me")
     found.store = store
     return found
