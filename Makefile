@@ -48,7 +48,7 @@ layers: $(READY)  ## which room may import which
 unit: $(READY)  ## the quick tests only
 	$(BIN)/python -m pytest tests/unit tests/contract -q
 
-STEPS := upgrade migrate prepare load index sync validate cutover rollback retire abort status report shadow audit reindex
+STEPS := upgrade migrate prepare load index sync validate cutover rollback retire abort status pause resume throttle report shadow audit reindex
 .PHONY: $(STEPS)
 
 upgrade:   ## step: bring the alias to a model, from wherever things stand; for schedulers
@@ -63,6 +63,9 @@ rollback:  ## step: carry back what was written since, then move the alias back
 retire:    ## step: drop the old table after the grace time (ARGS=--yes)
 abort:     ## step: give a migration up whose target is not live (ARGS=--yes)
 status:    ## step: what is live, what is running, how far it is
+pause:     ## step: stop a running load or sync within seconds
+resume:    ## step: let it go on
+throttle:  ## step: limit it (ARGS="--rows-per-second 500")
 report:    ## step: the last validation as a page
 shadow:    ## step: send questions to both tables (ARGS="--questions FILE")
 audit:     ## step: count rows without a good vector

@@ -17,6 +17,7 @@ from jobs.data_cli import config_app, follow, import_, letters_app, schema_app, 
 from jobs.errors import EmbedshiftError, UsageError
 from jobs.logs import in_json, stop_log
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
+from jobs.pace_cli import pace_app
 from jobs.running import ask, run_step
 from jobs.upgrade_cli import upgrade
 from jobs.watch_cli import report, serve, status
@@ -36,6 +37,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(schema_app, name="schema")
 app.add_typer(letters_app, name="dead-letters")
 app.add_typer(articles_app, name="articles")
+app.add_typer(pace_app)
 
 _LOG = logging.getLogger(__name__)
 _INTERRUPTED = 130

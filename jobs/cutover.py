@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -87,7 +88,7 @@ def _cut_over(settings: Settings, store: Store, console: Console, session: Spark
             _switch(settings, store, console, syncing, migration, alias)
         # No client can have the old alias after this; what such clients have written is fetched then.
         threading.Event().wait(settings.cutover.client_cache.total_seconds())
-        syncing.passes()
+        replace(syncing, paced=False).passes()
         now = get_alias(store, settings.alias)
         check_known(store, now.target.index)
         ownership.change(state="switched")

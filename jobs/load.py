@@ -11,6 +11,7 @@ from jobs.catalog.ranges import Progress, progress
 from jobs.console import Console
 from jobs.settings import Settings
 from jobs.spark.dead import check_dead_letters, settle_dead_letters
+from jobs.spark.pacing import paced
 from jobs.spark.plan import plan_ranges
 from jobs.spark.run import run_transfer
 from jobs.spark.session import spark_session
@@ -43,9 +44,13 @@ def load(settings: Settings, store: Store, console: Console, *, dry_run: bool = 
     started = time.monotonic()
     with owned(store, migration, "load", settings.cutover.lease) as ownership:
         plan = plan_ranges(store, migration.source.table, settings.load.ranges)
-        transfer = transfer_of(settings, store, migration, "load")
+        transfer = transfer_of(settings, store, migration, "load", run=ownership.owner)
         model = None if migration.copies_vectors else migration.target.model
-        with spark_session(settings, "load", model=model) as session, console.watching("load", total) as watch:
+        with (
+            spark_session(settings, "load", model=model) as session,
+            console.watching("load", total) as watch,
+            paced(session, store, transfer, settings.throttle, console.say),
+        ):
             done = run_transfer(
                 session,
                 store,

@@ -46,7 +46,7 @@ def rollback(settings: Settings, store: Store, console: Console, *, dry_run: boo
             console.say(f"the alias never left {before.target.table}: there is nothing to carry back")
             return {"alias": _moved(before, before), "next": "embedshift sync"}
         ownership.change(state="rolling_back")
-        syncing = Syncing(settings, store, console, session, ownership, backwards=True)
+        syncing = Syncing(settings, store, console, session, ownership, backwards=True, paced=False)
         now = before
         if before.target.table == migration.target.table:
             syncing.passes()

@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from jobs.errors import SettingsError
+from jobs.hours import parse_hours
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -340,6 +341,26 @@ class HookSettings(Frozen):
     timeout: Duration = Field(timedelta(seconds=30), description="a hook that takes longer is ended, and has failed")
 
 
+class ThrottleSettings(Frozen):
+    """How fast load and sync may go; embedshift throttle says otherwise while they run."""
+
+    rows_per_second: float | None = Field(
+        None, gt=0, description="most rows a second of the whole run, whatever the number of workers"
+    )
+    max_latency: Duration | None = Field(
+        None, description="writers slow down while the p99 of the store's own write latency is above it"
+    )
+    between: Annotated[str, AfterValidator(lambda text: str(parse_hours(text)))] | None = Field(
+        None, description="hours in which rows are carried, such as 22:00-06:00; a time zone may follow"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> ThrottleSettings:
+        if self.max_latency is not None and self.max_latency <= timedelta(0):
+            raise ValueError("max_latency must be more than 0; null sets no limit")
+        return self
+
+
 class AuditSettings(Frozen):
     """The daily look at the live table."""
 
@@ -418,6 +439,7 @@ class Settings(Frozen):
     load: LoadSettings = LoadSettings()
     sync: SyncSettings = SyncSettings()
     validation: ValidationSettings = ValidationSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
     cutover: CutoverSettings = CutoverSettings()
     retire: RetireSettings = RetireSettings()
     hooks: HookSettings = HookSettings()

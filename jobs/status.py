@@ -11,11 +11,12 @@ from jobs.catalog.alias import Alias, find_alias, is_dead
 from jobs.catalog.control import HOLD, read_word
 from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.migration import Migration, find_migration
+from jobs.catalog.pace import pace_line, pace_of
 from jobs.catalog.ranges import progress
 from jobs.catalog.states import NEXT
 from jobs.catalog.validations import last_validation
 from jobs.console import Console
-from jobs.settings import Settings
+from jobs.settings import Settings, ThrottleSettings
 from jobs.stores.contract import Store
 
 
@@ -24,7 +25,7 @@ def status(settings: Settings, store: Store, console: Console) -> dict[str, Any]
     alias, migration = find_alias(store, settings.alias), find_migration(store, settings)
     result: dict[str, Any] = {"store": store.label}
     result["alias"] = _alias(alias, settings.alias)
-    result["migration"] = _migration(store, migration) if migration else None
+    result["migration"] = _migration(store, migration, settings.throttle) if migration else None
     result["next"] = _next(alias, migration)
     _say(result, console)
     return result
@@ -53,7 +54,7 @@ def _alias(alias: Alias | None, name: str) -> dict[str, Any]:
     }
 
 
-def _migration(store: Store, migration: Migration) -> dict[str, Any]:
+def _migration(store: Store, migration: Migration, throttle: ThrottleSettings) -> dict[str, Any]:
     load = progress(store, migration.id, "load")
     total = max(int(migration.facts.get("rows_estimated", 0)), load.counts.read)
     proof = last_validation(store, migration.id)
@@ -72,6 +73,7 @@ def _migration(store: Store, migration: Migration) -> dict[str, Any]:
         "owned_since": _time(migration.owned_since_us) if migration.owner else None,
         "updated": _time(migration.updated_us),
         "waiting": _waiting(store, migration),
+        "pace": pace_of(store, migration, throttle),
         "validation": None if proof is None else {"made": _time(proof.made_us), "passed": proof.passed},
     }
 
@@ -109,6 +111,8 @@ def _say(result: dict[str, Any], console: Console) -> None:
     )
     if migration["owner"]:
         console.say(f"owned by {migration['owner']} since {migration['owned_since']}")
+    if pace := pace_line(migration["pace"]):
+        console.say(f"pace: {pace}")
     if waiting := migration["waiting"]:
         console.say(
             f"a cutover of {waiting['cutover']} waits for the word since {waiting['since']}: embedshift cutover --go"

@@ -21,6 +21,7 @@ from jobs.errors import CheckFailed, UsageError
 from jobs.options import parse_span
 from jobs.settings import Settings
 from jobs.spark.dead import check_dead_letters, settle_dead_letters
+from jobs.spark.pacing import paced
 from jobs.spark.plan import plan_ranges
 from jobs.spark.preview import preview
 from jobs.spark.run import run_transfer
@@ -141,7 +142,11 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Syncing:
-    """Passes of one run, from source to target or, on the way back, the other way."""
+    """Passes of one run, from source to target or, on the way back, the other way.
+
+    ``paced`` says whether they keep to the pace that operators set. Around a switch they do not: what readers wait for
+    is not held up, and a cutover or a rollback is not left half way.
+    """
 
     settings: Settings
     store: Store
@@ -149,6 +154,7 @@ class Syncing:
     session: SparkSession
     ownership: Ownership
     backwards: bool = False
+    paced: bool = True
 
     def passes(self, *, whole: bool = False) -> list[Pass]:
         """Passes until one is clean.
@@ -237,10 +243,14 @@ class Syncing:
             read_back=True,
             orphans_before_us=orphan_limit(settings, store, migration, backwards=self.backwards),
             since_us=since_us,
+            run=self.ownership.owner if self.paced else "",
         )
         table = migration.target.table if self.backwards else migration.source.table
         rows = progress(store, migration.id, "load").counts.read
-        with self.console.watching(name, rows) as watch:
+        with (
+            self.console.watching(name, rows) as watch,
+            paced(self.session, store, transfer, settings.throttle, self.console.say),
+        ):
             counts = run_transfer(
                 self.session,
                 store,

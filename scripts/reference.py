@@ -41,7 +41,9 @@ _CATALOG = {
     "migration_range": "One row a token range of a step: planned, done or failed, with the counts of its rows.",
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
     "feed": "How far each feed of changes was followed (`embedshift follow`).",
-    "control": "Words that operators leave for running steps, and steps for them: `hold`, `go` and `step`.",
+    "control": "Words that operators leave for running steps, and steps for them: `hold` and `go` of a cutover; "
+    "`pause` and `throttle`; `order/RUN`, what the driver makes of these for its tasks; `slowed/WHO`, what a slowed "
+    "task reports; `step`, what a run is at.",
     "shadow": "What shadow reading has measured: one row a run, figures only, never a question.",
     "validation": "Every validation: when it was made, whether it passed, and the content that it is bound to.",
 }

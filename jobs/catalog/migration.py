@@ -171,6 +171,12 @@ def read_migration(store: Store, migration: str) -> Migration:
     return _of(row)
 
 
+def peek_owner(store: Store, migration: str) -> tuple[str, int]:
+    """Which run owns it, and until when (microseconds): read at a quorum, for the many that look again and again."""
+    row = next(store.records.select(MIGRATION, {"id": migration}), None)
+    return ("", 0) if row is None else (row["owner"] or "", row["lease_until_us"] or 0)
+
+
 class Ownership:
     """The right of one run to change a migration: a lease, renewed by a thread as long as the run lives.
 

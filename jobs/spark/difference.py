@@ -6,7 +6,7 @@ are compared by digest. The newer side of a cell is never overwritten, whichever
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from time import time_ns
@@ -17,12 +17,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.embedding import DIGEST
+from jobs.spark.age import aged, stamped, stamped_schema
 from jobs.spark.stale import Vectors, greatest
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout
 from jobs.stores.contract import Column, Store, remaining_ttl, write_time
 from jobs.stores.merge import Merged, key_array, merge, paired, scan_schema
 from jobs.stores.values import is_many_celled
 from jobs.tokens import TokenRange
+
+#: Is told how many rows of the source come next, and returns when they may.
+Turn = Callable[[int], None]
+
+
+def at_once(rows: int) -> None:
+    """A turn that waits for nothing."""
+    del rows
 
 
 @dataclass(slots=True)
@@ -40,6 +49,7 @@ class Difference:
         inspect: whether the target's vectors are read and looked at.
         since_us: only rows of the source written at this time or later are compared; None: all rows of both tables.
         by_log: whether the source's change log tells which rows these are. Write times tell of no deleted row.
+        turn: called before each window.
     """
 
     store: Store
@@ -52,6 +62,7 @@ class Difference:
     inspect: bool = False
     since_us: int | None = None
     by_log: bool = False
+    turn: Turn = at_once
     read: int = 0
     unchanged: int = 0
     deleted: int = 0
@@ -68,19 +79,25 @@ class Difference:
             yield from self._of_all(within)
             return
         for keys in self._written_since(self.since_us, within):
+            self.turn(keys.num_rows)
             if keys.num_rows:
                 yield from self.of_keys(keys)
 
     def _of_all(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
         source, target = self.layout.source_table, self.layout.target_table
         merged = merge(
-            self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows),
-            self.store.scan(target, within, **self._target_columns(), batch_rows=self.window_rows),
-            schemas=(scan_schema(source, **self._source_columns()), scan_schema(target, **self._target_columns())),
+            stamped(self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows)),
+            stamped(self.store.scan(target, within, **self._target_columns(), batch_rows=self.window_rows)),
+            schemas=(
+                stamped_schema(scan_schema(source, **self._source_columns())),
+                stamped_schema(scan_schema(target, **self._target_columns())),
+            ),
             keys=[key.name for key in self.layout.keys],
         )
         for each in merged:
-            yield from self._of(each)
+            self.turn(each.left.num_rows + each.left_only.num_rows)
+            # Rows may have been held while they waited for their turn, or for the other table's: their TTLs ran on.
+            yield from self._of(Merged(*map(aged, (each.left, each.right, each.left_only, each.right_only))))
 
     def _written_since(self, since_us: int, within: TokenRange) -> Iterator[pa.RecordBatch]:
         """Primary keys of rows of the source, some of them perhaps several times."""

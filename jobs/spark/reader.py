@@ -12,11 +12,12 @@ from pyspark.sql.datasource import DataSourceReader, InputPartition
 
 from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.ranges import read_ranges
-from jobs.errors import EmbedshiftError
+from jobs.errors import EmbedshiftError, OwnedByAnother
 from jobs.logs import start_worker_log
 from jobs.settings import StoreSettings
-from jobs.spark.difference import Difference, end_row
+from jobs.spark.difference import Difference, Turn, at_once, end_row
 from jobs.spark.memory import keep_for_good
+from jobs.spark.pace import ReadingPace, orders_of
 from jobs.spark.transfer import Transfer
 from jobs.stores import open_store
 from jobs.stores.contract import Store
@@ -75,9 +76,16 @@ class RangeReader(DataSourceReader):
         }
         try:
             store = shared_store(transfer.store_settings)
-            difference = difference_of(store, transfer)
-            yield from difference.batches(partition.within)
+            pace = ReadingPace(orders_of(store, transfer))
+            difference = difference_of(store, transfer, pace.turn)
+            pace.turn(0)
+            for rows in difference.batches(partition.within):
+                pace.pass_on(rows.num_rows)
+                yield rows
+            pace.end()
             note |= {"read": difference.read, "unchanged": difference.unchanged, "deleted": difference.deleted}
+        except OwnedByAnother:
+            raise  # of a run that is over nothing is written down any more
         except EmbedshiftError as error:
             note["error"] = str(error)
         # Whatever a driver or Arrow may throw concerns this range alone; its message could hold text of an article.
@@ -86,8 +94,8 @@ class RangeReader(DataSourceReader):
         yield end_row(layout, json.dumps(note))
 
 
-def difference_of(store: Store, transfer: Transfer) -> Difference:
-    """The comparison that a transfer asks for."""
+def difference_of(store: Store, transfer: Transfer, turn: Turn = at_once) -> Difference:
+    """The comparison that a transfer asks for; ``turn`` as in ``Difference``."""
     return Difference(
         store,
         transfer.layout,
@@ -99,6 +107,7 @@ def difference_of(store: Store, transfer: Transfer) -> Difference:
         inspect=transfer.inspect,
         since_us=transfer.since_us,
         by_log=transfer.by_log,
+        turn=turn,
     )
 
 

@@ -56,6 +56,7 @@ class Transfer:
     ``inspect`` looks at the target's vectors too: one that is broken, or not written with its digest, is made anew.
     ``device`` is where the model runs, in the settings' words.
     ``since_us`` restricts the comparison to rows written since (None: all), ``by_log`` finds them in the change log.
+    ``run`` is the owner of the migration for which tasks keep to the pace that operators set; empty: they keep to none.
     """
 
     store: str
@@ -77,6 +78,7 @@ class Transfer:
     inspect: bool
     since_us: int | None = None
     by_log: bool = False
+    run: str = ""
 
     def to_json(self) -> str:
         """The text that travels as an option of the data source."""
@@ -123,13 +125,14 @@ def transfer_of(
     read_back: bool = False,
     orphans_before_us: int | None = None,
     since_us: int | None = None,
+    run: str = "",
 ) -> Transfer:
     """The transfer of one step of a migration.
 
     Args:
         backwards: from target to source, as a rollback needs it.
         read_back: look whether written rows are there.
-        orphans_before_us, since_us: as in ``Transfer``.
+        orphans_before_us, since_us, run: as in ``Transfer``.
     """
     source, target = migration.source, migration.target
     if backwards:
@@ -152,6 +155,7 @@ def transfer_of(
         inspect=settings.sync.inspect,
         since_us=since_us,
         by_log=log and store.keeps_changes(store.describe(source.table)),
+        run=run,
     )
 
 

@@ -17,6 +17,7 @@ from jobs.catalog.dead_letters import DeadLetter, write_dead_letters
 from jobs.catalog.ranges import Counts, RangeRecord, write_ranges
 from jobs.catalog.tables import now_us
 from jobs.errors import EmbedshiftError
+from jobs.spark.pace import WritingPace, orders_of
 from jobs.spark.reader import shared_store
 from jobs.spark.recording import log_range
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout, Transfer
@@ -49,6 +50,7 @@ class RangeWriting:
         self._written = self._dead = self._deleted = self._shadowed = 0
         self._letters: list[tuple[str, str]] = []
         self._error = ""
+        self._pace = WritingPace(orders_of(store, transfer))
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> None:
         """Write all batches, then record the range that the end row names; without an end row nothing is recorded."""
@@ -60,9 +62,16 @@ class RangeWriting:
                 note = json.loads(end)
             # After a failure the rest is only drained: the range is tried again as a whole.
             if not self._error:
-                self._apply(rows)
+                self._apply_paced(rows)
         if note:
+            self._pace.end()
             self._record(note, time.monotonic() - started)
+
+    def _apply_paced(self, rows: pa.RecordBatch) -> None:
+        for part in self._pace.parts(rows):
+            self._apply(part)
+            if self._error:
+                return
 
     def _apply(self, rows: pa.RecordBatch) -> None:
         actions = rows.column(ACTION).to_numpy()

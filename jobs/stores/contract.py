@@ -178,7 +178,10 @@ class Records(Protocol):
         ...
 
     def select(self, table: RecordTable, partition: Record) -> Iterator[Record]:
-        """The rows of one partition in clustering order; of the whole table where ``partition`` is empty."""
+        """The rows of one partition in clustering order; of the whole table where ``partition`` is empty.
+
+        With the whole primary key, that one row.
+        """
         ...
 
     def put(self, table: RecordTable, rows: Sequence[Record]) -> None:
@@ -302,6 +305,13 @@ class Store(Protocol):
 
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         """Delete whole rows, each at its own time in microseconds (shape (n,)); newer cells stay."""
+        ...
+
+    def latencies(self) -> list[float]:
+        """Seconds that each write took since this was last asked, the newest few thousand at most.
+
+        A write is what the server answers at once: a request on a cluster, a transaction in a file.
+        """
         ...
 
     def keeps_changes(self, table: Table) -> bool:

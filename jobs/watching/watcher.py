@@ -10,6 +10,7 @@ from jobs.catalog.alias import find_alias
 from jobs.catalog.control import STEP, read_word
 from jobs.catalog.dead_letters import read_dead_letters
 from jobs.catalog.migration import Migration, find_migration
+from jobs.catalog.pace import pace_of
 from jobs.catalog.tables import now_us
 from jobs.catalog.versions import settings_now
 from jobs.settings import Settings
@@ -83,6 +84,7 @@ class Watcher:
             since_us=since_us if owned else None,
             work=work_of(step, total, since_us, self._total_us) if step and total.ranges else None,
             dead_letters=self._dead_letters(migration.id),
+            slowed=pace_of(self._store, migration, settings.throttle)["reason"] or "",
             next="" if owned else next_of(migration),
         )
 

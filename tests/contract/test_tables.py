@@ -135,6 +135,16 @@ def test_what_copying_loses_is_said_in_lines(store, shelf):
     assert all(isinstance(line, str) and "\n" not in line for line in store.remarks(shelf.table))
 
 
+def test_a_store_says_once_what_each_write_took(store, shelf):
+    store.latencies()
+    shelf.write({"id": "a", "title": ("t", 10)}, {"id": "b", "title": ("t", 10)})
+    took = store.latencies()
+    assert 1 <= len(took) <= 2
+    assert all(0 < each < 60 for each in took)
+    shelf.row(id="a")
+    assert store.latencies() == []
+
+
 def test_a_store_says_what_it_is(store):
     assert store.label
     assert "\n" not in store.label

@@ -12,7 +12,8 @@ from cassandra import CoordinationFailure, OperationTimedOut
 
 from jobs.errors import StoreUnavailable
 from jobs.stores.cql import faults
-from jobs.stores.cql.session import Link
+from jobs.stores.cql.session import WRITE, Link
+from jobs.stores.latencies import Latencies
 
 #: An answer slower than this is a sign of a queue at the server, not of the way there.
 SLOW_S = 0.25
@@ -31,13 +32,15 @@ class Window:
         most: upper bound.
         size: how many to begin with.
         slow_s: seconds from which on an answer counts as slow.
+        took: is given what every request took, where somebody wants to know.
     """
 
-    def __init__(self, most: int, size: float, slow_s: float = SLOW_S) -> None:
+    def __init__(self, most: int, size: float, slow_s: float = SLOW_S, took: Latencies | None = None) -> None:
         self.most = most
         self.size = max(1.0, min(float(most), size))
         self._slow_s = slow_s
         self._quiet_until = 0.0
+        self._took = took
 
     def learn(self, now: float, took_s: float, *, failed: bool = False) -> None:
         """Learn from how a request went.
@@ -47,6 +50,8 @@ class Window:
             took_s: how long it took.
             failed: whether the server was too slow or too busy to answer at all.
         """
+        if self._took is not None:
+            self._took.append(took_s)
         if not failed and took_s <= self._slow_s:
             self.size = min(float(self.most), self.size + 1 / self.size)
         elif now >= self._quiet_until:
@@ -177,7 +182,7 @@ def send(
         StoreUnavailable: some were not answered, after retries.
         SchemaError: the server refused one, and ``refused`` is None; or the table is gone.
     """
-    window = Window(link.settings.concurrency, link.window)
+    window = Window(link.settings.concurrency, link.window, took=link.took if profile == WRITE else None)
     deadline = time.monotonic() + link.patience.total_seconds()
     places: Sequence[int] = range(len(requests))
     failures: dict[int, int] = {}

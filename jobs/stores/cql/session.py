@@ -21,6 +21,7 @@ from jobs.errors import SettingsError
 from jobs.settings import StoreSettings, credentials
 from jobs.stores.cql import faults, wire
 from jobs.stores.cql.routing import ReplicasFirst
+from jobs.stores.latencies import new_latencies
 
 #: The version of the native protocol that ScyllaDB and every Cassandra with vectors speak.
 PROTOCOL_VERSION = 4
@@ -41,6 +42,8 @@ class Link:
         self.patience = 5 * settings.request_timeout
         #: How many requests were last found to be good to have under way (``flight.Window``).
         self.window = 32.0
+        #: Seconds that each write took, until somebody asks.
+        self.took = new_latencies()
         self._lock = threading.RLock()
         self._session: Session | None = None
         self._pid = 0

@@ -15,6 +15,7 @@ from jobs.stores.cql.dialects import Dialect, detect
 from jobs.stores.cql.projection import Projection
 from jobs.stores.cql.records import CqlRecords
 from jobs.stores.cql.session import Link
+from jobs.stores.latencies import drained
 from jobs.tokens import TokenRange
 
 
@@ -132,6 +133,10 @@ class CqlStore:
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         """Delete whole rows, each at its own time (``contract.Store.delete``)."""
         write.delete(self._link, table, keys, write_times)
+
+    def latencies(self) -> list[float]:
+        """Seconds that each request of ``write`` and ``delete`` took since this was last asked."""
+        return drained(self._link.took)
 
     def keeps_changes(self, table: Table) -> bool:
         """Whether there is a change log that names every row; see ``changes.names_every_row``."""

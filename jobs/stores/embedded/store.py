@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,6 +29,7 @@ from jobs.stores.embedded.connection import Connections
 from jobs.stores.embedded.records import EmbeddedRecords
 from jobs.stores.embedded.schema import Schema
 from jobs.stores.embedded.vectors import Indexes
+from jobs.stores.latencies import drained, new_latencies
 from jobs.tokens import WHOLE_RING, TokenRange
 
 
@@ -43,6 +45,7 @@ class EmbeddedStore:
         self._schema = Schema(connections)
         self._indexes = Indexes(connections)
         self._records = EmbeddedRecords(connections)
+        self._took = new_latencies()
 
     @classmethod
     def open(cls, settings: StoreSettings) -> EmbeddedStore:
@@ -162,11 +165,18 @@ class EmbeddedStore:
             InputError: a column has another type, or lacks its write times.
             StoreUnavailable: nothing was written.
         """
-        return stored.write(self._connections, self._schema.describe(table.name), rows)
+        described, started = self._schema.describe(table.name), time.monotonic()
+        rejected = stored.write(self._connections, described, rows)
+        self._took.append(time.monotonic() - started)
+        return rejected
 
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         """Delete whole rows, each at its own time in microseconds (shape (n,)); newer cells stay."""
         stored.delete(self._connections, self._schema.describe(table.name), keys, write_times)
+
+    def latencies(self) -> list[float]:
+        """Seconds that each transaction of ``write`` took since this was last asked."""
+        return drained(self._took)
 
     def keeps_changes(self, table: Table) -> bool:
         """Never: this store keeps no change log."""

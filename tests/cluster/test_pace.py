@@ -1,0 +1,45 @@
+"""A limit of latency on a real server: what its requests took is what writers slow down for."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jobs.console import Console
+from jobs.pace import throttle
+from scripts.run_cassandra import CassandraCluster
+from tests.cluster.worlds import cluster_world
+from tests.world import eventually, some_articles
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
+    cassandra: CassandraCluster, old_model: Path, new_model: Path, tmp_path: Path, spark: SparkSession
+):
+    # No server answers a write within a hundredth of a millisecond. The rate lets the load last until that is learnt.
+    limits = {"max_latency": "0.01ms", "rows_per_second": 30}
+    with cluster_world(tmp_path, (old_model, new_model), cassandra, throttle=limits) as world:
+        world.create_source(some_articles(300))
+        world.step("prepare")
+        seen: list[dict[str, Any]] = []
+
+        def look() -> None:
+            def slowed() -> Any:
+                pace = world.step("status")["migration"]["pace"]
+                return pace["slowed"] and pace
+
+            try:
+                seen.append(eventually(slowed))
+            finally:
+                throttle(world.settings, world.store, Console(quiet=True), off=True)
+
+        operator = threading.Thread(target=look)
+        operator.start()
+        world.step("load")
+        operator.join(60)
+        assert seen[0]["reason"].endswith(" ms > 0.01 ms")
+        assert 0.01 < seen[0]["slowed"]["p99_ms"] < 60_000
+        world.assert_migrated()
