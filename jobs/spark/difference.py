@@ -7,7 +7,7 @@ are compared by digest. The newer side of a cell is never overwritten, whichever
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from time import time_ns
 from typing import Any
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from jobs.embedding import DIGEST
 from jobs.spark.stale import Vectors, greatest
+from jobs.spark.stretch import Stretch
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout
 from jobs.stores.contract import Column, Store, remaining_ttl, write_time
 from jobs.stores.merge import Merged, key_array, merge, paired, scan_schema
@@ -62,25 +63,25 @@ class Difference:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
         self._many_celled = [column for column in self.layout.carried if is_many_celled(column.type)]
 
-    def batches(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
-        """The rows to embed, write or delete, in the schema of ``Layout.schema``."""
+    def batches(self, within: TokenRange, stretch: Stretch | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows to embed, write or delete, in the schema of ``Layout.schema``; where given, of that stretch only."""
         if self.since_us is None:
-            yield from self._of_all(within)
+            yield from self._of_all(stretch or Stretch(within))
             return
         for keys in self._written_since(self.since_us, within):
             if keys.num_rows:
                 yield from self.of_keys(keys)
 
-    def _of_all(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
-        source, target = self.layout.source_table, self.layout.target_table
+    def _of_all(self, stretch: Stretch) -> Iterator[pa.RecordBatch]:
+        source, target, within = self.layout.source_table, self.layout.target_table, stretch.within
         merged = merge(
-            self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows),
-            self.store.scan(target, within, **self._target_columns(), batch_rows=self.window_rows),
+            stretch.lead(self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows)),
+            stretch.follow(self.store.scan(target, within, **self._target_columns(), batch_rows=self.window_rows)),
             schemas=(scan_schema(source, **self._source_columns()), scan_schema(target, **self._target_columns())),
             keys=[key.name for key in self.layout.keys],
         )
         for each in merged:
-            yield from self._of(each)
+            yield from self._of(replace(each, right_only=stretch.trim(each.right_only)))
 
     def _written_since(self, since_us: int, within: TokenRange) -> Iterator[pa.RecordBatch]:
         """Primary keys of rows of the source, some of them perhaps several times."""

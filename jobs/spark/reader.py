@@ -17,6 +17,7 @@ from jobs.logs import start_worker_log
 from jobs.settings import StoreSettings
 from jobs.spark.difference import Difference, end_row
 from jobs.spark.memory import keep_for_good
+from jobs.spark.stretch import Stretch
 from jobs.spark.transfer import Transfer
 from jobs.stores import open_store
 from jobs.stores.contract import Store
@@ -76,8 +77,10 @@ class RangeReader(DataSourceReader):
         try:
             store = shared_store(transfer.store_settings)
             difference = difference_of(store, transfer)
-            yield from difference.batches(partition.within)
+            stretch = Stretch(partition.within, transfer.rows_most, transfer.bytes_most)
+            yield from difference.batches(partition.within, stretch)
             note |= {"read": difference.read, "unchanged": difference.unchanged, "deleted": difference.deleted}
+            note |= {"reached": stretch.end}
         except EmbedshiftError as error:
             note["error"] = str(error)
         # Whatever a driver or Arrow may throw concerns this range alone; its message could hold text of an article.
