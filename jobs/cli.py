@@ -17,6 +17,7 @@ from jobs.data_cli import config_app, follow, import_, letters_app, schema_app, 
 from jobs.errors import EmbedshiftError, UsageError
 from jobs.logs import in_json, stop_log
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
+from jobs.plan_cli import plan_
 from jobs.running import ask, run_step
 from jobs.upgrade_cli import upgrade
 from jobs.watch_cli import report, serve, status
@@ -237,6 +238,7 @@ def reindex(
 
 
 app.command("upgrade")(upgrade)
+app.command("plan")(plan_)
 app.command("import")(import_)
 app.command("search")(search)
 app.command("follow")(follow)

@@ -102,6 +102,6 @@ def submit(
         env=plain_environment(PYSPARK_PYTHON=str(python)),
         capture_output=True,
         text=True,
-        timeout=3 * DEADLINE_S,
+        timeout=6 * DEADLINE_S,
         check=False,
     )

@@ -56,9 +56,15 @@ class Stretch:
 
     def _enough(self, batch: pa.RecordBatch, rows: int, size: int) -> int | None:
         """The token behind which nothing more is wanted, None: more is."""
-        if 0 < self._rows_most <= rows:
-            return int(batch.column(TOKEN)[self._rows_most - rows - 1].as_py())
-        return int(batch.column(TOKEN)[-1].as_py()) if 0 < self._bytes_most <= size else None
+        beyond = 0
+        if 0 < self._bytes_most <= size:
+            # As if the rows of a batch were of one length.
+            beyond = batch.num_rows * (size - self._bytes_most) // batch.nbytes
+        elif not 0 < self._rows_most <= rows:
+            return None
+        if self._rows_most:
+            beyond = max(beyond, rows - self._rows_most)
+        return int(batch.column(TOKEN)[max(0, batch.num_rows - beyond - 1)].as_py())
 
     def follow(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The batches of the target's scan, no further than the source's."""
