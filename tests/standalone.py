@@ -26,7 +26,8 @@ def dependencies_only(folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     packages = folder / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        if "embedshift" not in entry.name and not (packages / entry.name).exists():
+        ours = "embedshift" in entry.name or entry.name == "jobs"
+        if not ours and not (packages / entry.name).exists():
             (packages / entry.name).symlink_to(entry)
     return folder / "bin" / "python"
 
