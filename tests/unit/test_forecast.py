@@ -16,7 +16,6 @@ from jobs.errors import UsageError
 from jobs.plan_cli import plan_
 from jobs.settings import IndexSettings, StoreSettings
 from jobs.spark.forecast import Load, forecast
-from jobs.spark.plan import plan_ranges
 from jobs.spark.rate import Rate
 from jobs.stores import open_store
 from jobs.tokens import WHOLE_RING
@@ -68,13 +67,13 @@ def test_a_plan_of_a_small_table_is_what_its_migration_takes(new_world):
     world.create_source(some_articles(400))
     estimate = world.store.estimate("articles")
     world.step("prepare")
-    counts = world.carry()
+    counts = world.carry("by one task")
     world.store.create_index(world.migration.target.index)
     texts = [world.text(key, cells) for key, cells in world.carried("articles").items()]
-    (record,) = world.ranges()
+    (record,) = world.ranges("by one task")
     size = statistics.mean(len(text.encode()) for text in texts)
     made = forecast(Load(400, size, 40, IndexSettings(), counts.read / record.seconds, workers=1, replicas=1))
-    assert made.ranges == len(plan_ranges(world.store, "articles", "auto")) == 8
+    assert made.ranges == len(world.ranges()) == 8
     assert estimate.rows == 400
     assert made.table_bytes == pytest.approx(world.store.estimate("articles_v2").bytes, rel=0.2)
     assert made.index_bytes == pytest.approx(world.store.index_size(world.migration.target.index, 0).bytes, rel=0.2)
