@@ -11,7 +11,7 @@ from jobs.stores.contract import Index
 from jobs.stores.embedded.index_file import size_of
 
 #: Bytes of one range in the catalog: its keys and counts, and the names of its migration and of its owner.
-RANGE_BYTES = 240
+RANGE_BYTES = 130
 #: Bytes of a row beside text and vector: its key, its digest, and the write times of its cells.
 _ROW_BYTES = 64
 _FLOAT32_BYTES = 4

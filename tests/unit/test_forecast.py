@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalog.ranges import RangeRecord, write_ranges
+from jobs.catalog.ranges import Counts, RangeRecord, write_ranges
 from jobs.catalog.tables import ensure_catalog
 from jobs.errors import UsageError
 from jobs.plan_cli import plan_
@@ -87,8 +87,9 @@ def test_the_catalog_takes_as_many_bytes_as_planned(tmp_path):
         path = tmp_path / f"{ranges}.sqlite"
         with closing(open_store(StoreSettings(path=path))) as store:
             ensure_catalog(store)
-            records = [RangeRecord(each, owner="somewhere:12345:0123456789ab") for each in WHOLE_RING.split(ranges)]
-            write_ranges(store, "articles-to-articles_v2-0123456789ab", "load", records)
+            counts = Counts(5_000, 5_000)
+            done = [RangeRecord(each, "done", counts, 1, "me@host:1", "", 9.5) for each in WHOLE_RING.split(ranges)]
+            write_ranges(store, "articles-to-articles_v2", "load", done)
             sizes.append(Path(store.snapshot("catalog").rpartition(" in ")[2]).stat().st_size)
     grown = sizes[1] - sizes[0]
     assert forecast(replace(BILLION, rows=4_000 * 5_000)).catalog_bytes == pytest.approx(grown, rel=0.2)
