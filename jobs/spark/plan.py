@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from math import ceil
 from typing import Literal
 
 from jobs.stores.contract import Estimate, Piece, Store
@@ -16,8 +17,9 @@ _RANGES_AT_LEAST, _ROWS_AT_LEAST = 16, 50
 _RANGES_MAX = 100_000
 #: A task reads half as much again as ranges hold on average, and at least this, before it leaves the rest to others.
 _TASK_SHARE, _TASK_ROWS_AT_LEAST, _TASK_BYTES_AT_LEAST = 1.5, 1_000, 16 * 1024 * 1024
-#: Most ranges that a rest is cut into at once: where it deserves more, the tasks of these leave rests of their own.
-_PARTS_MAX = 64
+#: A rest is cut into so many parts for each that would be as full as what was read, to leave room in every part; and
+#: into so many at most: where it deserves more, the tasks of these leave rests of their own.
+_ROOM, _PARTS_MAX = 1.25, 64
 
 
 def plan_ranges(store: Store, table: str, ranges: int | Literal["auto"]) -> list[TokenRange]:
@@ -51,7 +53,7 @@ def task_bounds(table: Estimate, ranges: int | Literal["auto"], rows: int | Lite
 
 def cut_rest(read: TokenRange, rest: TokenRange) -> list[TokenRange]:
     """Cut what a task has left of its range, as if it were as full as what it has read: with room in every part."""
-    return rest.split(min(_PARTS_MAX, max(1, round(_TASK_SHARE * rest.width / read.width))))
+    return rest.split(min(_PARTS_MAX, ceil(_ROOM * rest.width / read.width)))
 
 
 def cut(pieces: list[Piece], wanted: int) -> list[TokenRange]:

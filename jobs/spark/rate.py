@@ -68,12 +68,13 @@ def measure_rate(model: Model, texts: Sequence[str], seconds: float = _SECONDS) 
         model.embed(texts)
         embedded += len(texts)
     tokens = model.count_tokens(texts) if model.counts_tokens else np.zeros(len(texts), np.int64)
+    read = tokens if model.max_length is None else tokens.clip(max=model.max_length)
     return Rate(
         model=model.settings.name,
         dimension=model.dimension,
         texts=embedded / spent,
         text_bytes=sum(len(text.encode()) for text in texts) / len(texts),
         tokens=float(tokens.mean()),
-        tokens_read=float(tokens.clip(max=model.max_length).mean()),
+        tokens_read=float(read.mean()),
         max_length=model.max_length,
     )

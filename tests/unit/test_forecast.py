@@ -21,6 +21,7 @@ from jobs.stores import open_store
 from jobs.tokens import WHOLE_RING
 from tests.world import some_articles
 
+OWNER = "embedshift@worker-17.example:12345"
 BILLION = Load(10**9, 1000, 384, IndexSettings(), rate=50, workers=64, replicas=3, price=0.05)
 
 
@@ -88,7 +89,7 @@ def test_the_catalog_takes_as_many_bytes_as_planned(tmp_path):
         with closing(open_store(StoreSettings(path=path))) as store:
             ensure_catalog(store)
             counts = Counts(5_000, 5_000)
-            done = [RangeRecord(each, "done", counts, 1, "me@host:1", "", 9.5) for each in WHOLE_RING.split(ranges)]
+            done = [RangeRecord(each, "done", counts, 1, OWNER, "", 9.5) for each in WHOLE_RING.split(ranges)]
             write_ranges(store, "articles-to-articles_v2", "load", done)
             sizes.append(Path(store.snapshot("catalog").rpartition(" in ")[2]).stat().st_size)
     grown = sizes[1] - sizes[0]
