@@ -68,7 +68,7 @@ def _catalog(world: World, count: int, figures: Figures) -> None:
     figures.timed("plan them", lambda: open_ranges(store, migration, "load", plan))
     random.Random(1).shuffle(plan)
     done = [RangeRecord(each, "done", Counts(5, 5)) for each in plan[: count // 2]]
-    figures.timed("record 1,000 as tasks do, one by one", lambda: [_record(world, each) for each in done[:1000]])
+    figures.timed("record 1,000 as tasks do, one by one", lambda: _record(world, done[:1000]))
     figures.timed("record half of them", lambda: write_ranges(store, migration, "load", done))
     figures.timed("look at the progress once", lambda: progress(store, migration, "load"))
     figures.timed("resume under the same plan", lambda: open_ranges(store, migration, "load", plan))
@@ -79,8 +79,9 @@ def _catalog(world: World, count: int, figures: Figures) -> None:
     figures.note("rows of the largest partition", max(sum(1 for _ in store.records.select(RANGE, p)) for p in parts))
 
 
-def _record(world: World, record: RangeRecord) -> None:
-    write_ranges(world.store, world.migration.id, "load", [record])
+def _record(world: World, records: list[RangeRecord]) -> None:
+    for each in records:
+        write_ranges(world.store, world.migration.id, "load", [each])
 
 
 def _spark(world: World, figures: Figures) -> None:
@@ -90,7 +91,8 @@ def _spark(world: World, figures: Figures) -> None:
         read = session.read.format(EmbedshiftSource.name()).option(OPTION, option).load()
         partitions = figures.timed("let Spark plan what is left", read.rdd.getNumPartitions)
         figures.note("partitions", partitions)
-        runtime = session.sparkContext._jvm.java.lang.Runtime.getRuntime()
+        jvm: Any = session.sparkContext._jvm
+        runtime = jvm.java.lang.Runtime.getRuntime()
         figures.note("memory of the driver's JVM, MB", (runtime.totalMemory() - runtime.freeMemory()) // 1_000_000)
 
 

@@ -94,8 +94,8 @@ def results(found: list[Run]) -> list[Result]:
 
 def slope_of(sizes: list[Run]) -> float:
     """The slope of the line through log seconds over log rows: 1 where twice the rows take twice the time."""
-    logs = [(log(run.rows), log(run.seconds)) for run in sizes]
-    return float(np.polyfit(*zip(*logs, strict=True), 1)[0])
+    rows, seconds = [log(run.rows) for run in sizes], [log(run.seconds) for run in sizes]
+    return float(np.polyfit(rows, seconds, 1)[0])
 
 
 def _run(kind: str, rows: int) -> Run:
