@@ -108,8 +108,8 @@ record: $(READY)  ## run the demo and draw the terminal of the README
 lock: $(READY)  ## resolve the dependencies anew into requirements.lock
 	$(PYTHON) scripts/install.py --lock $(VENV)
 
-dist: $(READY)  ## a wheel of the package
-	$(BIN)/python -m build --wheel
+dist: $(READY)  ## a wheel of the package, and the same as an archive for spark-submit --py-files
+	$(BIN)/python scripts/dist.py
 
 clean:  ## remove what was built and what the demo made; the virtual environment stays
 	rm -rf .embedshift build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

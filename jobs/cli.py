@@ -18,6 +18,7 @@ from jobs.errors import EmbedshiftError, UsageError
 from jobs.logs import in_json, stop_log
 from jobs.options import AsJson, Config, DryRun, Overrides, Yes
 from jobs.pace_cli import pace_app
+from jobs.plan_cli import plan_
 from jobs.running import ask, run_step
 from jobs.upgrade_cli import upgrade
 from jobs.watch_cli import report, serve, status
@@ -239,6 +240,7 @@ def reindex(
 
 
 app.command("upgrade")(upgrade)
+app.command("plan")(plan_)
 app.command("import")(import_)
 app.command("search")(search)
 app.command("follow")(follow)

@@ -209,6 +209,11 @@ class LoadSettings(Frozen):
         0, ge=0, description="dead letters that a run may leave: a number, or below 1 a share of the rows"
     )
     attempts: int = Field(4, ge=1, le=20, description="tries of a failed range; each try halves it")
+    task_rows: int | Literal["auto"] = Field(
+        "auto",
+        description="rows after which a task leaves the rest of its range to others, at the end of a partition; auto: "
+        "half as many again as ranges hold on average, at least 1,000",
+    )
     window_rows: int = Field(1024, ge=16, le=65536, description="rows held in memory at once, for each task")
 
 

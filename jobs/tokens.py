@@ -68,10 +68,15 @@ def unite(ranges: Iterable[TokenRange]) -> list[TokenRange]:
 
 def subtract(ranges: Iterable[TokenRange], covered: Iterable[TokenRange]) -> list[TokenRange]:
     """What of ``ranges`` is not in ``covered``: in order, merged."""
+    return uncovered(unite(ranges), covered)
+
+
+def uncovered(pieces: Iterable[TokenRange], covered: Iterable[TokenRange]) -> list[TokenRange]:
+    """What of each piece is not in ``covered``: in order, and pieces that meet stay apart."""
     holes = unite(covered)
     left: list[TokenRange] = []
     at = 0
-    for each in unite(ranges):
+    for each in sorted(pieces):
         start = each.start
         while at < len(holes) and holes[at].end <= start:
             at += 1

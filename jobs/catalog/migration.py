@@ -154,9 +154,9 @@ def create_migration(store: Store, settings: Settings, source: Endpoint, target:
 
 def forget_work(store: Store, migration: str) -> None:
     """Forget the ranges, dead letters, validations, words and shadow readings of a migration; its own row stays."""
-    for row in list(store.records.select(RANGE, {})):
-        if row["migration"] == migration:
-            store.records.delete(RANGE, {name: row[name] for name in RANGE.keys})
+    rows = store.records.select(RANGE, {})
+    steps = {(row["step"], row["bucket"]) for row in rows if row["migration"] == migration}
+    store.records.delete(RANGE, *({"migration": migration, "step": step, "bucket": at} for step, at in steps))
     for bucket in range(BUCKETS):
         store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket})
     for table in (VALIDATION, CONTROL, SHADOW):

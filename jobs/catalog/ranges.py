@@ -7,7 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from jobs.catalog.tables import BUCKETS, RANGE, now_us
 from jobs.stores.contract import Record, Store
-from jobs.tokens import TokenRange, subtract, unite
+from jobs.tokens import TokenRange, uncovered, unite
+
+#: Rows written or deleted at once: bounds the requests in memory, and the time for which a file is locked.
+_ROWS_AT_ONCE = 5_000
+#: The columns of a row that make its counts, in the order of ``Counts``.
+_COUNTED = ("rows_read", "written", "unchanged", "dead", "deleted", "shadowed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ def _row(migration: str, step: str, record: RangeRecord) -> Record:
 
 
 def _record(row: Record) -> RangeRecord:
-    counts = Counts(row["rows_read"], row["written"], row["unchanged"], row["dead"], row["deleted"], row["shadowed"])
+    counts = Counts(*(row[name] for name in _COUNTED))
     return RangeRecord(
         TokenRange(row["range_start"], row["range_end"]),
         row["state"],
@@ -137,24 +142,33 @@ def read_bucket(store: Store, migration: str, step: str, bucket: int) -> Iterato
 
 def write_ranges(store: Store, migration: str, step: str, records: Sequence[RangeRecord]) -> None:
     """Write the rows of ranges, over what stood at the same start."""
-    store.records.put(RANGE, [_row(migration, step, record) for record in records])
+    for at in range(0, len(records), _ROWS_AT_ONCE):
+        rows = [_row(migration, step, record) for record in records[at : at + _ROWS_AT_ONCE]]
+        store.records.put(RANGE, rows)
 
 
 def read_ranges(store: Store, migration: str, step: str) -> Iterator[RangeRecord]:
     """Every range of a step, in no order."""
+    return map(_record, _rows(store, migration, step))
+
+
+def _rows(store: Store, migration: str, step: str) -> Iterator[Record]:
     for bucket in range(BUCKETS):
-        partition = {"migration": migration, "step": step, "bucket": bucket}
-        yield from (_record(row) for row in store.records.select(RANGE, partition))
+        yield from store.records.select(RANGE, {"migration": migration, "step": step, "bucket": bucket})
 
 
 def progress(store: Store, migration: str, step: str) -> Progress:
     """Count the ranges of a step and what became of their rows."""
-    counts, states = Counts(), {"planned": 0, "done": 0, "failed": 0}
-    for record in read_ranges(store, migration, step):
-        states[record.state] += 1
-        if record.state == "done":
-            counts = counts + record.counts
-    return Progress(sum(states.values()), states["done"], states["failed"], counts)
+    states = {"planned": 0, "done": 0, "failed": 0}
+    sums = [0] * len(_COUNTED)
+    # Asked every second over perhaps a hundred thousand rows: no object is made of any.
+    for row in _rows(store, migration, step):
+        state = row["state"]
+        states[state] += 1
+        if state == "done":
+            for at, name in enumerate(_COUNTED):
+                sums[at] += row[name]
+    return Progress(sum(states.values()), states["done"], states["failed"], Counts(*sums))
 
 
 def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRange]) -> list[RangeRecord]:
@@ -171,7 +185,7 @@ def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRan
     known = list(read_ranges(store, migration, step))
     done = [record for record in known if record.state == "done" and not record.counts.dead]
     covered = unite(record.range for record in done)
-    planned = [RangeRecord(part) for piece in plan for part in subtract([piece], covered)]
+    planned = [RangeRecord(part) for part in uncovered(plan, covered)]
     # First the new rows, then the end of the old: a run killed in between has planned too much, never too little.
     write_ranges(store, migration, step, planned)
     kept = {record.range.start for record in (*done, *planned)}
@@ -179,23 +193,34 @@ def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRan
     return planned
 
 
-def split_failed(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> None:
-    """Halve failed ranges, so that the next try asks for less at once; the halves keep the count of attempts."""
-    halves = [
-        replace(record, range=half, state="planned")
-        for record in records
-        for half in record.range.split(2 if record.range.width > 1 else 1)
-    ]
+def split_failed(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> list[RangeRecord]:
+    """Halve what failed, so that the next try asks for less at once; the halves keep the count of attempts.
+
+    Returns:
+        The records with halves in the places of those that failed.
+    """
+    planned: list[RangeRecord] = []
+    halves: list[RangeRecord] = []
+    for record in records:
+        if record.state != "failed":
+            planned.append(record)
+            continue
+        parts = record.range.split(2 if record.range.width > 1 else 1)
+        halves += [replace(record, range=part, state="planned") for part in parts]
     write_ranges(store, migration, step, halves)
+    return planned + halves
 
 
 def forget_step(store: Store, migration: str, step: str) -> None:
     """Remove the rows of a step that is history."""
-    for bucket in range(BUCKETS):
-        store.records.delete(RANGE, {"migration": migration, "step": step, "bucket": bucket})
+    buckets = ({"migration": migration, "step": step, "bucket": bucket} for bucket in range(BUCKETS))
+    store.records.delete(RANGE, *buckets)
 
 
-def _forget(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> None:
-    for record in records:
-        key = {"migration": migration, "step": step, "bucket": _bucket(record.range.start)}
-        store.records.delete(RANGE, {**key, "range_start": record.range.start})
+def _forget(store: Store, migration: str, step: str, records: Sequence[RangeRecord]) -> None:
+    for at in range(0, len(records), _ROWS_AT_ONCE):
+        starts = [record.range.start for record in records[at : at + _ROWS_AT_ONCE]]
+        keys = [
+            {"migration": migration, "step": step, "bucket": _bucket(start), "range_start": start} for start in starts
+        ]
+        store.records.delete(RANGE, *keys)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from jobs.embedding import DIGEST
 from jobs.spark.age import aged, stamped, stamped_schema
 from jobs.spark.stale import Vectors, greatest
+from jobs.spark.stretch import Stretch
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout
 from jobs.stores.contract import Column, Store, remaining_ttl, write_time
 from jobs.stores.merge import Merged, key_array, merge, paired, scan_schema
@@ -73,21 +74,25 @@ class Difference:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
         self._many_celled = [column for column in self.layout.carried if is_many_celled(column.type)]
 
-    def batches(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
-        """The rows to embed, write or delete, in the schema of ``Layout.schema``."""
+    def batches(self, within: TokenRange, stretch: Stretch | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows to embed, write or delete, in the schema of ``Layout.schema``; where given, of that stretch only."""
         if self.since_us is None:
-            yield from self._of_all(within)
+            yield from self._of_all(stretch or Stretch(within))
             return
         for keys in self._written_since(self.since_us, within):
             self.turn(keys.num_rows)
             if keys.num_rows:
                 yield from self.of_keys(keys)
 
-    def _of_all(self, within: TokenRange) -> Iterator[pa.RecordBatch]:
-        source, target = self.layout.source_table, self.layout.target_table
+    def _of_all(self, stretch: Stretch) -> Iterator[pa.RecordBatch]:
+        source, target, within = self.layout.source_table, self.layout.target_table, stretch.within
         merged = merge(
-            stamped(self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows)),
-            stamped(self.store.scan(target, within, **self._target_columns(), batch_rows=self.window_rows)),
+            stretch.lead(
+                stamped(self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows))
+            ),
+            stretch.follow(
+                stamped(self.store.scan(target, within, **self._target_columns(), batch_rows=self.window_rows))
+            ),
             schemas=(
                 stamped_schema(scan_schema(source, **self._source_columns())),
                 stamped_schema(scan_schema(target, **self._target_columns())),
@@ -96,8 +101,9 @@ class Difference:
         )
         for each in merged:
             self.turn(each.left.num_rows + each.left_only.num_rows)
+            right_only = stretch.trim(each.right_only)
             # Rows may have been held while they waited for their turn, or for the other table's: their TTLs ran on.
-            yield from self._of(Merged(*map(aged, (each.left, each.right, each.left_only, each.right_only))))
+            yield from self._of(Merged(*map(aged, (each.left, each.right, each.left_only, right_only))))
 
     def _written_since(self, since_us: int, within: TokenRange) -> Iterator[pa.RecordBatch]:
         """Primary keys of rows of the source, some of them perhaps several times."""

@@ -18,6 +18,7 @@ from jobs.settings import StoreSettings
 from jobs.spark.difference import Difference, Turn, at_once, end_row
 from jobs.spark.memory import keep_for_good
 from jobs.spark.pace import ReadingPace, orders_of
+from jobs.spark.stretch import Stretch
 from jobs.spark.transfer import Transfer
 from jobs.stores import open_store
 from jobs.stores.contract import Store
@@ -78,12 +79,14 @@ class RangeReader(DataSourceReader):
             store = shared_store(transfer.store_settings)
             pace = ReadingPace(orders_of(store, transfer))
             difference = difference_of(store, transfer, pace.turn)
+            stretch = Stretch(partition.within, transfer.rows_most, transfer.bytes_most)
             pace.turn(0)
-            for rows in difference.batches(partition.within):
+            for rows in difference.batches(partition.within, stretch):
                 pace.pass_on(rows.num_rows)
                 yield rows
             pace.end()
             note |= {"read": difference.read, "unchanged": difference.unchanged, "deleted": difference.deleted}
+            note |= {"reached": stretch.end}
         except OwnedByAnother:
             raise  # of a run that is over nothing is written down any more
         except EmbedshiftError as error:

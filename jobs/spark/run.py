@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,8 @@ from jobs.tokens import TokenRange
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-#: Seconds between two looks at the catalog while Spark works; slower where a look itself takes long.
-_LOOK_SECONDS = 1.0
+#: Seconds between two looks at the catalog while Spark works; more where a look itself takes long, but never above.
+_LOOK_SECONDS, _LOOK_SECONDS_MOST = 1.0, 15.0
 
 Report = Callable[[Progress], None]
 
@@ -50,28 +51,29 @@ def run_transfer(
         CheckFailed: ranges are left that failed every try; each is in the catalog with its error.
     """
     migration, step = transfer.migration, transfer.step
-    planned = open_ranges(store, migration, step, plan)
+    left: Sequence[RangeRecord] = open_ranges(store, migration, step, plan)
     before = progress(store, migration, step)
-    if not planned:
+    if not left:
         return before
     report = recorded(transfer, before, report)
-    trouble = ""
-    left: list[RangeRecord] = []
-    for attempt in range(attempts):
-        if attempt:
-            split_failed(store, migration, step, [each for each in left if each.state == "failed"])
+    asked: set[TokenRange] = set()
+    trouble, tries = "", 0
+    while left and tries < attempts:
+        if tries:
+            left = split_failed(store, migration, step, left)
+        asked = {each.range for each in left}
         trouble = _run_job(session, store, transfer, report, still_ours)
         left = [each for each in read_ranges(store, migration, step) if each.state != "done"]
-        if not left:
-            break
+        # What only the tasks themselves have left of their ranges is work to go on with, not a failure.
+        tries += any(each.range in asked for each in left)
     summed = progress(store, migration, step)
     report(summed)
     if left:
-        raise _left_over(left, step, trouble)
+        raise _left_over([each for each in left if each.range in asked], step, trouble)
     return summed
 
 
-def _left_over(failed: list[RangeRecord], step: str, trouble: str) -> CheckFailed:
+def _left_over(failed: Sequence[RangeRecord], step: str, trouble: str) -> CheckFailed:
     worst = next((each for each in failed if each.error), failed[0])
     reason = worst.error or trouble or "the task ended without a word"
     return CheckFailed(
@@ -126,7 +128,9 @@ def _watch(
     report: Report,
     still_ours: Callable[[], None],
 ) -> None:
-    while not ended.wait(_LOOK_SECONDS):
+    pause = _LOOK_SECONDS
+    while not ended.wait(pause):
+        began = time.monotonic()
         try:
             still_ours()
             report(progress(store, transfer.migration, transfer.step))
@@ -135,6 +139,7 @@ def _watch(
             return
         except StoreUnavailable:
             continue  # it may be back at the next look; if not, the tasks will say so
+        pause = min(max(_LOOK_SECONDS, 4 * (time.monotonic() - began)), _LOOK_SECONDS_MOST)
 
 
 def _job(session: SparkSession, transfer: Transfer) -> None:

@@ -36,6 +36,7 @@ _CONF = {
 }
 #: One task a core: a matrix product of its own threads would fight its neighbours for theirs.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_PYTHONPATH = "spark.executorEnv.PYTHONPATH"
 _CONF_LOCAL = {
     "spark.ui.enabled": "false",
     "spark.driver.host": "127.0.0.1",
@@ -74,6 +75,7 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
     with _interruptible():
         try:
             _start_jvm(conf)
+            _ship_to_daemons(conf)
             session = SparkSession.builder.appName(f"embedshift {name}").config(conf=conf).getOrCreate()
         except (PySparkException, OSError, RuntimeError) as error:
             hint = "see its log above"
@@ -112,6 +114,22 @@ def _start_jvm(conf: SparkConf) -> None:
         SparkContext._ensure_initialized(conf=conf)
     if interrupts:
         _interrupt(interrupts[0], None)
+
+
+def _ship_to_daemons(conf: SparkConf) -> None:
+    """Let the Python daemon of an executor import what ``--py-files`` ships.
+
+    Spark fetches these archives into the executor's working directory before it starts the daemon, and tells only the
+    workers, which the daemon forks, where they lie.
+    """
+    from pyspark import SparkConf
+
+    # With the JVM there, a new configuration holds what spark-submit was told.
+    told = {**dict(SparkConf().getAll()), **dict(conf.getAll())}
+    archives = [Path(each).name for each in told.get("spark.submit.pyFiles", "").split(",") if each.endswith(".zip")]
+    if archives:
+        path = [*archives, *filter(None, [told.get(_PYTHONPATH)])]
+        conf.set(_PYTHONPATH, os.pathsep.join(path))
 
 
 def _jvm_has_ended() -> bool:

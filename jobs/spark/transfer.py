@@ -20,6 +20,7 @@ from jobs.catalog.migration import Migration
 from jobs.embedding import DIGEST
 from jobs.errors import SchemaError
 from jobs.settings import Settings, StoreSettings, TlsSettings
+from jobs.spark.plan import task_bounds
 from jobs.stores.contract import Column, Store, Table, remaining_ttl, write_time
 from jobs.stores.values import arrow_type, to_json
 
@@ -55,6 +56,7 @@ class Transfer:
     ``into_live`` says that the alias names the target: where write times do not decide, the target's value stays.
     ``inspect`` looks at the target's vectors too: one that is broken, or not written with its digest, is made anew.
     ``device`` is where the model runs, in the settings' words.
+    ``rows_most`` and ``bytes_most`` bound what one task reads of its range; it leaves the rest to others (0: no bound).
     ``since_us`` restricts the comparison to rows written since (None: all), ``by_log`` finds them in the change log.
     ``run`` is the owner of the migration for which tasks keep to the pace that operators set; empty: they keep to none.
     """
@@ -76,6 +78,8 @@ class Transfer:
     clock_skew_us: int
     device: str
     inspect: bool
+    rows_most: int = 0
+    bytes_most: int = 0
     since_us: int | None = None
     by_log: bool = False
     run: str = ""
@@ -182,6 +186,7 @@ def transfer_in_place(settings: Settings, store: Store, endpoint: Endpoint, step
 
 def _between(settings: Settings, store: Store, source: Endpoint, target: Endpoint, **chosen: Any) -> Transfer:
     """A transfer with what follows from the settings and the tables alone."""
+    most = task_bounds(store.estimate(source.table), settings.load.ranges, settings.load.task_rows)
     return Transfer(
         store=reachable(settings.store).model_dump_json(),
         source=source.to_json(),
@@ -190,6 +195,8 @@ def _between(settings: Settings, store: Store, source: Endpoint, target: Endpoin
         target_table=table_to_json(store.describe(target.table)),
         window_rows=settings.load.window_rows,
         batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
+        rows_most=most.rows,
+        bytes_most=most.bytes,
         **chosen,
     )
 

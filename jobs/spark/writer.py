@@ -18,6 +18,7 @@ from jobs.catalog.ranges import Counts, RangeRecord, write_ranges
 from jobs.catalog.tables import now_us
 from jobs.errors import EmbedshiftError
 from jobs.spark.pace import WritingPace, orders_of
+from jobs.spark.plan import cut_rest
 from jobs.spark.reader import shared_store
 from jobs.spark.recording import log_range
 from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout, Transfer
@@ -173,9 +174,24 @@ class RangeWriting:
         error = self._error or str(note.get("error", ""))
         if not error and (not counts.balanced or self._deleted != note["deleted"]):
             error = f"read {read} rows, but {self._written} written + {unchanged} unchanged + {self._dead} dead"
+        if not error:
+            within = self._leave_rest(within, int(str(note["reached"])), attempt)
         letters = [DeadLetter(id_, within, self._transfer.step, reason, attempt) for id_, reason in self._letters]
         write_dead_letters(self._store, self._transfer.migration, letters)
         state = "failed" if error else "done"
         record = RangeRecord(within, state, counts, attempt, whoami(), error, seconds)
         write_ranges(self._store, self._transfer.migration, self._transfer.step, [record])
         log_range(self._transfer, record)
+
+    def _leave_rest(self, within: TokenRange, reached: int, attempt: int) -> TokenRange:
+        """Plan what was left of a range; returns what was read of it.
+
+        The rest is written first: a task that ends in between leaves too much planned, never too little.
+        """
+        if reached == within.end:
+            return within
+        read = TokenRange(within.start, reached)
+        rest = cut_rest(read, TokenRange(reached, within.end))
+        parts = [RangeRecord(part, attempts=attempt - 1) for part in rest]
+        write_ranges(self._store, self._transfer.migration, self._transfer.step, parts)
+        return read

@@ -196,8 +196,8 @@ class Records(Protocol):
         """Compare-and-set: change the row only while every column of ``expected`` holds that value."""
         ...
 
-    def delete(self, table: RecordTable, key: Record) -> None:
-        """Delete one row, or with a partition key alone all rows of that partition."""
+    def delete(self, table: RecordTable, *keys: Record) -> None:
+        """Delete the row of each key, or with a partition key alone all rows of that partition."""
         ...
 
 

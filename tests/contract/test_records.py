@@ -155,6 +155,14 @@ def test_one_row_or_a_whole_partition_is_deleted(store, ranges):
     assert len(list(store.records.select(ranges, {"migration": "m", "bucket": 1}))) == 3
 
 
+def test_many_rows_are_deleted_at_once_and_none_where_none_is_named(store, ranges):
+    store.records.put(ranges, [{"migration": "m", "bucket": 3, "start": s} for s in range(300)])
+    store.records.delete(ranges, *({"migration": "m", "bucket": 3, "start": s} for s in range(0, 300, 2)))
+    store.records.delete(ranges)
+    left = [each["start"] for each in store.records.select(ranges, {"migration": "m", "bucket": 3})]
+    assert left == list(range(1, 300, 2))
+
+
 def test_a_deleted_row_can_be_inserted_again(store, alias):
     store.records.insert(alias, row())
     store.records.delete(alias, {"name": "news"})

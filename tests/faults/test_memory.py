@@ -43,9 +43,10 @@ print(json.dumps({"kib": after - before, "read": difference.read, "largest": lar
 """
 
 
-def filled(path: Path, source: range, target: range) -> Path:
-    """Two tables of long texts with these ids."""
-    columns = (Column("id", "int", "partition"), Column("content", "text"), Column("embedding", vector_type(8)))
+def filled(path: Path, source: range, target: range, *, one_partition: bool = False) -> Path:
+    """Two tables of long texts with these ids, or with these clustering keys in one partition."""
+    keys = (Column("id", "int", "partition"), *[Column("part", "int", "clustering")] * one_partition)
+    columns = (*keys, Column("content", "text"), Column("embedding", vector_type(8)))
     store = open_store(StoreSettings(path=path))
     for name, ids in (("articles", source), ("articles_v2", target)):
         store.create(Table(name, columns))
@@ -53,7 +54,9 @@ def filled(path: Path, source: range, target: range) -> Path:
             part = range(start, min(start + 500, ids.stop))
             texts = [f"{number} " * (TEXT_BYTES // (len(str(number)) + 1)) for number in part]
             times = np.full(len(part), 1_000, np.int64)
-            batch = {"id": pa.array(part, pa.int32()), "content": pa.array(texts), write_time("content"): times}
+            numbers = pa.array(part, pa.int32())
+            key = {"id": pa.array([7] * len(part), pa.int32()), "part": numbers} if one_partition else {"id": numbers}
+            batch = {**key, "content": pa.array(texts), write_time("content"): times}
             assert store.write(store.describe(name), pa.RecordBatch.from_pydict(batch)) == []
     store.close()
     return path
@@ -68,7 +71,7 @@ def measured(path: Path) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["load", "sync", "orphans"])
+@pytest.mark.parametrize("kind", ["load", "sync", "orphans", "partition"])
 def test_a_range_of_four_times_the_rows_takes_no_more_memory(tmp_path, kind):
     none = range(0)
     few, many = (
@@ -76,7 +79,8 @@ def test_a_range_of_four_times_the_rows_takes_no_more_memory(tmp_path, kind):
             filled(
                 tmp_path / f"{rows}.sqlite",
                 none if kind == "orphans" else range(rows),
-                none if kind == "load" else range(rows),
+                none if kind in ("load", "partition") else range(rows),
+                one_partition=kind == "partition",
             )
         )
         for rows in (ROWS, 4 * ROWS)

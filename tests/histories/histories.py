@@ -32,7 +32,7 @@ COLUMNS = (*ARTICLE, Column("views", "int"))
 HOUR_S = 3600
 #: A clock that has no skew writes everything here, and clients ask for the alias each time.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "load": {"ranges": 3, "precision": "float32"},
+    "load": {"ranges": 3, "precision": "float32", "task_rows": 2},
     "cutover": {"client_cache": "0s", "lease": "10m"},
     "sync": {"clock_skew": "0s"},
     "validation": {"max_age": "10000h", "probes": 4, "embedded_again": 20},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from jobs.catalog.ranges import (
     Counts,
     RangeRecord,
+    _bucket,
     forget_step,
     open_ranges,
     progress,
@@ -21,7 +23,7 @@ from jobs.catalog.ranges import (
     split_failed,
     write_ranges,
 )
-from jobs.catalog.tables import ensure_catalog
+from jobs.catalog.tables import BUCKETS, ensure_catalog
 from jobs.settings import StoreSettings
 from jobs.stores import open_store
 from jobs.stores.contract import Store
@@ -158,6 +160,22 @@ def test_many_ranges_are_spread_over_the_buckets_and_not_in_ring_order(store):
     found = [each.range for each in read_ranges(store, migration, STEP)]
     assert len(found) == 2000
     assert sum(one.end == two.start for one, two in itertools.pairwise(found)) < 100
+
+
+def test_a_hundred_thousand_ranges_fill_no_partition_more_than_others():
+    rows = Counter(_bucket(each.start) for each in WHOLE_RING.split(100_000))
+    assert len(rows) == BUCKETS
+    assert max(rows.values()) < 1.05 * 100_000 / BUCKETS
+
+
+def test_thousands_of_ranges_done_here_and_there_are_resumed_under_another_plan(store):
+    migration = next(_names)
+    write_ranges(
+        store, migration, STEP, [RangeRecord(each, "done", Counts(1, 1)) for each in WHOLE_RING.split(9_000)[::2]]
+    )
+    planned = open_ranges(store, migration, STEP, WHOLE_RING.split(7_000))
+    assert unite(each.range for each in read_ranges(store, migration, STEP)) == [WHOLE_RING]
+    assert all(one.range.end <= two.range.start for one, two in itertools.pairwise(planned))
 
 
 @given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99))

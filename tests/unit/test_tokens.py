@@ -10,7 +10,7 @@ from cassandra.murmur3 import murmur3 as drivers_murmur3
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, from_ring, murmur3, subtract, unite
+from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, from_ring, murmur3, subtract, uncovered, unite
 
 unhurried = settings(deadline=None)
 tokens = st.one_of(
@@ -130,6 +130,11 @@ def test_subtract_leaves_exactly_what_is_not_covered(group, covered):
 
 
 @unhurried
+@given(st.lists(tokens, max_size=8).map(from_ring), ranges)
+def test_pieces_that_are_not_covered_stay_apart(pieces, covered):
+    assert uncovered(pieces, covered) == [part for piece in pieces for part in subtract([piece], covered)]
+
+
 @given(ranges, ranges)
 def test_what_is_left_and_what_is_covered_make_the_whole(group, covered):
     assert unite([*subtract(group, covered), *covered]) == unite([*group, *covered])

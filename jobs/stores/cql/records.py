@@ -94,10 +94,13 @@ class CqlRecords:
             open_still=lambda found: _holds(found, expected),
         )
 
-    def delete(self, table: RecordTable, key: Record) -> None:
-        """Delete one row, or with a partition key alone all rows of that partition."""
-        query = f"DELETE FROM {self._name(table)} WHERE {_equal(key)}"
-        self._link.rows(query, list(key.values()), doing=f"deleting from {table.name}", profile=CATALOG)
+    def delete(self, table: RecordTable, *keys: Record) -> None:
+        """Delete rows, or with a partition key alone all rows of that partition; returns once all is acknowledged."""
+        requests = []
+        for key in keys:
+            query = f"DELETE FROM {self._name(table)} WHERE {_equal(key)}"
+            requests.append(self._link.prepare(query).bind(list(key.values())))
+        flight.send(self._link, requests, CATALOG, doing=f"deleting from {table.name}")
 
     def _name(self, table: RecordTable) -> str:
         return qualified(self._keyspace, physical_name(table.name))

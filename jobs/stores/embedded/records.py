@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from jobs.errors import SchemaError
 from jobs.stores.contract import Record, RecordTable
@@ -34,7 +35,7 @@ class EmbeddedRecords:
         condition, parameters = _matching(table, {name: key[name] for name in table.keys})
         with self._connections.borrow() as connection:
             row = connection.execute(f"{_select(table)} WHERE {condition}", parameters).fetchone()
-        return None if row is None else _record(table, row)
+        return None if row is None else next(_records(table, [row]))
 
     def select(self, table: RecordTable, partition: Record) -> Iterator[Record]:
         """The rows of one partition in clustering order; of the whole table where ``partition`` is empty."""
@@ -47,26 +48,23 @@ class EmbeddedRecords:
         while True:
             with self._connections.borrow() as connection:
                 rows = connection.execute(statement, [*parameters, *last]).fetchall()
-            records = [_record(table, row) for row in rows]
-            yield from records
+            yield from _records(table, rows)
             if len(rows) < _PAGE_ROWS:
                 return
-            last = [records[-1][name] for name in table.keys]
+            last = list(rows[-1][: len(table.keys)])  # the keys are selected first
             statement = f"{_select(table)} WHERE {condition} AND ({keys}) > ({places}) {tail}"
 
     def put(self, table: RecordTable, rows: Sequence[Record]) -> None:
         """Write rows, over what was there; columns that a row does not name stay as they are."""
-        keys = ", ".join(quoted(name) for name in table.keys)
         with self._connections.transaction() as connection:
-            for row in rows:
-                changes = ", ".join(f"{quoted(n)} = excluded.{quoted(n)}" for n in row if n not in table.keys)
-                action = f"UPDATE SET {changes}" if changes else "NOTHING"
-                connection.execute(f"{_insert(table, row)} ON CONFLICT ({keys}) DO {action}", list(row.values()))
+            for names, alike in groupby(rows, key=tuple):
+                connection.executemany(_upsert(table, names), (_complete(table, row) for row in alike))
 
     def insert(self, table: RecordTable, row: Record) -> bool:
         """Write a row that must not be there yet; False, and nothing written, where it is."""
         with self._connections.transaction() as connection:
-            done = connection.execute(f"{_insert(table, row)} ON CONFLICT DO NOTHING", list(row.values()))
+            statement = f"{_insert(table, tuple(row))} ON CONFLICT DO NOTHING"
+            done = connection.execute(statement, _complete(table, row))
             return done.rowcount == 1
 
     def update_if(self, table: RecordTable, key: Record, changes: Record, expected: Record) -> bool:
@@ -82,17 +80,19 @@ class EmbeddedRecords:
         with self._connections.transaction() as connection:
             return connection.execute(statement, [*changes.values(), *parameters]).rowcount == 1
 
-    def delete(self, table: RecordTable, key: Record) -> None:
-        """Delete one row, or with a partition key alone all rows of that partition."""
-        if missing := [name for name in table.partition if name not in key]:
-            raise SchemaError(f"a deletion in {table.name} lacks {missing[0]} of its partition key")
-        condition, parameters = _matching(table, key)
+    def delete(self, table: RecordTable, *keys: Record) -> None:
+        """Delete rows, all in one transaction; with a partition key alone all rows of that partition."""
         with self._connections.transaction() as connection:
-            connection.execute(f"DELETE FROM {_name(table)} WHERE {condition}", parameters)
+            for key in keys:
+                if missing := [name for name in table.partition if name not in key]:
+                    raise SchemaError(f"a deletion in {table.name} lacks {missing[0]} of its partition key")
+                condition, parameters = _matching(table, key)
+                connection.execute(f"DELETE FROM {_name(table)} WHERE {condition}", parameters)
 
 
 def _columns(table: RecordTable) -> list[str]:
-    return [*table.keys, *(name for name in table.columns if name not in table.keys)]
+    keys = table.keys
+    return [*keys, *(name for name in table.columns if name not in keys)]
 
 
 def _created(table: RecordTable) -> str:
@@ -114,16 +114,29 @@ def _select(table: RecordTable) -> str:
     return f"SELECT {', '.join(quoted(name) for name in _columns(table))} FROM {_name(table)}"
 
 
-def _insert(table: RecordTable, row: Record) -> str:
-    _check_names(table, row)
+def _insert(table: RecordTable, columns: Sequence[str]) -> str:
+    _check_names(table, columns)
+    names = ", ".join(quoted(name) for name in columns)
+    return f"INSERT INTO {_name(table)} ({names}) VALUES ({', '.join('?' * len(columns))})"
+
+
+def _upsert(table: RecordTable, columns: Sequence[str]) -> str:
+    keys = table.keys
+    changes = ", ".join(f"{quoted(n)} = excluded.{quoted(n)}" for n in columns if n not in keys)
+    action = f"UPDATE SET {changes}" if changes else "NOTHING"
+    return f"{_insert(table, columns)} ON CONFLICT ({', '.join(quoted(name) for name in keys)}) DO {action}"
+
+
+def _complete(table: RecordTable, row: Record) -> list[object]:
+    """The values of a row that has its whole key."""
     if missing := [name for name in table.keys if row.get(name) is None]:
         raise SchemaError(f"a row of {table.name} lacks {missing[0]} of its key")
-    names = ", ".join(quoted(name) for name in row)
-    return f"INSERT INTO {_name(table)} ({names}) VALUES ({', '.join('?' * len(row))})"
+    return list(row.values())
 
 
-def _check_names(table: RecordTable, row: Record) -> None:
-    if unknown := [name for name in row if name not in _columns(table)]:
+def _check_names(table: RecordTable, names: Iterable[str]) -> None:
+    known = _columns(table)
+    if unknown := [name for name in names if name not in known]:
         raise SchemaError(f"the catalog's table {table.name} has no column {unknown[0]}")
 
 
@@ -133,9 +146,11 @@ def _matching(table: RecordTable, record: Record) -> tuple[str, list[object]]:
     return " AND ".join(f"{quoted(name)} IS ?" for name in record) or "1", list(record.values())
 
 
-def _record(table: RecordTable, row: Sequence[object]) -> Record:
-    values = zip(_columns(table), row, strict=True)
-    return {
-        name: bool(value) if table.columns.get(name) == "boolean" and value is not None else value
-        for name, value in values
-    }
+def _records(table: RecordTable, rows: Iterable[Sequence[object]]) -> Iterator[Record]:
+    names = _columns(table)
+    booleans = [name for name in names if table.columns.get(name) == "boolean"]
+    for row in rows:
+        record = dict(zip(names, row, strict=True))
+        for name in booleans:
+            record[name] = None if record[name] is None else bool(record[name])
+        yield record

@@ -1,0 +1,191 @@
+"""How a load grows with the table: ``python -m benchmarks.scale [--largest 1000000] [--output FILE]``.
+
+Synthetic rows in the embedded store are loaded by the real command, on all cores: once embedded by a static model, and
+once with their vectors copied, which costs nothing and shows the pipeline alone. Time runs from the start of the first
+task to the end of the last; memory is the greatest of any Python worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.pairs import Result
+from jobs.embedding import DIGEST
+from jobs.reporting.throughput import throughput
+from jobs.stores.contract import write_time
+from tests.processes import command, descendants
+from tests.small_models import POISON, save_model, words
+from tests.world import ROOT, World
+
+KINDS = ("static model", "vectors copied")
+DIMENSION, BATCH, RANGE_ROWS, WRITTEN_US = 64, 10_000, 5_000, 1_700_000_000_000_000
+DEADLINE_S = 3 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One load: its rows, its seconds, and the peak memory of a worker."""
+
+    kind: str
+    rows: int
+    seconds: float
+    rows_per_second: float
+    worker_mb: float
+
+
+def measure(*, quick: bool, largest: int = 100_000) -> list[Result]:
+    """Every kind at every size, each ten times the one before."""
+    return results(runs(4_000 if quick else largest // 100, 40_000 if quick else largest))
+
+
+def runs(least: int, largest: int) -> list[Run]:
+    """Load every size from least to largest, each ten times the one before, in every way; prints each."""
+    found = []
+    rows = least
+    while rows <= largest:
+        for kind in KINDS:
+            found.append(_run(kind, rows))
+            print(_line(found[-1]), flush=True)
+        rows *= 10
+    return found
+
+
+def results(found: list[Run]) -> list[Result]:
+    """The slopes, which should be 1, and the memory, which should not grow."""
+    made = []
+    for kind in KINDS:
+        sizes = [run for run in found if run.kind == kind]
+        slope = slope_of(sizes)
+        note = ", ".join(f"{run.rows:,} rows: {run.rows_per_second:,.0f} rows/s" for run in sizes)
+        made.append(
+            Result(f"growth of time, {kind}", "linear", "log s/log row", [slope], [1.0], 1.1, most=True, note=note)
+        )
+        last, before = sizes[-1], sizes[-2]
+        made.append(
+            Result(
+                f"peak memory of a worker at {last.rows:,} rows, {kind}",
+                f"at {before.rows:,} rows",
+                "MB",
+                [last.worker_mb],
+                [before.worker_mb],
+                1.1,
+                most=True,
+            )
+        )
+    return made
+
+
+def slope_of(sizes: list[Run]) -> float:
+    """The slope of the line through log seconds over log rows: 1 where twice the rows take twice the time."""
+    rows, seconds = [log(run.rows) for run in sizes], [log(run.seconds) for run in sizes]
+    return float(np.polyfit(rows, seconds, 1)[0])
+
+
+def _run(kind: str, rows: int) -> Run:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        old = save_model(folder / "old", DIMENSION, seed=1, poisoned=False)
+        new = save_model(folder / "new", DIMENSION, seed=2) if kind == KINDS[0] else None
+        with closing(World(folder, (old, new), load={"ranges": max(2, rows // RANGE_ROWS)})) as world:
+            world.with_settings(spark={"master": "local[*]"})
+            world.create_source(dimension=DIMENSION)
+            for batch in _batches(rows):
+                assert world.store.write(world.store.describe("articles"), batch) == []
+            world.step("prepare")
+            worker_mb = _load(world)
+            spent = throughput(world.store, world.migration.id)
+            assert spent is not None
+            assert spent["rows"] == rows
+        return Run(kind, rows, spent["seconds"], spent["rows_per_s_mean"], worker_mb)
+
+
+def _load(world: World) -> float:
+    """Run the command, and watch its workers. Returns the greatest peak of one in MB."""
+    with (world.folder / "load.log").open("w+") as log_file:
+        command_line = [sys.executable, "-m", "jobs.cli", "load", "--config", str(world.config), "--json"]
+        process = subprocess.Popen(command_line, stdout=log_file, stderr=log_file, cwd=ROOT)
+        peak, deadline = 0.0, time.monotonic() + DEADLINE_S
+        try:
+            while process.poll() is None:
+                assert time.monotonic() < deadline, "the load does not end"
+                peak = max([peak, *_peaks(process.pid)])
+                time.sleep(0.2)
+        finally:
+            process.terminate()
+            process.wait(60)
+        log_file.seek(0)
+        assert process.returncode == 0, log_file.read()
+    return peak
+
+
+def _peaks(process: int) -> Iterator[float]:
+    for each in descendants(process):
+        if "jobs.spark.daemon" in command(each):
+            with suppress(OSError):
+                status = Path(f"/proc/{each}/status").read_text()
+                yield from (int(kb) / 1000 for kb in re.findall(r"VmHWM:\s+(\d+) kB", status))
+
+
+def _batches(rows: int) -> Iterator[pa.RecordBatch]:
+    """Articles of 5 to 30 random words with random vectors."""
+    chance, numbers = random.Random(1), np.random.default_rng(1)
+    known = [word for word in words() if word.isalpha() and word != POISON]
+    for at in range(0, rows, BATCH):
+        count = range(at, min(at + BATCH, rows))
+        vectors = numbers.standard_normal((len(count), DIMENSION), np.float32)
+        cells: dict[str, Any] = {
+            "title": [" ".join(chance.choices(known, k=4)) for _ in count],
+            "content": [" ".join(chance.choices(known, k=chance.randint(5, 30))) for _ in count],
+            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSION),
+            DIGEST: [number.to_bytes(16, "big") for number in count],
+        }
+        times = pa.array([WRITTEN_US] * len(count), pa.int64())
+        ids = [f"a{number:08}" for number in count]
+        yield pa.RecordBatch.from_pydict({"id": ids, **cells, **{write_time(name): times for name in cells}})
+
+
+def _line(run: Run) -> str:
+    return (
+        f"{run.kind:<16} {run.rows:>10,} rows  {run.seconds:>8.1f} s  {run.rows_per_second:>8,.0f} rows/s"
+        f"  worker {run.worker_mb:,.0f} MB"
+    )
+
+
+def main() -> None:
+    """Print each run and what follows of all, and write them as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
+    parser.add_argument("--largest", type=int, default=1_000_000, metavar="ROWS")
+    parser.add_argument("--least", type=int, default=10_000, metavar="ROWS")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scale.json"), metavar="FILE")
+    chosen = parser.parse_args()
+    found = runs(chosen.least, chosen.largest)
+    made = results(found)
+    for kind in KINDS:
+        sizes = [run for run in found if run.kind == kind]
+        steps = ", ".join(f"{two.seconds / one.seconds:.1f}" for one, two in pairwise(sizes))
+        print(f"{kind}: slope {slope_of(sizes):.3f}; ten times the rows take {steps} times the time")
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    tree = {"runs": [asdict(run) for run in found], "results": [each.tree() for each in made]}
+    chosen.output.write_text(json.dumps(tree, indent=2) + "\n")
+    print(f"written: {chosen.output}")
+
+
+if __name__ == "__main__":
+    main()

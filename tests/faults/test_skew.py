@@ -1,0 +1,86 @@
+"""Rows that are not spread evenly: what one task would do alone is done by many."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from statistics import median
+
+from jobs.spark.reader import RangePartition, RangeReader
+from jobs.spark.transfer import ACTION, NOTE, Action, transfer_of
+from jobs.tokens import WHOLE_RING, murmur3, unite
+from tests.world import now_us, some_articles
+
+EIGHTHS = WHOLE_RING.split(8)
+MEGABYTE = 1_000_000
+
+
+def ids_by_eighth(hot: int, others: int) -> list[str]:
+    """So many ids in the first eighth of the ring, and so many in each other one."""
+    wanted = [hot, *[others] * 7]
+    ids = [f"b{number}" for number in range(16 * hot)]
+    chosen = []
+    for id_, token in zip(ids, murmur3([id_.encode() for id_ in ids]).tolist(), strict=True):
+        at = next(place for place, each in enumerate(EIGHTHS) if token in each)
+        if wanted[at]:
+            wanted[at] -= 1
+            chosen.append(id_)
+    assert not any(wanted)
+    return chosen
+
+
+def test_a_range_of_a_hundred_times_the_rows_is_shared_among_tasks(new_world, spark):
+    ids = ids_by_eighth(300, 3)
+    world = new_world(load={"ranges": 8, "task_rows": 30})
+    world.create_source([row | {"id": id_} for id_, row in zip(ids, some_articles(len(ids)), strict=True)])
+    world.steps("prepare", "load")
+    found = world.ranges()
+    rows = [each.counts.read for each in found if each.counts.read]
+    assert sum(rows) == sum(each.counts.written for each in found) == len(ids)
+    assert max(rows) <= 30
+    assert max(rows) <= 2 * median(rows)
+    assert unite(each.range for each in found) == [WHOLE_RING]
+    # Neighbours meet: no token was the work of two ranges.
+    assert sum(each.range.width for each in found) == WHOLE_RING.width
+    assert {each.state for each in found} == {"done"}
+    # The tasks that left something have not failed: one attempt each, whichever round it was.
+    assert {each.attempts for each in found} == {1}
+    world.assert_migrated()
+
+
+def test_a_task_that_fails_leaves_nothing_behind_that_counts_as_done(new_world, spark):
+    """A text that cannot be embedded goes to the dead letters; its range is split like any other."""
+    world = new_world(load={"ranges": 2, "task_rows": 10, "tolerate_dead": 1})
+    rows = some_articles(60)
+    rows[5]["content"] = ("poison", now_us())
+    world.create_source(rows)
+    world.step("prepare")
+    result = world.step("load")
+    assert (result["rows"], result["written"], result["dead"]) == (60, 59, 1)
+    assert max(each.counts.read for each in world.ranges()) <= 10
+
+
+def test_long_texts_among_short_ones_are_shared_too(new_world):
+    rows = some_articles(100)
+    for row in rows[::4]:
+        row["content"] = ("word " * (MEGABYTE // 5), now_us())
+    world = new_world()
+    world.create_source(rows)
+    world.step("prepare")
+    transfer = replace(transfer_of(world.settings, world.store, world.migration, "load"), bytes_most=5 * MEGABYTE)
+    # By default a task reads no more than what its neighbours read on average, and half as much again.
+    assert transfer_of(world.settings, world.store, world.migration, "load").bytes_most >= 16 * MEGABYTE
+    within, sizes, read = WHOLE_RING, [], 0
+    while True:
+        *batches, end = RangeReader(transfer.to_json()).read(RangePartition(within, 1))
+        assert end.column(ACTION)[0].as_py() == Action.END
+        note = json.loads(end.column(NOTE)[0].as_py())
+        sizes.append(sum(batch.nbytes for batch in batches))
+        read += note["read"]
+        if note["reached"] == within.end:
+            break
+        within = replace(within, start=note["reached"])
+    assert read == 100
+    assert len(sizes) >= 4
+    # A share of a batch is taken as if its rows were of one length.
+    assert max(sizes) < 3 * 5 * MEGABYTE
