@@ -137,7 +137,7 @@ def _load(world: World) -> float:
 
 def _peaks(process: int) -> Iterator[float]:
     for each in descendants(process):
-        if "jobs.spark.daemon" in command(each):
+        if command(each).rstrip().endswith("pyspark.worker"):  # under either daemon
             with suppress(OSError):
                 status = Path(f"/proc/{each}/status").read_text()
                 yield from (int(kb) / 1000 for kb in re.findall(r"VmHWM:\s+(\d+) kB", status))
