@@ -28,9 +28,12 @@ from jobs.tokens import TokenRange
 
 __all__ = ["Survey", "survey_range"]
 
-#: Rests, in seconds, between further looks at a difference. What is written between the two readings of one look is
-#: gone at the next; a row that is written many times a second needs several until one look falls between two writes.
-_RESTS_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+#: Rests between further looks at a difference, as shares of the wait before the second look. What is written between
+#: the two readings of one look is gone at the next; a row that is written many times a second needs several until one
+#: look falls between two writes.
+_RESTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+#: All rests in one range together, likewise: of a table that really differs not every window can be waited for.
+_RESTS_MOST = 3.0
 _NORM_TOLERANCE = 1e-3
 
 
@@ -56,12 +59,13 @@ def survey_range(
         probes: shape (n, dimension), float32: vectors whose exact neighbours are wanted.
         k: how many neighbours of each.
         cut: counts the texts that the target's model does not read to their end.
-        look_again_after_s: how long to wait before the second look; waited for at most once, and only if need be.
+        look_again_after_s: how long to wait before the second look; waited for at most once, and only if need be. The
+            rests between further looks go by it.
 
     Raises:
         StoreUnavailable: the store does not answer.
     """
-    started = _Examiner(store, subject, probes, k, cut)
+    started = _Examiner(store, subject, probes, k, cut, look_again_after_s)
     doubts = Doubts(look_again_after_s)
     for merged in merge(
         store.scan(subject.source, within, **started.source_columns, batch_rows=window_rows),
@@ -83,10 +87,17 @@ class _Examiner:
     """Counts the rows of one range."""
 
     def __init__(
-        self, store: Store, subject: Subject, probes: NDArray[np.float32] | None, k: int, cut: Cut | None
+        self,
+        store: Store,
+        subject: Subject,
+        probes: NDArray[np.float32] | None,
+        k: int,
+        cut: Cut | None,
+        wait_s: float,
     ) -> None:
         self._store = store
         self._cut = cut
+        self._wait_s, self._rest_left_s = wait_s, _RESTS_MOST * wait_s
         self._subject = subject
         self._template = Template.parse(subject.text)
         target = content_columns(subject)
@@ -128,15 +139,22 @@ class _Examiner:
             return
         for at in range(0, keys.num_rows, window_rows):
             doubtful = keys.slice(at, window_rows)
-            for rest_s in _RESTS_S:
+            for share in _RESTS:
                 left = self.sift(self._fetched(doubtful))
                 self._count("in_flight", doubtful.num_rows - left.num_rows)
                 doubtful = left
-                if not doubtful.num_rows:
+                if not doubtful.num_rows or not self._rested(share * self._wait_s):
                     break
-                time.sleep(rest_s)
             if doubtful.num_rows:
                 self._settle(self._fetched(doubtful), doubtful.num_rows)
+
+    def _rested(self, rest_s: float) -> bool:
+        """Rest before a further look; False where that was done enough."""
+        if rest_s > self._rest_left_s:
+            return False
+        self._rest_left_s -= rest_s
+        time.sleep(rest_s)
+        return True
 
     def _fetched(self, keys: pa.RecordBatch) -> Merged:
         right = self._store.fetch(self._subject.target, keys, **self.target_columns)
