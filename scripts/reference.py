@@ -21,7 +21,7 @@ from jobs.catalog import tables
 from jobs.catalog.states import ALLOWED, ENDED, NEXT
 from jobs.cli import app
 from jobs.settings import Hook, Settings, format_duration
-from jobs.stores.contract import RecordTable
+from jobs.stores.record import RecordTable
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 _NOTE = "<!-- Made from the code by scripts/reference.py; change the code, then run it again. -->"

@@ -13,7 +13,8 @@ from pathlib import Path
 from jobs.catalog.endpoint import Endpoint
 from jobs.catalog.tables import ALIAS, ALIAS_HISTORY, now_us
 from jobs.errors import RefusedError, SchemaError, StateError
-from jobs.stores.contract import Record, Store
+from jobs.stores.contract import Store
+from jobs.stores.record import Record
 
 
 @dataclass(frozen=True, slots=True)

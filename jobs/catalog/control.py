@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from jobs.catalog.alias import whoami
 from jobs.catalog.tables import CONTROL, now_us
-from jobs.stores.contract import Record, Store
+from jobs.stores.contract import Store
+from jobs.stores.record import Record
 
 #: Names of words: a cutover waits; it may go.
 HOLD, GO = "hold", "go"

@@ -29,7 +29,8 @@ from jobs.catalog.tables import (
 )
 from jobs.errors import EmbedshiftError, OwnedByAnother, RefusedError, SchemaError, StateError, StoreUnavailable
 from jobs.settings import Settings
-from jobs.stores.contract import Record, Store
+from jobs.stores.contract import Store
+from jobs.stores.record import Record
 
 #: States in which the target's index is built, and no longer the migration's own.
 _SETTLED = ("switched", "rolling_back", "retired")

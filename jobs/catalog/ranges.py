@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from jobs.catalog.tables import BUCKETS, RANGE, now_us
-from jobs.stores.contract import Record, Store
+from jobs.stores.contract import Store
+from jobs.stores.record import Record
 from jobs.tokens import TokenRange, uncovered, unite
 
 #: Rows written or deleted at once: bounds the requests in memory, and the time for which a file is locked.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from jobs.stores.contract import RecordTable, Store
+from jobs.stores.contract import Store
+from jobs.stores.record import RecordTable
 
 ALIAS = RecordTable(
     "embedding_alias",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.catalog.tables import VALIDATION, now_us
-from jobs.stores.contract import Record, Store
+from jobs.stores.contract import Store
+from jobs.stores.record import Record
 
 
 @dataclass(frozen=True, slots=True)

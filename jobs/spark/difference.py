@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from time import time_ns
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,8 @@ from jobs.embedding import DIGEST
 from jobs.spark.age import aged, stamped, stamped_schema
 from jobs.spark.stale import Vectors, greatest
 from jobs.spark.stretch import Stretch
-from jobs.spark.transfer import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout
+from jobs.spark.transfer import DELETED_AT, Action, Layout
+from jobs.spark.travel import travelling
 from jobs.stores.contract import Column, Store, remaining_ttl, write_time
 from jobs.stores.merge import Merged, key_array, merge, paired, scan_schema
 from jobs.stores.values import is_many_celled
@@ -177,7 +177,7 @@ class Difference:
             self.deleted += orphans.num_rows
             newest = greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
             at = pc.fill_null(newest, self._husks_before(looked_us))
-            yield self._emit(orphans, Action.DELETE, {DELETED_AT: at})
+            yield travelling(self.layout, orphans, Action.DELETE, {DELETED_AT: at})
 
     def _husks_before(self, looked_us: int) -> int:
         """When to delete a row without cells, kept by its marker alone, whose write time no scan can tell.
@@ -274,7 +274,7 @@ class Difference:
             columns[remaining_ttl(name)] = pc.if_else(taken, left.column(remaining_ttl(name)), None)
             touched = pc.or_(touched, pc.is_valid(at))
         action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
-        return self._emit(left, action, columns).filter(touched)
+        return travelling(self.layout, left, action, columns).filter(touched)
 
     def _cell(
         self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column, looked_us: int | None
@@ -292,33 +292,3 @@ class Difference:
         written = pc.and_(pc.or_(taken, apart), pc.is_valid(ours))
         at = pc.if_else(apart, above, ours)
         return written, pc.if_else(written, at, pc.if_else(erased, above, None))
-
-    def _emit(self, rows: pa.RecordBatch, action: Action | pa.Array, columns: dict[str, pa.Array]) -> pa.RecordBatch:
-        schema = self.layout.schema()
-        if isinstance(action, Action):
-            action = pa.array(np.full(rows.num_rows, int(action), np.int8))
-        columns = {
-            **{key.name: rows.column(key.name) for key in self.layout.keys},
-            **columns,
-            ACTION: action,
-            SCANNED: pa.array(np.full(rows.num_rows, time_ns() // 1_000_000)),
-        }
-        arrays = [columns.get(each.name) for each in schema]
-        return pa.RecordBatch.from_arrays(
-            [
-                pa.nulls(rows.num_rows, each.type) if array is None else _typed(array, each.type)
-                for array, each in zip(arrays, schema, strict=True)
-            ],
-            schema=schema,
-        )
-
-
-def end_row(layout: Layout, note: str) -> pa.RecordBatch:
-    """The last row of a range: no article, but the reader's report."""
-    schema = layout.schema()
-    values: dict[str, Any] = {ACTION: int(Action.END), NOTE: note}
-    return pa.RecordBatch.from_arrays([pa.array([values.get(f.name)], f.type) for f in schema], schema=schema)
-
-
-def _typed(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    return array if array.type == kind else array.cast(kind)

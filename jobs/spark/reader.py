@@ -15,11 +15,12 @@ from jobs.catalog.ranges import read_ranges
 from jobs.errors import EmbedshiftError, OwnedByAnother
 from jobs.logs import start_worker_log
 from jobs.settings import StoreSettings
-from jobs.spark.difference import Difference, Turn, at_once, end_row
+from jobs.spark.difference import Difference, Turn, at_once
 from jobs.spark.memory import keep_for_good
 from jobs.spark.pace import ReadingPace, orders_of
 from jobs.spark.stretch import Stretch
 from jobs.spark.transfer import Transfer
+from jobs.spark.travel import end_row
 from jobs.stores import open_store
 from jobs.stores.contract import Store
 from jobs.tokens import TokenRange

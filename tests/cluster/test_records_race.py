@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 
 from jobs.errors import SchemaError
-from jobs.stores.contract import RecordTable
 from jobs.stores.cql.store import CqlStore
+from jobs.stores.record import RecordTable
 
 ALIAS = RecordTable(
     "embedding_race", ("alias",), columns={"alias": "text", "owner": "text", "version": "bigint", "ready": "boolean"}

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 
 from jobs.errors import StoreUnavailable
-from jobs.stores.contract import Column, RecordTable, Table, write_time
+from jobs.stores.contract import Column, Table, write_time
 from jobs.stores.cql import scan
 from jobs.stores.cql.session import SCAN
 from jobs.stores.cql.store import CqlStore
+from jobs.stores.record import RecordTable
 from jobs.tokens import WHOLE_RING
 from tests.cluster.conftest import settings_of
 

@@ -102,7 +102,7 @@ def nearest(store: EmbeddedStore, shelf, index: Index, id_: str) -> str:
 
 def test_rows_records_and_indexes_outlive_the_process(path):
     code = """
-from jobs.stores.contract import RecordTable
+from jobs.stores.record import RecordTable
 alias = RecordTable("alias", ("name",), columns={"name": "text", "target": "text"})
 index = Index("articles_idx", "articles", "embedding", 4, IndexSettings())
 columns = Column("id", "text", "partition"), Column("title", "text"), Column("embedding", "vector<float, 4>")

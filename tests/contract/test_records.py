@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs.stores.contract import RecordTable
+from jobs.stores.record import RecordTable
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ import pytest
 
 from jobs.errors import SchemaError
 from jobs.settings import IndexSettings
-from jobs.stores.contract import Column, Index, RecordTable, Table
+from jobs.stores.contract import Column, Index, Table
 from jobs.stores.cql import indexes, records, schema, search
 from jobs.stores.cql.cassandra import Cassandra
 from jobs.stores.cql.names import quote
 from jobs.stores.cql.projection import Projection
 from jobs.stores.cql.scylla import Scylla
 from jobs.stores.cql.statements import Writing
+from jobs.stores.record import RecordTable
 from jobs.stores.values import is_many_celled
 
 CASSANDRA, SCYLLA = Cassandra("5.0.5"), Scylla("2026.1.0")

@@ -13,17 +13,17 @@ from typing import Any
 from cassandra.query import BoundStatement
 
 from jobs.errors import SchemaError, StoreUnavailable
-from jobs.stores.contract import Record, RecordTable
 from jobs.stores.cql import faults, flight
 from jobs.stores.cql.names import listed, qualified, quote
 from jobs.stores.cql.schema import keyspace_exists
 from jobs.stores.cql.session import CATALOG, SERIAL, Link
+from jobs.stores.record import Record, RecordTable
 
 PREFIX = "embedshift_"
 
 
 class CqlRecords:
-    """Implements ``contract.Records`` in the catalog's keyspace."""
+    """Implements ``record.Records`` in the catalog's keyspace."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

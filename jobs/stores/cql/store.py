@@ -9,13 +9,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from jobs.settings import StoreSettings
-from jobs.stores.contract import Column, Estimate, Hit, Index, IndexSize, IndexState, Piece, Records, Rejection, Table
+from jobs.stores.contract import Column, Estimate, Hit, Index, IndexSize, IndexState, Piece, Rejection, Table
 from jobs.stores.cql import changes, fetch, indexes, ring, scan, schema, search, snapshots, write
 from jobs.stores.cql.dialects import Dialect, detect
 from jobs.stores.cql.projection import Projection
 from jobs.stores.cql.records import CqlRecords
 from jobs.stores.cql.session import Link
 from jobs.stores.latencies import drained
+from jobs.stores.record import Records
 from jobs.tokens import TokenRange
 
 

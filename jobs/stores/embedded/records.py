@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from jobs.errors import SchemaError
-from jobs.stores.contract import Record, RecordTable
 from jobs.stores.embedded.cells import quoted
 from jobs.stores.embedded.connection import Connections
+from jobs.stores.record import Record, RecordTable
 
 _TYPES = {"text": "TEXT", "bigint": "INTEGER", "double": "REAL", "boolean": "INTEGER"}
 _PAGE_ROWS = 1000
 
 
 class EmbeddedRecords:
-    """Small rows with compare-and-set, see ``stores.contract.Records``. Every call is one transaction."""
+    """Small rows with compare-and-set, see ``stores.record.Records``. Every call is one transaction."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
