@@ -131,6 +131,7 @@ def one_process(clock: Clock, store: Callable[[], Any], session: Callable[[], Se
             "jobs.spark.run._job": lambda found, transfer: found.job(transfer),
             "jobs.spark.embed.keep_for_good": lambda: None,
             "jobs.spark.difference.time_ns": clock.time_ns,
+            "jobs.spark.travel.time_ns": clock.time_ns,
             # Tasks look at their order once a run: by the real clock each run would be another one.
             "jobs.spark.pace._LOOK_S": float("inf"),
             # A second look at what differs need not wait here: nothing is written between the two.
