@@ -12,11 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.embedding import Model
-from jobs.quality.probes import Measured
+from jobs.quality.probes import Measured, in_lots
 
 _BINS = 20
-#: Texts whose tokens are counted at once.
-_TEXTS_AT_ONCE = 256
 #: Tokens that models put around a text, at most.
 _AROUND = 8
 
@@ -82,7 +80,6 @@ def cut_by(model: Model) -> Cut | None:
     def cut(texts: pa.Array) -> int:
         short = pc.and_(pc.string_is_ascii(texts), pc.less_equal(pc.utf8_length(texts), surely_read))
         doubtful = (texts.filter(pc.invert(short)) if plain else texts).to_pylist()
-        lots = (doubtful[at : at + _TEXTS_AT_ONCE] for at in range(0, len(doubtful), _TEXTS_AT_ONCE))
-        return sum(int((counted(lot) > most).sum()) for lot in lots)
+        return int((in_lots(counted, doubtful) > most).sum())
 
     return cut

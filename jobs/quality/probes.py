@@ -82,9 +82,13 @@ def draw_sample(
     wanted = dict.fromkeys([*subject.text_columns, *also])
     rows = draw_rows(store, subject, n, seed, values=[name for name in wanted if name not in subject.keys])
     texts = Template.parse(subject.text).render(rows).to_pylist()
-    lots = [texts[at : at + _TEXTS_AT_ONCE] for at in range(0, len(texts), _TEXTS_AT_ONCE)]
-    counted = [(measured or _characters)(lot) for lot in lots]
-    return Sample(subject, rows, np.concatenate([np.empty(0, np.int64), *counted]))
+    return Sample(subject, rows, in_lots(measured or _characters, texts))
+
+
+def in_lots(measured: Measured, texts: Sequence[str]) -> NDArray[np.int64]:
+    """The lengths of texts, shape (n,), measured a lot at a time."""
+    lots = (texts[at : at + _TEXTS_AT_ONCE] for at in range(0, len(texts), _TEXTS_AT_ONCE))
+    return np.concatenate([np.empty(0, np.int64), *(measured(lot) for lot in lots)])
 
 
 def _characters(texts: Sequence[str]) -> NDArray[np.int64]:
