@@ -278,7 +278,6 @@ def _failed(error: BaseException, line: str, code: int) -> int:
 
         traceback.print_exception(error)
     if in_json():
-        logging.disable(logging.NOTSET)  # Ctrl-C in Spark has hushed everything
         _LOG.error(line, extra={"exit_code": code})
         return code
     with contextlib.suppress(BrokenPipeError):

@@ -48,7 +48,8 @@ def main(arguments: list[str]) -> int:
         if not (target / "bin" / "python").exists():
             _run(uv, "venv", "--quiet", "--python", sys.executable, target)
         python = target / "bin" / "python"
-        _run(uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", LOCK)
+        # Compiled once here, or every command would compile torch anew where Python is told not to write bytecode.
+        _run(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", LOCK)
         _run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "-e", ROOT)
     except subprocess.CalledProcessError as error:
         print(f"install: {' '.join(error.cmd[:4])} … failed with {error.returncode}", file=sys.stderr)

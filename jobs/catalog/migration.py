@@ -231,7 +231,11 @@ class Ownership:
         return read_migration(self._store, self.migration)
 
     def check(self) -> None:
-        """Raises OwnedByAnother where the lease was lost, and what ``stop`` raises."""
+        """Asks the catalog. Raises OwnedByAnother where the lease was lost, and what ``stop`` raises."""
+        # A store that does not answer now takes the lease from nobody: the renewing thread knows when it has run out.
+        with suppress(StoreUnavailable):
+            if read_migration(self._store, self.migration).owner != self.owner:
+                self._lost = self._lost or "another run took it"
         self._check_lease()
         self._stop()
 

@@ -73,13 +73,14 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
     running = SparkSession.getActiveSession()
     conf = SparkConf().setAll(list(_conf(settings, submitted, model).items()))
     with _interruptible():
-        try:
-            _start_jvm(conf)
-            _ship_to_daemons(conf)
-            session = SparkSession.builder.appName(f"embedshift {name}").config(conf=conf).getOrCreate()
-        except (PySparkException, OSError, RuntimeError) as error:
-            hint = "see its log above"
-            raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint=hint) from error
+        with _own_handler():
+            try:
+                _start_jvm(conf)
+                _ship_to_daemons(conf)
+                session = SparkSession.builder.appName(f"embedshift {name}").config(conf=conf).getOrCreate()
+            except (PySparkException, OSError, RuntimeError) as error:
+                hint = "see its log above"
+                raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint=hint) from error
         session.dataSource.register(EmbedshiftSource)
         _expect_hanging_up()
         yield from _ended(session, keep=running is not None)
@@ -154,9 +155,19 @@ def _expect_hanging_up() -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the step at once and in one line, from the start of Spark on.
+    """Let Ctrl-C end the step at once and in one line, from the start of Spark on."""
+    try:
+        with _handling(_interrupt):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
-    The handler that PySpark puts in while it starts first asks the JVM to cancel its jobs, by the connection that the
+
+@contextmanager
+def _own_handler() -> Iterator[None]:
+    """Keep our answer to Ctrl-C while PySpark starts, and put it back afterwards.
+
+    The handler that PySpark puts in meanwhile first asks the JVM to cancel its jobs, by the connection that the
     interrupted call is using; that fails, with pages of traces. The jobs end with the session anyway.
     """
     from pyspark import SparkContext

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -161,11 +162,16 @@ def test_a_run_that_loses_its_lease_stops_and_harms_nothing(world, spark):
         eventually(lambda: progress(world.store, world.migration.id, "load").done >= 1)
         world.store.records.update_if(MIGRATION, {"id": world.migration.id}, {"owner": "a thief"}, {})
 
+    # Ten seconds' work, of which the first range is done when the thief comes.
+    world.with_settings(throttle={"rows_per_second": ROWS / 10})
     thread = threading.Thread(target=rob)
     thread.start()
     with pytest.raises(OwnedByAnother, match="this run lost migration"):
         world.step("load")
     thread.join(60)
+    world.with_settings(throttle={"rows_per_second": None})
+    assert len(done_rows(world)) < 48, "Spark went on with the job that was lost"
+    assert not logging.root.manager.disable, "the log of this process fell silent"
     assert world.migration.owner == "a thief"
     assert world.migration.state == "prepared"
     world.store.records.update_if(MIGRATION, {"id": world.migration.id}, {"owner": "", "lease_until_us": 0}, {})
