@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.record import heading, write_record
 from jobs.embedding import DIGEST, Model, Template, digest_texts, load_model
 from jobs.quality.examine import NEIGHBOURS, examine
 from jobs.quality.survey import survey_range
@@ -101,7 +102,8 @@ def _validate(folder: Path) -> None:
     world = _world(folder)
     case = case_of(world.settings, world.store, world.migration, [])
     case.new.model()
-    before = _peak_mb()
+    before, peaks = _peak_mb(), list[float]()
+    head = heading("python -m benchmarks.validate_a_million")
     started = time.perf_counter()
 
     def surveyed(probes: Any) -> Any:
@@ -111,16 +113,26 @@ def _validate(folder: Path) -> None:
             survey_range(store, case.subject, part, probes=probes, k=NEIGHBOURS, look_again_after_s=0) for part in parts
         )
         whole = reduce(add, surveys)
-        print(f"survey: peak {_peak_mb():,.0f} MB", flush=True)
+        peaks.append(_peak_mb())
         return whole
 
     report = examine(case, surveyed, more_of(world.settings, world.migration, []))
-    failed = [f"{check['name']} {check['value']}" for check in report["checks"] if not check["passed"]]
-    print(f"validated in {time.perf_counter() - started:.0f} s, failed: {', '.join(failed) or 'nothing'}")
-    print(f"recall@10 of the index: {report['recall@10']:.3f}")
-    print(f"parts: {json.dumps({name: round(seconds, 1) for name, seconds in report['timings'].items()})}")
-    print(f"peak {_peak_mb():,.0f} MB, of which {before:,.0f} MB were there with the model; the index's file has")
-    print(f"{report['space']['new']['index_bytes'] / 1e6:,.0f} MB, which this store holds in memory to search")
+    record = {
+        **head,
+        "counts": report["counts"],
+        "dimension": DIMENSION,
+        "seconds": round(time.perf_counter() - started, 1),
+        "parts_s": {name: round(seconds, 1) for name, seconds in report["timings"].items()},
+        "peak_mb": round(_peak_mb()),
+        "with_the_model_mb": round(before),
+        "after_the_survey_mb": round(peaks[0]),
+        # This store holds the index in memory to search it.
+        "index_file_mb": round(report["space"]["new"]["index_bytes"] / 1e6),
+        "recall_at_10": round(report["recall@10"], 3),
+        "failed": [f"{check['name']} {check['value']}" for check in report["checks"] if not check["passed"]],
+    }
+    print(json.dumps({key: value for key, value in record.items() if key not in head}, indent=2))
+    print(f"written: {write_record(record, 'validation')}")
     world.close()
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from socketserver import BaseServer
@@ -22,6 +22,7 @@ from jobs.logs import WORKER, current_plan
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
@@ -83,7 +84,25 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
                 raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint=hint) from error
         session.dataSource.register(EmbedshiftSource)
         _expect_hanging_up()
+        if model is not None and running is None:
+            threading.Thread(target=_start_daemons, args=(session,), daemon=True).start()
         yield from _ended(session, keep=running is not None)
+
+
+def _start_daemons(session: SparkSession) -> None:
+    """Let every executor load the model while the driver plans: by a job that carries nothing through Python workers."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    tasks = session.sparkContext.defaultParallelism
+    # Whatever goes wrong here, the tasks of the step will meet it too, and say so.
+    with suppress(PySparkException, Py4JError, OSError):
+        session.range(0, tasks, 1, tasks).mapInArrow(_nothing, "id long").collect()
+
+
+def _nothing(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    del batches
+    return iter(())
 
 
 def _ended(session: SparkSession, *, keep: bool) -> Iterator[SparkSession]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobs.console import Console
 from jobs.pace import throttle
 from scripts.run_cassandra import CassandraCluster
+from tests.cluster.neighbour import fill, neighbour, p99_alone, p99_beside_a_load
 from tests.cluster.worlds import cluster_world
 from tests.world import eventually, some_articles
 
@@ -43,3 +44,22 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
         assert seen[0]["reason"].endswith(" ms > 0.01 ms")
         assert 0.01 < seen[0]["slowed"]["p99_ms"] < 60_000
         world.assert_migrated()
+
+
+def test_another_application_hardly_feels_a_load_that_is_limited(
+    cassandra: CassandraCluster, old_model: Path, tmp_path: Path, spark: SparkSession
+):
+    """Its writes' p99 stays below twice what it is without us; a 99th percentile scatters, so one of three tries counts."""
+    ratios: list[float] = []
+    with cluster_world(tmp_path, (old_model, None), cassandra) as world, neighbour(world) as took:
+        fill(world, 20_000, 24)
+        while not ratios or (ratios[-1] >= 2 and len(ratios) < 3):
+            alone_s = p99_alone(took, 8)
+            world.with_settings(throttle={"max_latency": f"{1000 * alone_s:.3f}ms"})
+            world.step("prepare")
+            beside_s, rows = p99_beside_a_load(world, took, 12)
+            world.assert_migrated()
+            world.step("abort")
+            ratios.append(beside_s / alone_s)
+            assert 0 < rows < 20_000, "the load was not slowed down, or stood still"
+    assert ratios[-1] < 2, ratios
