@@ -49,7 +49,7 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
 def test_another_application_hardly_feels_a_load_that_is_limited(
     cassandra: CassandraCluster, old_model: Path, tmp_path: Path, spark: SparkSession
 ):
-    """Its writes' p99 stays below twice what it is without us; a 99th percentile scatters, so one of three tries counts."""
+    """Its writes' p99 stays below twice what it is without us. It scatters: one of three tries counts."""
     ratios: list[float] = []
     with cluster_world(tmp_path, (old_model, None), cassandra) as world, neighbour(world) as took:
         fill(world, 20_000, 24)
