@@ -38,12 +38,19 @@ _CONF = {
 #: One task a core: a matrix product of its own threads would fight its neighbours for theirs.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PYTHONPATH = "spark.executorEnv.PYTHONPATH"
+#: The JVM of a local session does little but hand batches on: a second compiler and a parallel collector would take
+#: from the workers' cores what they never give back.
+_JVM_LOCAL = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
+)
 _CONF_LOCAL = {
     "spark.ui.enabled": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "1g",
-    "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
+    "spark.driver.extraJavaOptions": " ".join(_JVM_LOCAL),
 }
 
 
@@ -90,7 +97,7 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
 
 
 def _start_daemons(session: SparkSession) -> None:
-    """Let every executor load the model while the driver plans: by a job that carries nothing through Python workers."""
+    """Let executors load the model while the driver plans: by a job that carries nothing through Python workers."""
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
