@@ -48,9 +48,10 @@ def main(arguments: list[str]) -> int:
         if not (target / "bin" / "python").exists():
             _run(uv, "venv", "--quiet", "--python", sys.executable, target)
         python = target / "bin" / "python"
-        # Compiled once here, or every command would compile torch anew where Python is told not to write bytecode.
+        # Compiled once here, or every process would compile torch anew where Python is told not to write bytecode.
         _run(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", LOCK)
         _run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "-e", ROOT)
+        _run(python, "-m", "compileall", "-q", ROOT / "jobs")
     except subprocess.CalledProcessError as error:
         print(f"install: {' '.join(error.cmd[:4])} … failed with {error.returncode}", file=sys.stderr)
         return 3

@@ -29,7 +29,7 @@ def missing_from_index(store: Store, index: Index) -> int:
     table = store.describe(index.table)
     samples = _samples(store, table, index.column)
     lost = sum(_is_lost(store, table, index, rows) for rows in samples)
-    return lost if lost > _STRAY_SHARE * len(samples) else 0
+    return lost if lost > round(_STRAY_SHARE * len(samples)) else 0
 
 
 def check_known(store: Store, index: Index) -> None:

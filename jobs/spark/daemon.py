@@ -2,6 +2,9 @@
 
 Spark starts one daemon an executor and forks every Python worker from it. Importing torch takes seconds and a large
 model gigabytes; done here, it is done once a machine. Named by ``spark.python.daemon.module``.
+
+While a daemon starts, the JVM starts no other Python process. A local session needs some to plan, so its driver sends
+an errand ahead: the daemon lets its first worker go without the model, and loads it behind it.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ import gc
 import json
 import os
 import sys
+from typing import Any
 
-from pyspark.daemon import manager
+from pyspark import daemon
 
 from jobs.catalog.endpoint import ModelRecord
 from jobs.embedding import device_of, load_model, use_threads
@@ -19,6 +23,8 @@ from jobs.errors import ModelUnavailable
 
 #: The environment variable that holds the model's record as JSON.
 MODEL = "EMBEDSHIFT_WORKER_MODEL"
+#: The environment variable that is set where the first worker is for an errand.
+ERRAND = "EMBEDSHIFT_WORKER_ERRAND"
 #: The workers that run tasks; Spark has daemons of other kinds, for planning, which need no model.
 _TASKS = "pyspark.worker"
 
@@ -35,11 +41,33 @@ def preload() -> None:
             load_model(settings, record.precision)
     except ModelUnavailable:
         return  # the task that needs it will say so, as the outcome of its range
+    # Workers collect garbage after every task: what they are born with need not be looked through.
+    gc.freeze()
+
+
+def preload_behind_the_first_worker() -> None:
+    """Load it in the daemon as soon as the first worker has been forked, which ends after its task."""
+    left = [preload]
+    os.register_at_fork(
+        after_in_parent=lambda: left.pop()() if left else None,
+        after_in_child=lambda: _end_after_one_task() if left else None,
+    )
+
+
+def _end_after_one_task() -> None:
+    work = daemon.worker
+
+    def work_and_end(*given: Any) -> None:
+        work(*given)
+        os._exit(0)
+
+    daemon.worker = work_and_end  # type: ignore[assignment]
 
 
 if __name__ == "__main__":
     if MODEL in os.environ and sys.argv[1:2] == [_TASKS]:
-        preload()
-        # Workers collect garbage after every task: what they are born with need not be looked through.
-        gc.freeze()
-    manager()
+        if ERRAND in os.environ:
+            preload_behind_the_first_worker()
+        else:
+            preload()
+    daemon.manager()

@@ -37,6 +37,7 @@ _CONF = {
 }
 #: One task a core: a matrix product of its own threads would fight its neighbours for theirs.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ERRAND = "spark.executorEnv.EMBEDSHIFT_WORKER_ERRAND"
 _PYTHONPATH = "spark.executorEnv.PYTHONPATH"
 #: The JVM of a local session does little but hand batches on: a second compiler and a parallel collector would take
 #: from the workers' cores what they never give back.
@@ -101,7 +102,8 @@ def _start_daemons(session: SparkSession) -> None:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    tasks = session.sparkContext.defaultParallelism
+    # On a cluster as many as reach every executor; the one daemon of a local session expects exactly one.
+    tasks = 1 if session.conf.get(_ERRAND, None) else session.sparkContext.defaultParallelism
     # Whatever goes wrong here, the tasks of the step will meet it too, and say so.
     with suppress(PySparkException, Py4JError, OSError):
         session.range(0, tasks, 1, tasks).mapInArrow(_nothing, "id long").collect()
@@ -242,6 +244,8 @@ def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dic
     if model is not None:
         rows |= {"spark.python.daemon.module": "jobs.spark.daemon"}
         rows |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
+        if not submitted and settings.spark.master.startswith("local"):
+            rows |= {_ERRAND: "1"}
     rows |= {f"spark.executorEnv.{name}": "1" for name in _ONE_THREAD}
     if (plan := current_plan()) is not None:
         rows |= {f"spark.executorEnv.{WORKER}": plan.to_json()}
