@@ -13,8 +13,11 @@ import gc
 import json
 import os
 import sys
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 from pyspark import daemon
 
 from jobs.catalog.endpoint import ModelRecord
@@ -46,22 +49,21 @@ def preload() -> None:
 
 
 def preload_behind_the_first_worker() -> None:
-    """Load it in the daemon as soon as the first worker has been forked, which ends after its task."""
+    """Load it in the daemon as soon as the first worker has been forked."""
     left = [preload]
-    os.register_at_fork(
-        after_in_parent=lambda: left.pop()() if left else None,
-        after_in_child=lambda: _end_after_one_task() if left else None,
-    )
+    os.register_at_fork(after_in_parent=lambda: left.pop()() if left else None)
 
 
-def _end_after_one_task() -> None:
-    work = daemon.worker
+def run_errand(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The errand's task, for ``mapInArrow``: gives the id of its process, which ends behind it."""
 
-    def work_and_end(*given: Any) -> None:
-        work(*given)
+    def end(*_: Any) -> None:
         os._exit(0)
 
-    daemon.worker = work_and_end  # type: ignore[assignment]
+    deque(batches, maxlen=0)
+    # What the worker would do next: the next task of Spark.
+    daemon.worker = end  # type: ignore[assignment]
+    yield pa.RecordBatch.from_pydict({"process": [os.getpid()]})
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -22,7 +23,6 @@ from jobs.logs import WORKER, current_plan
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
@@ -39,6 +39,7 @@ _CONF = {
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _ERRAND = "spark.executorEnv.EMBEDSHIFT_WORKER_ERRAND"
 _PYTHONPATH = "spark.executorEnv.PYTHONPATH"
+_ERRAND_S_MAX = 10.0
 #: The JVM of a local session does little but hand batches on: a second compiler and a parallel collector would take
 #: from the workers' cores what they never give back.
 _JVM_LOCAL = (
@@ -92,26 +93,22 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
                 raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint=hint) from error
         session.dataSource.register(EmbedshiftSource)
         _expect_hanging_up()
-        if model is not None and running is None:
-            threading.Thread(target=_start_daemons, args=(session,), daemon=True).start()
+        if session.sparkContext.getConf().get(_ERRAND) and running is None:
+            _send_errand(session)
         yield from _ended(session, keep=running is not None)
 
 
-def _start_daemons(session: SparkSession) -> None:
-    """Let executors load the model while the driver plans: by a job that carries nothing through Python workers."""
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
+def _send_errand(session: SparkSession) -> None:
+    """Start the daemon of a local session, which loads the model behind this; see ``daemon``."""
+    from jobs.spark.daemon import run_errand
 
-    # On a cluster as many as reach every executor; the one daemon of a local session expects exactly one.
-    tasks = 1 if session.conf.get(_ERRAND, None) else session.sparkContext.defaultParallelism
-    # Whatever goes wrong here, the tasks of the step will meet it too, and say so.
-    with suppress(PySparkException, Py4JError, OSError):
-        session.range(0, tasks, 1, tasks).mapInArrow(_nothing, "id long").collect()
-
-
-def _nothing(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    del batches
-    return iter(())
+    ((process,),) = session.range(0, 1, 1, 1).mapInArrow(run_errand, "process long").collect()
+    # Until the worker is gone, Spark might give it another task.
+    deadline = time.monotonic() + _ERRAND_S_MAX
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(process, 0)
+            time.sleep(0.01)
 
 
 def _ended(session: SparkSession, *, keep: bool) -> Iterator[SparkSession]:

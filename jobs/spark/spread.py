@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import operator
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
 
 from jobs.settings import StoreSettings
 from jobs.spark.reader import shared_store
@@ -34,16 +37,23 @@ def spread(
     Args:
         work: can be pickled; its results can be added and pickled.
     """
-    context = session.sparkContext
-    tasks = min(len(ranges), context.defaultParallelism * _TASKS_A_CORE)
-    sums = context.parallelize(ranges, tasks).mapPartitions(partial(_summed, store, work)).collect()
+    tasks = min(len(ranges), session.sparkContext.defaultParallelism * _TASKS_A_CORE)
+    parts = [ranges[number * len(ranges) // tasks : (number + 1) * len(ranges) // tasks] for number in range(tasks)]
+    # As a table, not as an RDD: its tasks run in the workers that transfers use, which have the model.
+    summed = session.range(0, tasks, 1, tasks).mapInArrow(partial(_summed, store, work, parts), "sum binary")
+    sums: list[Sum] = [pickle.loads(row[0]) for row in summed.collect()]
     return reduce(operator.add, sums)
 
 
 def _summed(
-    settings: StoreSettings, work: Callable[[Store, TokenRange], Sum], ranges: Iterator[TokenRange]
-) -> Iterator[Sum]:
+    settings: StoreSettings,
+    work: Callable[[Store, TokenRange], Sum],
+    parts: Sequence[Sequence[TokenRange]],
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
     store = shared_store(settings)
-    sums = accumulate((work(store, each) for each in ranges), operator.add)
-    # Only the last sum is kept: memory does not grow with the number of ranges.
-    yield from deque(sums, maxlen=1)
+    for number in (each.as_py() for batch in batches for each in batch.column(0)):
+        sums = accumulate((work(store, each) for each in parts[number]), operator.add)
+        # Only the last sum is kept: memory does not grow with the number of ranges.
+        last = pa.array([pickle.dumps(each) for each in deque(sums, maxlen=1)], pa.binary())
+        yield pa.RecordBatch.from_arrays([last], ["sum"])

@@ -8,13 +8,14 @@ clock that a test moves, so that rows expire and leases end without waiting, and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
 from pyspark.errors import PySparkException
 
 from jobs.quality.survey import survey_range
@@ -57,16 +58,17 @@ class WorkerDied(BaseException):
 
 
 class _Spread:
-    """A collection whose parts are worked on one after the other."""
+    """A table of numbers whose parts are worked on one after the other."""
 
-    def __init__(self, parts: list[list[Any]]) -> None:
-        self._parts = parts
+    def __init__(self, batches: list[pa.RecordBatch]) -> None:
+        self._batches = batches
 
-    def mapPartitions(self, work: Callable[[Iterator[Any]], Iterable[Any]]) -> _Spread:
-        return _Spread([list(work(iter(part))) for part in self._parts])
+    def mapInArrow(self, work: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]], schema: str) -> _Spread:
+        del schema
+        return _Spread([made for batch in self._batches for made in work(iter([batch]))])
 
-    def collect(self) -> list[Any]:
-        return [each for part in self._parts for each in part]
+    def collect(self) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for batch in self._batches for row in batch.to_pylist()]
 
 
 class Session:
@@ -82,10 +84,15 @@ class Session:
         self.in_task = False
         self.sparkContext = SimpleNamespace(
             defaultParallelism=2,
-            parallelize=lambda items, tasks: _Spread([list(items[at::tasks]) for at in range(tasks)]),
             broadcast=lambda value: SimpleNamespace(value=value),
             cancelAllJobs=lambda: None,
         )
+
+    def range(self, first: int, end: int, step: int, parts: int) -> _Spread:
+        """Numbers, one a part."""
+        numbers = range(first, end, step)
+        assert len(numbers) == parts
+        return _Spread([pa.RecordBatch.from_pydict({"id": [each]}) for each in numbers])
 
     def job(self, transfer: Transfer) -> None:
         """One job of a transfer: every planned range is read, embedded and written by a task."""
