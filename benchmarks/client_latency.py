@@ -15,7 +15,7 @@ from tests.cluster.neighbour import fill, neighbour, p99_alone, p99_beside_a_loa
 from tests.cluster.worlds import cluster_world
 from tests.small_models import save_model
 
-ROWS, DIMENSION, SECONDS, TURNS = 20_000, 256, 20.0, 3
+ROWS, DIMENSION, SECONDS, TURNS = 20_000, 256, 20.0, 2
 
 
 def main() -> None:
