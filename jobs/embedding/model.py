@@ -196,8 +196,11 @@ def load_model(settings: ModelSettings, precision: Precision = "float32") -> Mod
     Raises:
         ModelUnavailable: it cannot be found or read.
     """
-    _quieten()
     device = device_of(settings)
+    # A GPU waits for a tokenizer of one thread. On CPU each core has a task of its own, and a pool of threads would not
+    # survive the fork of workers.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device.startswith("cuda") else "false")
+    _quieten()
     return Model(settings, precision, _network(settings, device), device)
 
 
@@ -230,7 +233,6 @@ def use_threads(threads: int) -> None:
 
 
 def _quieten() -> None:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     for name in ("sentence_transformers", "transformers", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
