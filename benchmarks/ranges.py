@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import sys
 import tempfile
 import time
@@ -21,6 +20,7 @@ from jobs.spark.source import OPTION, EmbedshiftSource
 from jobs.spark.transfer import transfer_of
 from jobs.stores.contract import Piece
 from jobs.tokens import WHOLE_RING
+from tests.processes import peak_mb
 from tests.small_models import save_model
 from tests.world import World, some_articles
 
@@ -58,7 +58,7 @@ def main() -> None:
             world.step("prepare")
             _catalog(world, count, figures)
             _spark(world, figures)
-    figures.note("peak memory of the driver's Python, MB", _peak_mb())
+    figures.note("peak memory of the driver's Python, MB", round(peak_mb()))
     print(json.dumps(figures.found))
 
 
@@ -94,10 +94,6 @@ def _spark(world: World, figures: Figures) -> None:
         jvm: Any = session.sparkContext._jvm
         runtime = jvm.java.lang.Runtime.getRuntime()
         figures.note("memory of the driver's JVM, MB", (runtime.totalMemory() - runtime.freeMemory()) // 1_000_000)
-
-
-def _peak_mb() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import log
@@ -30,7 +29,7 @@ from benchmarks.pairs import Result
 from jobs.embedding import DIGEST
 from jobs.reporting.throughput import throughput
 from jobs.stores.contract import write_time
-from tests.processes import command, descendants
+from tests.processes import command, descendants, peak_mb
 from tests.small_models import POISON, save_model, words
 from tests.world import ROOT, World
 
@@ -138,9 +137,7 @@ def _load(world: World) -> float:
 def _peaks(process: int) -> Iterator[float]:
     for each in descendants(process):
         if command(each).rstrip().endswith("pyspark.worker"):  # under either daemon
-            with suppress(OSError):
-                status = Path(f"/proc/{each}/status").read_text()
-                yield from (int(kb) / 1000 for kb in re.findall(r"VmHWM:\s+(\d+) kB", status))
+            yield peak_mb(each)
 
 
 def _batches(rows: int) -> Iterator[pa.RecordBatch]:

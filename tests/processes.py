@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,19 @@ def command(process: int) -> str:
         return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def peak_mb(process: int | None = None) -> float:
+    """The most memory that a process, by default this one, has held since it began; NaN where it is gone.
+
+    ``resource.getrusage`` would not do: its peak counts what the parent held when it started this process.
+    """
+    try:
+        status = Path(f"/proc/{process or os.getpid()}/status").read_text()
+    except OSError:
+        return float("nan")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)  # a process that has ended and was not fetched yet has none
+    return int(found[1]) * 1024 / 1e6 if found else float("nan")
 
 
 def spark_workers() -> set[int]:

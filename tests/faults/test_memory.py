@@ -23,23 +23,24 @@ TEXT_BYTES = 8_000
 
 #: Reads one token range of two tables as a task does, and says how much memory it took.
 MEASURE = """
-import json, resource, sys
+import json, sys
 from jobs.catalog.endpoint import Endpoint, ModelRecord
 from jobs.settings import IndexSettings, StoreSettings
 from jobs.spark.difference import Difference
 from jobs.spark.transfer import Layout
 from jobs.stores import open_store
 from jobs.tokens import WHOLE_RING
+from tests.processes import peak_mb
 store = open_store(StoreSettings(path=sys.argv[1]))
 model = ModelRecord("small", None, "", "", None, True, "float32", 8, "f")
 names = ("articles", "articles_v2")
 ends = [Endpoint(each, "id", "{content}", "embedding", False, each, IndexSettings(), model) for each in names]
 layout = Layout(*ends, *(store.describe(each.table) for each in ends))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_mb()
 difference = Difference(store, layout, None, 64)
 largest = max((rows.nbytes for rows in difference.batches(WHOLE_RING)), default=0)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"kib": after - before, "read": difference.read, "largest": largest, "deleted": difference.deleted}))
+after = peak_mb()
+print(json.dumps({"mb": after - before, "read": difference.read, "largest": largest, "deleted": difference.deleted}))
 """
 
 
@@ -62,12 +63,12 @@ def filled(path: Path, source: range, target: range, *, one_partition: bool = Fa
     return path
 
 
-def measured(path: Path) -> dict[str, int]:
+def measured(path: Path) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, str(path)], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, int] = json.loads(done.stdout)
+    found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
@@ -87,7 +88,7 @@ def test_a_range_of_four_times_the_rows_takes_no_more_memory(tmp_path, kind):
     )
     assert many["read" if kind != "orphans" else "deleted"] == 4 * ROWS
     # SQLite's page cache, 16 MiB for each table, is full either way; the table of the second is 64 MB large.
-    assert many["kib"] < 1.15 * few["kib"] + 4 * 1024, (few, many)
+    assert many["mb"] < 1.15 * few["mb"] + 4, (few, many)
     assert many["largest"] < 4 * 64 * TEXT_BYTES
 
 
