@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -159,12 +160,19 @@ class Model:
         lengths = np.fromiter((len(ids) for ids in tokens["input_ids"]), np.int64, len(texts))
         budget = batch_tokens or (_TOKENS_CPU if self.device == "cpu" else _TOKENS_GPU)
         vectors = np.empty((len(texts), self.dimension), np.float32)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._attention():
             for rows in token_batches(lengths, budget):
                 chosen = {name: [column[row] for row in rows] for name, column in tokens.items()}
                 padded = tokenizer.pad(chosen, return_tensors="pt").to(self.device)
                 vectors[rows] = self._network(dict(padded))["sentence_embedding"].float().cpu().numpy()
         return vectors
+
+    def _attention(self) -> AbstractContextManager[object]:
+        if self.device != "cpu" or self.precision != "bfloat16":
+            return nullcontext()
+        from jobs.embedding.attention import QuickAttention
+
+        return QuickAttention()
 
 
 def _cast(network: SentenceTransformer, precision: Precision) -> SentenceTransformer:
