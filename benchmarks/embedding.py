@@ -22,7 +22,7 @@ _TOKENS, _PRODUCTS = 1024, 40
 
 def measure(*, quick: bool) -> list[Result]:
     """Float32 and the precision that ``auto`` chooses, on each corpus; quickly: the latter on one of them."""
-    count, pairs = (100, 1) if quick else (300, 3)
+    count, pairs = (100, 1) if quick else (200, 3)
     corpora = {"Cranfield": texts(cranfield(count)), "log-normal": texts(log_normal(count))}
     chosen = [(corpus, documents) for corpus, documents in corpora.items() if documents]
     results = []

@@ -45,7 +45,8 @@ def carried(world: World, session: SparkSession, step: str) -> tuple[int, float]
     """Carry what differs between the tables once, as ``load`` and each pass of ``sync`` do.
 
     Returns:
-        Rows, and seconds, of the steady state: from the first range that each core has finished to the last.
+        Rows, and seconds, of the steady state: from when each core has finished its first range to when the first of
+        them finds no other.
     """
     store, migration = world.store, world.migration
     forget_step(store, migration.id, step)
@@ -54,5 +55,6 @@ def carried(world: World, session: SparkSession, step: str) -> tuple[int, float]
     run_transfer(session, store, transfer, plan, attempts=1, report=lambda _: None, still_ours=lambda: None)
     ended = sorted(read_ranges(store, migration.id, step), key=lambda each: each.ended_us)
     first = session.sparkContext.defaultParallelism - 1
-    rows = sum(each.counts.read for each in ended[first + 1 :])
-    return rows, (ended[-1].ended_us - ended[first].ended_us) / 1e6
+    last = len(ended) - 1 - first
+    rows = sum(each.counts.read for each in ended[first + 1 : last + 1])
+    return rows, (ended[last].ended_us - ended[first].ended_us) / 1e6
