@@ -86,6 +86,9 @@ def main() -> int:
     except EmbedshiftError as error:
         print(f"demo: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print(f"demo: interrupted: embedshift migrate --config {config} goes on where it stood", file=sys.stderr)
+        return 130
     print(f'next: embedshift search "QUESTION" --config {config}; embedshift rollback --config {config}')
     return 0
 
