@@ -8,7 +8,6 @@ task to the end of the last; memory is the greatest of any Python worker.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.pairs import Result
+from benchmarks.record import heading, write_record
 from jobs.embedding import DIGEST
 from jobs.reporting.throughput import throughput
 from jobs.stores.contract import write_time
@@ -170,18 +170,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     parser.add_argument("--largest", type=int, default=1_000_000, metavar="ROWS")
     parser.add_argument("--least", type=int, default=10_000, metavar="ROWS")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/scale.json"), metavar="FILE")
     chosen = parser.parse_args()
+    head = heading(f"python -m benchmarks.scale --least {chosen.least} --largest {chosen.largest}")
     found = runs(chosen.least, chosen.largest)
     made = results(found)
     for kind in KINDS:
         sizes = [run for run in found if run.kind == kind]
         steps = ", ".join(f"{two.seconds / one.seconds:.1f}" for one, two in pairwise(sizes))
         print(f"{kind}: slope {slope_of(sizes):.3f}; ten times the rows take {steps} times the time")
-    chosen.output.parent.mkdir(parents=True, exist_ok=True)
     tree = {"runs": [asdict(run) for run in found], "results": [each.tree() for each in made]}
-    chosen.output.write_text(json.dumps(tree, indent=2) + "\n")
-    print(f"written: {chosen.output}")
+    print(f"written: {write_record({**head, **tree}, 'scale')}")
 
 
 if __name__ == "__main__":
