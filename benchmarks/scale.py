@@ -1,4 +1,4 @@
-"""How a load grows with the table: ``python -m benchmarks.scale [--largest 1000000] [--output FILE]``.
+"""How a load grows with the table: ``python -m benchmarks.scale [--largest 1000000]``.
 
 Synthetic rows in the embedded store are loaded by the real command, on all cores: once embedded by a static model, and
 once with their vectors copied, which costs nothing and shows the pipeline alone. Time runs from the start of the first
@@ -26,9 +26,11 @@ import pyarrow as pa
 
 from benchmarks.pairs import Result
 from benchmarks.record import heading, write_record
-from jobs.embedding import DIGEST
+from jobs.embedding import DIGEST, Template, digest_texts, load_model
 from jobs.reporting.throughput import throughput
+from jobs.settings import ModelSettings
 from jobs.stores.contract import write_time
+from jobs.tokens import WHOLE_RING
 from tests.processes import command, descendants, peak_mb
 from tests.small_models import POISON, save_model, words
 from tests.world import ROOT, World
@@ -105,13 +107,15 @@ def _run(kind: str, rows: int) -> Run:
         with closing(World(folder, (old, new), load={"ranges": max(2, rows // RANGE_ROWS)})) as world:
             world.with_settings(spark={"master": "local[*]"})
             world.create_source(dimension=DIMENSION)
-            for batch in _batches(rows):
+            for batch in _batches(rows, load_model(ModelSettings(name=str(old))).fingerprint):
                 assert world.store.write(world.store.describe("articles"), batch) == []
             world.step("prepare")
             worker_mb = _load(world)
             spent = throughput(world.store, world.migration.id)
             assert spent is not None
             assert spent["rows"] == rows
+            if new is None:
+                assert _vectors(world, "articles") == _vectors(world, "articles_v2"), "they were not copied"
         return Run(kind, rows, spent["seconds"], spent["rows_per_s_mean"], worker_mb)
 
 
@@ -140,18 +144,29 @@ def _peaks(process: int) -> Iterator[float]:
             yield peak_mb(each)
 
 
-def _batches(rows: int) -> Iterator[pa.RecordBatch]:
-    """Articles of 5 to 30 random words with random vectors."""
+def _vectors(world: World, table: str) -> list[pa.Array]:
+    """Those of a small part of a table."""
+    scanned = world.store.scan(world.store.describe(table), WHOLE_RING.split(100)[0], values=["embedding"], times=[])
+    return [batch.column("embedding") for batch in scanned]
+
+
+def _batches(rows: int, fingerprint: str) -> Iterator[pa.RecordBatch]:
+    """Articles of 5 to 30 random words with random vectors, below the digests of a model with that fingerprint."""
+    template = Template.parse("{title}. {content}")
     chance, numbers = random.Random(1), np.random.default_rng(1)
     known = [word for word in words() if word.isalpha() and word != POISON]
     for at in range(0, rows, BATCH):
         count = range(at, min(at + BATCH, rows))
         vectors = numbers.standard_normal((len(count), DIMENSION), np.float32)
-        cells: dict[str, Any] = {
+        texts = {
             "title": [" ".join(chance.choices(known, k=4)) for _ in count],
             "content": [" ".join(chance.choices(known, k=chance.randint(5, 30))) for _ in count],
+        }
+        written = pa.RecordBatch.from_pydict(texts)
+        cells: dict[str, Any] = {
+            **texts,
             "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSION),
-            DIGEST: [number.to_bytes(16, "big") for number in count],
+            DIGEST: digest_texts(fingerprint, template.render(written), template.empty(written)),
         }
         times = pa.array([WRITTEN_US] * len(count), pa.int64())
         ids = [f"a{number:08}" for number in count]
