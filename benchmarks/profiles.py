@@ -1,4 +1,4 @@
-"""Where the processor's time goes: ``python -m benchmarks.profiles embedding | pages | binding | sync``."""
+"""Where the processor's time goes: ``python -m benchmarks.profiles embedding | attention | pages | binding | sync``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
 from benchmarks.corpus import cranfield, log_normal, texts
@@ -40,6 +42,28 @@ def embedding() -> None:
     alone = _least_us(lambda: model.count_tokens(documents), 1) / _least_us(lambda: model.embed(documents), 1)
     print(f"{precision}, {len(documents)} documents, one thread; tokenising them takes {alone:.1%} of the whole")
     print(operators.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=50))
+
+
+def attention() -> None:
+    """Of one batch in bfloat16 with padding, in one thread: ours, and torch's own kernel."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+
+    from jobs.embedding import attention as module
+
+    use_threads(1)
+    print(f"it is used on this processor: {module.pays()}")
+    with torch.inference_mode():
+        for (heads, width), (number, tokens) in product(
+            ((12, 32), (16, 64)), ((2, 512), (5, 200), (10, 100), (20, 50))
+        ):
+            query, key, value = torch.randn(3, number, tokens, heads, width).bfloat16().transpose(2, 3)
+            mask = torch.ones(number, 1, tokens, tokens, dtype=torch.bool)
+            mask[0, :, :, -3:] = False
+            ours = _least_us(partial(module.attention, query, key, value, mask), 50)
+            theirs = _least_us(partial(scaled_dot_product_attention, query, key, value, mask), 50)
+            shape = f"{number} texts of {tokens} tokens, {heads} heads of {width}"
+            print(f"{shape}: {ours:,.0f} µs, torch's {theirs:,.0f} µs, {theirs / ours:.2f} ×")
 
 
 def pages() -> None:
@@ -115,4 +139,4 @@ def _least_us(work: Callable[[], Any], tries: int = _TRIES) -> float:
 
 
 if __name__ == "__main__":
-    {"embedding": embedding, "pages": pages, "binding": binding, "sync": sync}[sys.argv[1]]()
+    {"embedding": embedding, "attention": attention, "pages": pages, "binding": binding, "sync": sync}[sys.argv[1]]()

@@ -170,9 +170,9 @@ class Model:
     def _attention(self) -> AbstractContextManager[object]:
         if self.device != "cpu" or self.precision != "bfloat16":
             return nullcontext()
-        from jobs.embedding.attention import QuickAttention
+        from jobs.embedding.attention import QuickAttention, pays
 
-        return QuickAttention()
+        return QuickAttention() if pays() else nullcontext()
 
 
 def _cast(network: SentenceTransformer, precision: Precision) -> SentenceTransformer:

@@ -87,10 +87,13 @@ def test_models_find_it_within_the_block_alone():
     assert torch.equal(torch.nn.functional.scaled_dot_product_attention(*drawn()), theirs)
 
 
-@pytest.mark.parametrize(("precision", "layers"), [("bfloat16", 6), ("float32", 0)])
-def test_a_model_in_bfloat16_on_a_cpu_uses_it(monkeypatch, precision, layers):
+@pytest.mark.parametrize(
+    ("precision", "amx", "layers"), [("bfloat16", False, 6), ("bfloat16", True, 0), ("float32", False, 0)]
+)
+def test_a_model_in_bfloat16_uses_it_where_it_pays(monkeypatch, precision, amx, layers):
     seen = []
     quick = module._quick
     monkeypatch.setattr(module, "_quick", lambda *given: seen.append(1) or quick(*given))
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
     load_model(ModelSettings(name="package:all-MiniLM-L6-v2", device="cpu"), precision).embed(["bread and", "a stone"])
     assert len(seen) == layers
