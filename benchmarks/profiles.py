@@ -52,7 +52,7 @@ def attention() -> None:
     from jobs.embedding import attention as module
 
     use_threads(1)
-    print(f"it is used on this processor: {module.pays()}")
+    print(f"it is used on this processor: {not module.has_amx()}")
     with torch.inference_mode():
         for (heads, width), (number, tokens) in product(
             ((12, 32), (16, 64)), ((2, 512), (5, 200), (10, 100), (20, 50))

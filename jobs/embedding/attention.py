@@ -18,10 +18,10 @@ _SCORES_MAX = 1 << 23
 _LEAST, _GREATEST = 1e-30, 1e36
 
 
-def pays() -> bool:
-    """Whether this processor gains by it. With AMX torch's own kernel is the faster one from 200 tokens on."""
+def has_amx() -> bool:
+    """Whether this processor multiplies tiles; with it torch's own attention is the faster one from 200 tokens on."""
     # torch has no public word for it yet; /proc/cpuinfo would tie us to Linux.
-    return not getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
 class QuickAttention(TorchFunctionMode):
@@ -52,16 +52,14 @@ def attention(
         attn_mask: shape (texts or 1, 1, tokens, tokens), bool: True where a token may look. The quick way wants the
             same for every token of a text, as padding gives it.
     """
-    seen = None if attn_mask is None else _seen(attn_mask)
-    quick = (
+    suits = (
         query.dtype == torch.bfloat16
         and query.dim() == 4
         and query.shape == key.shape == value.shape
         and query.shape[:3].numel() * query.shape[2] <= _SCORES_MAX
-        and (attn_mask is None or seen is not None)
         and not (dropout_p or is_causal)
     )
-    found = _quick(query, key, value, seen, more.get("scale")) if quick else None
+    found = _quick(query, key, value, attn_mask, more.get("scale")) if suits else None
     if found is not None:
         return found
     return scaled_dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, **more)
@@ -76,12 +74,15 @@ def _seen(mask: torch.Tensor) -> torch.Tensor | None:
 
 
 def _quick(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor | None, scale: float | None
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float | None
 ) -> torch.Tensor | None:
+    seen = query.new_ones(1, 1, query.shape[2], 1) if mask is None else _seen(mask)
+    if seen is None:
+        return None
     texts, heads, tokens, width = query.shape
     flat = (texts * heads, tokens, width)
     # What is not seen counts as zero in both sums, so the scores need no mask.
-    counted = query.new_ones(1, 1, tokens, 1) if seen is None else seen.to(query.dtype)
+    counted = seen.to(query.dtype)
     scaled = query * (width**-0.5 if scale is None else scale)
     weights = torch.bmm(scaled.reshape(flat), key.reshape(flat).transpose(1, 2)).exp_()
     total = torch.bmm(weights, counted.expand(texts, heads, tokens, 1).reshape(*flat[:2], 1))

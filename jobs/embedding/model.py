@@ -170,9 +170,9 @@ class Model:
     def _attention(self) -> AbstractContextManager[object]:
         if self.device != "cpu" or self.precision != "bfloat16":
             return nullcontext()
-        from jobs.embedding.attention import QuickAttention, pays
+        from jobs.embedding.attention import QuickAttention, has_amx
 
-        return QuickAttention() if pays() else nullcontext()
+        return nullcontext() if has_amx() else QuickAttention()
 
 
 def _cast(network: SentenceTransformer, precision: Precision) -> SentenceTransformer:

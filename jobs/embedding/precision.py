@@ -45,11 +45,9 @@ def _native(model: Model) -> Precision | None:
         return "float16"
     import torch
 
-    # torch has no public word for it yet; /proc/cpuinfo would tie us to Linux.
-    native = (
-        getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-        or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    )
+    from jobs.embedding.attention import has_amx
+
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() or has_amx()
     return "bfloat16" if model.device == "cpu" and native else None
 
 
