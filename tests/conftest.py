@@ -96,3 +96,19 @@ def spark(old_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     }
     with spark_session(parse_settings(tree), "tests", model=record_of(load_model(model))) as session:
         yield session
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the tests found beyond passing, in whichever process each of them ran (``record_property``)."""
+    from tests.reliability.matrix import table
+
+    reports = [each for kind in terminalreporter.stats.values() for each in kind if isinstance(each, pytest.TestReport)]
+    told = [pair for each in reports if each.when == "teardown" for pair in each.user_properties]
+    if faults := [cells for name, cells in told if name == "fault"]:
+        terminalreporter.section("faults and what became of the rows")
+        terminalreporter.write(table(faults))
+        # Where EMBEDSHIFT_MATRIX names a file, the table is kept there too.
+        if file := os.environ.get("EMBEDSHIFT_MATRIX"):
+            Path(file).write_text(table(faults), encoding="utf-8")
+    for text in (text for name, text in told if name == "told"):
+        terminalreporter.write_line(text)

@@ -5,24 +5,24 @@ Defends invariants 1 to 7. A failure prints the shortest history that Hypothesis
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.histories.conftest import HISTORIES, SEED, TALLY
+from tests.histories.conftest import HISTORIES, SEED
 from tests.histories.machine import Histories
 
 EXAMPLES, STEPS = 60, 50
 
 
-def test_nothing_is_lost_resurrected_or_mixed_whatever_happens(old_model: Path, new_model: Path) -> None:
-    class Bound(Histories):
-        models = (old_model, new_model)
-        tally = TALLY
-
+def test_nothing_is_lost_resurrected_or_mixed_whatever_happens(
+    old_model: Path, new_model: Path, tally: Counter[str]
+) -> None:
+    bound = type("Bound", (Histories,), {"models": (old_model, new_model), "tally": tally})
     run_state_machine_as_test(
-        seed(SEED)(Bound),
+        seed(SEED)(bound),
         settings=settings(
             max_examples=max(1, round(EXAMPLES * HISTORIES)),
             stateful_step_count=STEPS,

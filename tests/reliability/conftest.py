@@ -1,11 +1,9 @@
-"""Three real nodes for all tests of this folder, and the table of what they found."""
+"""Three real nodes for all tests of this folder, and what became of the rows in each."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,8 +12,6 @@ from tests.clusters import started
 from tests.reliability.disks import small_disk
 from tests.reliability.life import cluster_of_three
 from tests.reliability.matrix import Matrix
-
-_MATRIX = Matrix()
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +26,10 @@ def three_nodes(tmp_path_factory: pytest.TempPathFactory, disk: Path | None) -> 
     yield from started(cluster_of_three(tmp_path_factory.mktemp("three"), disk))
 
 
-@pytest.fixture(scope="session")
-def matrix() -> Iterator[Matrix]:
-    """The lines of this run; written as Markdown to the file that EMBEDSHIFT_MATRIX names, if it does."""
-    yield _MATRIX
-    if file := os.environ.get("EMBEDSHIFT_MATRIX"):
-        Path(file).write_text(_MATRIX.markdown, encoding="utf-8")
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _MATRIX.outcomes:
-        terminalreporter.section("faults and what became of the rows")
-        terminalreporter.write(_MATRIX.markdown)
+@pytest.fixture
+def matrix(record_property: Callable[[str, object], None]) -> Iterator[Matrix]:
+    """The lines of one test; those of all are shown at the end of the run."""
+    lines = Matrix()
+    yield lines
+    for outcome in lines.outcomes:
+        record_property("fault", outcome.cells)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from scripts.check import Found, check
 from tests.reliability.writer import wrong
@@ -15,6 +14,11 @@ from tests.world import World
 _HEADS = (
     "fault", "during", "application", "rows", "tried again", "lost", "resurrected", "overwritten", "mixed", "seconds",
 )  # fmt: skip
+
+
+def table(lines: Iterable[Sequence[str]]) -> str:
+    """The lines as Markdown, under their heads."""
+    return "".join(f"| {' | '.join(line)} |\n" for line in (_HEADS, ["---"] * len(_HEADS), *lines))
 
 
 @dataclass
@@ -71,8 +75,7 @@ class Matrix:
     @property
     def markdown(self) -> str:
         """The table."""
-        lines: list[Sequence[Any]] = [_HEADS, ["---"] * len(_HEADS), *(each.cells for each in self.outcomes)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        return table(each.cells for each in self.outcomes)
 
 
 def assert_nothing_wrong(outcome: Outcome, found: Found) -> None:
