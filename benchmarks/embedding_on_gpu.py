@@ -1,4 +1,4 @@
-"""The embedding stage on a GPU, its tokenizer in one thread and on all cores.
+"""The embedding stage on a GPU: its tokenizer in one thread and on all cores, and batches of several sizes.
 
 ``python -m benchmarks.embedding_on_gpu FOLDER`` with a model's folder; apart from ``make bench``, which needs no GPU.
 All is measured in one process: the tokenizer reads its environment at each call. Without a GPU the same runs on the
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -19,12 +20,13 @@ from sentence_transformers import SentenceTransformer
 from benchmarks.corpus import log_normal, texts
 from benchmarks.pairs import Result, in_pairs, timed
 from benchmarks.record import heading, write_record
-from jobs.embedding import Precision, device_of, load_model
+from jobs.embedding import Model, Precision, device_of, load_model
 from jobs.settings import ModelSettings
 
 DOCUMENTS, WINDOW, PAIRS = 4096, 1024, 3
 PARALLEL = "TOKENIZERS_PARALLELISM"
 _PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
+_BUDGETS = (8_192, 16_384, 32_768, 65_536, 131_072)
 
 
 def main() -> None:
@@ -43,6 +45,7 @@ def main() -> None:
             for parallel in ("false", "true")
             for precision in _PRECISIONS
         ],
+        "documents_a_second_by_tokens_of_a_batch": _by_budget(settings, documents),
     }
     print(json.dumps({key: value for key, value in record.items() if key not in head}, indent=2))
     print(f"written: {write_record(record, 'gpu')}")
@@ -51,15 +54,13 @@ def main() -> None:
 def _measured(
     settings: ModelSettings, documents: list[str], precision: Precision, parallel: Literal["false", "true"]
 ) -> Result:
-    """The stage in windows, as a Spark worker has them, against the library with its defaults."""
+    """The stage against the library with its defaults."""
     os.environ[PARALLEL] = parallel
     model = load_model(settings, precision)
     bare = SentenceTransformer(settings.name, device=device_of(settings)).float()
 
     def stage() -> int:
-        for at in range(0, len(documents), WINDOW):
-            model.embed(documents[at : at + WINDOW])
-        return len(documents)
+        return _embed(model, documents)
 
     def library() -> int:
         bare.encode(documents, show_progress_bar=False)
@@ -68,6 +69,20 @@ def _measured(
     rates = in_pairs(lambda: timed(stage)[0], lambda: timed(library)[0], PAIRS)
     name = f"embedding, log-normal, {precision}, {PARALLEL}={parallel}"
     return Result(name, "SentenceTransformer.encode with its defaults, float32", "documents/s", *rates)
+
+
+def _by_budget(settings: ModelSettings, documents: list[str]) -> dict[int, list[float]]:
+    """Rates of the stage in float16, the tokenizer on all cores, with at most so many tokens in a batch."""
+    model = load_model(settings, "float16")
+    _embed(model, documents)
+    return {most: [timed(partial(_embed, model, documents, most))[0] for _ in range(PAIRS)] for most in _BUDGETS}
+
+
+def _embed(model: Model, documents: list[str], batch_tokens: int | None = None) -> int:
+    """In windows, as a Spark worker has them."""
+    for at in range(0, len(documents), WINDOW):
+        model.embed(documents[at : at + WINDOW], batch_tokens)
+    return len(documents)
 
 
 if __name__ == "__main__":
