@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from jobs.catalog.ranges import forget_step, read_ranges
+from jobs.catalog.ranges import RangeRecord, forget_step, read_ranges
 from jobs.embedding import choose_precision
 from jobs.settings import ModelSettings
 from jobs.spark.plan import plan_ranges
@@ -46,15 +46,23 @@ def carried(world: World, session: SparkSession, step: str) -> tuple[int, float]
 
     Returns:
         Rows, and seconds, of the steady state: from when each core has finished its first range to when the first of
-        them finds no other.
+        them finds no other. Of a range that reaches beyond either end, the rows count by its share of time within.
     """
     store, migration = world.store, world.migration
     forget_step(store, migration.id, step)
     transfer = transfer_of(world.settings, store, migration, step)
     plan = plan_ranges(store, "articles", world.settings.load.ranges)
     run_transfer(session, store, transfer, plan, attempts=1, report=lambda _: None, still_ours=lambda: None)
-    ended = sorted(read_ranges(store, migration.id, step), key=lambda each: each.ended_us)
-    first = session.sparkContext.defaultParallelism - 1
-    last = len(ended) - 1 - first
-    rows = sum(each.counts.read for each in ended[first + 1 : last + 1])
-    return rows, (ended[last].ended_us - ended[first].ended_us) / 1e6
+    ranges = read_ranges(store, migration.id, step)
+    ended = sorted(each.ended_us for each in ranges)
+    idle = session.sparkContext.defaultParallelism - 1
+    first_us, last_us = ended[idle], ended[len(ended) - 1 - idle]
+    rows = sum(each.counts.read * _within(each, first_us, last_us) for each in ranges)
+    return round(rows), (last_us - first_us) / 1e6
+
+
+def _within(done: RangeRecord, first_us: int, last_us: int) -> float:
+    """Which share of the time that a range took lies between two times."""
+    took_us = done.seconds * 1e6
+    inside_us = min(done.ended_us, last_us) - max(done.ended_us - took_us, first_us)
+    return max(0.0, inside_us) / took_us
