@@ -5,8 +5,6 @@ BIN     := $(VENV)/bin
 CONFIG  ?= configs/demo.yaml
 NODES   ?= 1
 MINUTES ?= 10
-# Two processes, each with a Spark and a Cassandra of its own; a file's tests stay together, the long folders come first.
-SPREAD  ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 READY   := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 # The random tests draw the same in every run of `make test`; pytest without this draws anew.
@@ -32,7 +30,7 @@ demo: $(READY)  ## import 216 articles, migrate them to a better model, ask befo
 test: check  ## lint, types, layering and all tests
 
 check: $(READY) browser lint types layers  ## what CI runs
-	$(BIN)/python -m pytest $(SPREAD)
+	$(BIN)/python -m pytest
 
 browser: $(READY)  ## find or install the browser that the tests look at the report with
 	$(BIN)/python scripts/browser.py

@@ -99,7 +99,7 @@ def spark(old_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What the tests found beyond passing, in whichever process each of them ran (``record_property``)."""
+    """What the tests found beyond passing (``record_property``)."""
     from tests.reliability.matrix import table
 
     reports = [each for kind in terminalreporter.stats.values() for each in kind if isinstance(each, pytest.TestReport)]
