@@ -11,13 +11,15 @@ import numpy as np
 from benchmarks.children import Work, children
 from benchmarks.corpus import cranfield, log_normal, texts
 from benchmarks.pairs import Result, in_pairs
-from jobs.embedding import Precision, choose_precision, load_model, use_threads
+from jobs.embedding import Model, Precision, choose_precision, load_model, use_threads
 from jobs.embedding.packaged import load_packaged
 from jobs.settings import ModelSettings
 
 MODEL = "package:all-MiniLM-L6-v2"
 #: Tokens of the matrix products that measure the limit: those of one batch.
 _TOKENS, _PRODUCTS = 1024, 40
+#: Texts of a window.
+WINDOW = 1024
 
 
 def measure(*, quick: bool) -> list[Result]:
@@ -79,10 +81,16 @@ def stage(documents: list[str], precision: Precision) -> Work:
     model = load_model(ModelSettings(name=MODEL), precision)
 
     def work() -> None:
-        for at in range(0, len(documents), 1024):
-            model.embed(documents[at : at + 1024])
+        embed_in_windows(model, documents)
 
     return work
+
+
+def embed_in_windows(model: Model, documents: list[str], batch_tokens: int | None = None) -> int:
+    """Embed in windows, as a Spark worker has them. Returns how many documents there were."""
+    for at in range(0, len(documents), WINDOW):
+        model.embed(documents[at : at + WINDOW], batch_tokens)
+    return len(documents)
 
 
 def bare(documents: list[str], threads: int) -> Work:

@@ -18,12 +18,13 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from benchmarks.corpus import log_normal, texts
+from benchmarks.embedding import WINDOW, embed_in_windows
 from benchmarks.pairs import Result, in_pairs, timed
 from benchmarks.record import heading, write_record
-from jobs.embedding import Model, Precision, device_of, load_model
+from jobs.embedding import Precision, device_of, load_model
 from jobs.settings import ModelSettings
 
-DOCUMENTS, WINDOW, PAIRS = 4096, 1024, 3
+DOCUMENTS, PAIRS = 4096, 3
 PARALLEL = "TOKENIZERS_PARALLELISM"
 _PRECISIONS: tuple[Precision, ...] = ("float32", "float16")
 _BUDGETS = (8_192, 16_384, 32_768, 65_536, 131_072)
@@ -60,7 +61,7 @@ def _measured(
     bare = SentenceTransformer(settings.name, device=device_of(settings)).float()
 
     def stage() -> int:
-        return _embed(model, documents)
+        return embed_in_windows(model, documents)
 
     def library() -> int:
         bare.encode(documents, show_progress_bar=False)
@@ -74,15 +75,10 @@ def _measured(
 def _by_budget(settings: ModelSettings, documents: list[str]) -> dict[int, list[float]]:
     """Rates of the stage in float16, the tokenizer on all cores, with at most so many tokens in a batch."""
     model = load_model(settings, "float16")
-    _embed(model, documents)
-    return {most: [timed(partial(_embed, model, documents, most))[0] for _ in range(PAIRS)] for most in _BUDGETS}
-
-
-def _embed(model: Model, documents: list[str], batch_tokens: int | None = None) -> int:
-    """In windows, as a Spark worker has them."""
-    for at in range(0, len(documents), WINDOW):
-        model.embed(documents[at : at + WINDOW], batch_tokens)
-    return len(documents)
+    embed_in_windows(model, documents)
+    return {
+        most: [timed(partial(embed_in_windows, model, documents, most))[0] for _ in range(PAIRS)] for most in _BUDGETS
+    }
 
 
 if __name__ == "__main__":

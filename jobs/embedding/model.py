@@ -169,13 +169,17 @@ class Model:
 
     def _tokens(self, texts: Sequence[str]) -> Tokens:
         tokenizer = self._network.tokenizer
-        cut = {"truncation": True, "max_length": self.max_length}
-        return Tokens(tokenizer, tokenizer(list(texts), padding=False, return_attention_mask=False, **cut))
+        columns = tokenizer(
+            list(texts), truncation=True, max_length=self.max_length, padding=False, return_attention_mask=False
+        )
+        return Tokens(tokenizer, columns)
 
     def _moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        if not self.device.startswith("cuda"):
-            return {name: column.to(self.device) for name, column in batch.items()}
-        return {name: column.pin_memory().to(self.device, non_blocking=True) for name, column in batch.items()}
+        pinned = self.device.startswith("cuda")
+        return {
+            name: (column.pin_memory() if pinned else column).to(self.device, non_blocking=pinned)
+            for name, column in batch.items()
+        }
 
     def _attention(self) -> AbstractContextManager[object]:
         if self.device != "cpu" or self.precision != "bfloat16":
