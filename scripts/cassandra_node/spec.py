@@ -25,6 +25,7 @@ class ClusterSpec:
         tls: CQL only over TLS, and only for clients with a certificate.
         auth: CQL only with a login; the first superuser is cassandra/cassandra.
         heap: of each node, as the JVM reads it, such as ``640M``.
+        measured: the JVM compiles to the end, which costs a node most of its first minutes.
     """
 
     nodes: int
@@ -33,6 +34,7 @@ class ClusterSpec:
     tls: bool
     auth: bool
     heap: str
+    measured: bool = False
 
     @property
     def hosts(self) -> tuple[str, ...]:
