@@ -18,10 +18,10 @@ from jobs.settings import load_settings
 from jobs.spark.rate import percentile_99
 from jobs.stores import open_store
 from jobs.stores.contract import Column, Table
-from tests.world import World, batch_of, eventually, now_us, some_articles
+from tests.world import World, batch_of, now_us, some_articles
 
-#: Seconds between two of its writes, and seconds that the writers of a load have to find their rate.
-EVERY_S, SETTLING_S = 0.02, 3.0
+#: Seconds between two of its writes, that a load has for its first range, and that its writers have to find their rate.
+EVERY_S, FIRST_RANGE_S, SETTLING_S = 0.02, 60.0, 3.0
 TABLE = Table("neighbour", (Column("id", "text", "partition"), Column("title", "text")))
 
 #: The seconds that each write took, of those that began in a span of time (monotonic seconds).
@@ -74,18 +74,23 @@ def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, 
     """The same beside a load, for so many seconds of it at most; what limits the load is lifted afterwards.
 
     Returns:
-        The 99th percentile, and the rows that the load had carried by then.
+        The 99th percentile, and the rows that the load had carried by then: none where the limit let nothing through.
     """
     span: list[float] = []
     rows: list[int] = []
     loaded = threading.Event()
 
+    def carried() -> int:
+        return progress(world.store, world.migration.id, "load").counts.read
+
     def lift() -> None:
-        eventually(lambda: progress(world.store, world.migration.id, "load").counts.read)
+        until = time.monotonic() + FIRST_RANGE_S
+        while not carried() and not loaded.wait(0.1) and time.monotonic() < until:
+            pass
         span.append(time.monotonic() + SETTLING_S)
         loaded.wait(SETTLING_S + seconds)
         span.append(time.monotonic())
-        rows.append(progress(world.store, world.migration.id, "load").counts.read)
+        rows.append(carried())
         throttle(world.settings, world.store, Console(quiet=True), off=True)
 
     operator = threading.Thread(target=lift)
@@ -94,7 +99,7 @@ def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, 
         world.step("load")
     finally:
         loaded.set()
-        operator.join(60)
+        operator.join(SETTLING_S + seconds + 60)
     throttle(world.settings, world.store, Console(quiet=True), as_settings=True)
     return percentile_99(took(*span)), rows[0]
 

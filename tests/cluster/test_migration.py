@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 
 from jobs.errors import RefusedError, SchemaError, StoreUnavailable
+from jobs.stores.contract import Hit
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
+from tests.measures import ndcg, share_found
 from tests.world import World, batch_of, now_us, some_articles
 
 if TYPE_CHECKING:
@@ -141,8 +144,22 @@ def test_cranfield_keeps_every_abstract(cranfield_world: World) -> None:
     cranfield_world.assert_same()
 
 
-def test_cranfield_is_as_relevant_as_an_independent_computation_says(cranfield_world: World) -> None:
-    report = json.loads(cranfield_world.settings.validation.report.read_text())
-    for side, (ndcg, recall) in REFERENCE.items():
-        assert report["relevance"][side]["ndcg@10"] == pytest.approx(ndcg, abs=0.005)
-        assert report["relevance"][side]["recall@10"] == pytest.approx(recall, abs=0.005)
+def test_cranfield_is_as_relevant_as_an_independent_computation_says(cranfield: Path, cranfield_world: World) -> None:
+    world = cranfield_world
+    report = json.loads(world.settings.validation.report.read_text())
+    questions = [json.loads(line) for line in (cranfield / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
+    for side, endpoint in (("old", world.migration.source), ("new", world.migration.target)):
+        table = world.store.describe(endpoint.table)
+        asked = world.encode(endpoint.model.name, [question["text"] for question in questions])
+        answers = [ids_of(world.store.search(table, endpoint.index, vector, 10)) for vector in asked]
+        pairs = list(zip(questions, answers, strict=True))
+        figures = report["relevance"][side]
+        assert figures["ndcg@10"] == pytest.approx(np.mean([ndcg(q["relevant"], ids) for q, ids in pairs]), abs=0.005)
+        found = [share_found(q["relevant"], ids) for q, ids in pairs]
+        assert figures["recall@10"] == pytest.approx(np.mean(found), abs=0.005)
+        # Asked for 10, Cassandra's index finds about 97 of the 100 nearest: what exact search finds is a little apart.
+        assert (figures["ndcg@10"], figures["recall@10"]) == pytest.approx(REFERENCE[side], abs=0.015)
+
+
+def ids_of(hits: Sequence[Hit]) -> list[str]:
+    return [str(uuid.UUID(bytes=hit.values["id"])) for hit in hits]

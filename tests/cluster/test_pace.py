@@ -6,6 +6,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from jobs.console import Console
 from jobs.pace import throttle
 from scripts.run_cassandra import CassandraCluster
@@ -49,17 +51,21 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
 def test_another_application_hardly_feels_a_load_that_is_limited(
     cassandra: CassandraCluster, old_model: Path, tmp_path: Path, spark: SparkSession
 ):
-    """Its writes' p99 stays below twice what it is without us. It scatters: one of three tries counts."""
-    ratios: list[float] = []
+    """Its writes' p99 stays below twice what it is without us. It scatters: one of three tries counts.
+
+    Each try allows the load more: how slow its own writes are at the slowest differs from machine to machine.
+    """
+    tries: list[tuple[float, int]] = []
     with cluster_world(tmp_path, (old_model, None), cassandra) as world, neighbour(world) as took:
         fill(world, 12_000, 24)
-        while not ratios or (ratios[-1] >= 2 and len(ratios) < 3):
+        for factor in (1.5, 2.0, 3.0):
             alone_s = p99_alone(took, 6)
             # Without a limit it is four to fourteen times as much; see docs/how-to/throttle.md.
-            world.with_settings(throttle={"max_latency": f"{1500 * alone_s:.3f}ms"})
+            world.with_settings(throttle={"max_latency": f"{1000 * factor * alone_s:.3f}ms"})
             world.step("prepare")
             beside_s, rows = p99_beside_a_load(world, took, 10)
             world.step("abort")
-            ratios.append(beside_s / alone_s)
-            assert rows, "the load stood still"
-    assert ratios[-1] < 2, ratios
+            tries.append((beside_s / alone_s, rows))
+            if rows and beside_s < 2 * alone_s:
+                return
+    pytest.fail(f"times as long as alone, and rows that the load carried meanwhile: {tries}")

@@ -12,6 +12,7 @@ import pytest
 
 from jobs.articles.importing import import_articles
 from jobs.articles.searching import search
+from tests.measures import ndcg, share_found
 from tests.world import World
 
 #: Exact search over float32 vectors, computed apart from this project (FACTS.md).
@@ -84,15 +85,3 @@ def vectors_of(world: World, table: str) -> tuple[list[str], np.ndarray]:
         if "embedding" in cells
     }
     return list(filled), np.array(list(filled.values()), np.float32)
-
-
-def ndcg(relevant: dict[str, int], ranked: list[str]) -> float:
-    def gained(grades: list[int]) -> float:
-        return sum(grade / np.log2(rank + 2) for rank, grade in enumerate(grades))
-
-    return gained([relevant.get(id_, 0) for id_ in ranked]) / gained(sorted(relevant.values(), reverse=True)[:10])
-
-
-def share_found(relevant: dict[str, int], ranked: list[str]) -> float:
-    right = {id_ for id_, grade in relevant.items() if grade > 0}
-    return len(right & set(ranked)) / len(right)
