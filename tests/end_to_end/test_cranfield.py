@@ -12,14 +12,8 @@ import pytest
 
 from jobs.articles.importing import import_articles
 from jobs.articles.searching import search
-from tests.measures import ndcg, share_found
+from tests.measures import REFERENCE, ids_of, ndcg, share_found
 from tests.world import World
-
-#: Exact search over float32 vectors, computed apart from this project (FACTS.md).
-REFERENCE = {
-    "old": {"ndcg@10": 0.2850, "recall@10": 0.3284},
-    "new": {"ndcg@10": 0.3565, "recall@10": 0.4160},
-}
 
 
 def test_cranfield_migrates_and_answers_as_well_as_the_references(cranfield, new_world, spark):
@@ -70,8 +64,7 @@ def assert_figures(world: World, report: dict[str, Any], folder: Path) -> None:
     # The last round's vectors are those of the target: its index against the same plain order, over the questions.
     index, table = world.migration.target.index, world.store.describe("articles_v2")
     shares = [
-        len({str(uuid.UUID(bytes=hit.values["id"])) for hit in world.store.search(table, index, vector, 10)} & set(row))
-        / 10
+        len(set(ids_of(world.store.search(table, index, vector, 10))) & set(row)) / 10
         for vector, row in zip(asked, ranked, strict=True)
     ]
     assert report["recall@10"] == pytest.approx(np.mean(shares), abs=0.005)

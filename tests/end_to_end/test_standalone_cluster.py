@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.articles.importing import import_articles
-from tests.end_to_end.test_cranfield import REFERENCE
+from tests.measures import REFERENCE
 from tests.processes import command, parents
 from tests.standalone import WORKERS, dependencies_only, plain_environment, standalone_cluster, submit
 from tests.world import ROOT, eventually
