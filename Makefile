@@ -30,7 +30,7 @@ demo: $(READY)  ## import 216 articles, migrate them to a better model, ask befo
 test: check  ## lint, types, layering and all tests
 
 check: $(READY) browser lint types layers  ## what CI runs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=60 --durations-min=5
 
 browser: $(READY)  ## find or install the browser that the tests look at the report with
 	$(BIN)/python scripts/browser.py

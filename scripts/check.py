@@ -35,8 +35,9 @@ from scripts.plain_cql import Plain, Read, quoted
 
 DIGEST = "embedding_digest"
 EXAMPLES = 5
-#: Times that are read as seconds may differ by one; each table is read at its own moment.
-TTL_SLACK_S = 1.0
+#: TTLs are whole seconds, rounded when they are read and again when the copy is written; each table is read at its own
+#: moment.
+TTL_SLACK_S = 2.0
 #: How far a vector may be from a recomputed one, as a share of its length.
 VECTOR_SLACK = {"float32": 0.005, "bfloat16": 0.05, "float16": 0.02}
 

@@ -21,7 +21,7 @@ from jobs.stores.contract import Column, Table
 from tests.world import World, batch_of, eventually, now_us, some_articles
 
 #: Seconds between two of its writes, that a load has for its first range, and that its writers have to find their rate.
-EVERY_S, FIRST_RANGE_S, SETTLING_S = 0.02, 60.0, 3.0
+EVERY_S, FIRST_RANGE_S, SETTLING_S = 0.02, 60.0, 8.0
 TABLE = Table("neighbour", (Column("id", "text", "partition"), Column("title", "text")))
 
 #: The seconds that each write took, of those that began in a span of time (monotonic seconds).

@@ -51,21 +51,21 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
 def test_another_application_hardly_feels_a_load_that_is_limited(
     cassandra: CassandraCluster, old_model: Path, tmp_path: Path, spark: SparkSession
 ):
-    """Its writes' p99 stays below twice what it is without us. It scatters: one of three tries counts.
-
-    Each try allows the load more: how slow its own writes are at the slowest differs from machine to machine.
-    """
+    """Its writes' p99 stays below twice what it is without us, before or after. One of four tries counts."""
     tries: list[tuple[float, int]] = []
-    with cluster_world(tmp_path, (old_model, None), cassandra) as world, neighbour(world) as took:
+    limited = cluster_world(tmp_path, (old_model, None), cassandra, load={"ranges": 120})
+    with limited as world, neighbour(world) as took:
         fill(world, 12_000, 24)
-        for factor in (1.5, 2.0, 3.0):
-            alone_s = p99_alone(took, 6)
+        alone_s = p99_alone(took, 12)
+        # Each try allows the load more: how far a machine's slowest answers lie above the usual ones differs.
+        for factor in (1.5, 2.0, 2.0, 3.0):
             # Without a limit it is four to fourteen times as much; see docs/how-to/throttle.md.
             world.with_settings(throttle={"max_latency": f"{1000 * factor * alone_s:.3f}ms"})
             world.step("prepare")
-            beside_s, rows = p99_beside_a_load(world, took, 10)
+            beside_s, rows = p99_beside_a_load(world, took, 12)
             world.step("abort")
-            tries.append((beside_s / alone_s, rows))
-            if rows and beside_s < 2 * alone_s:
+            before_s, alone_s = alone_s, p99_alone(took, 12)
+            tries.append((beside_s / max(before_s, alone_s), rows))
+            if rows and tries[-1][0] < 2:
                 return
     pytest.fail(f"times as long as alone, and rows that the load carried meanwhile: {tries}")
