@@ -20,7 +20,7 @@ ROWS, DIMENSION, SECONDS, TURNS = 20_000, 256, 20.0, 2
 
 def main() -> None:
     """Print the client's 99th percentile alone, and beside loads with limits of several times that; in turns."""
-    with tempfile.TemporaryDirectory() as name, CassandraCluster(Path(name) / "node", measured=True) as node:
+    with tempfile.TemporaryDirectory() as name, CassandraCluster(Path(name) / "node", use="measured") as node:
         models = save_model(Path(name) / "old", DIMENSION, seed=1, poisoned=False), None
         with (
             cluster_world(Path(name), models, node) as world,

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from tests.small_models import POISON, words
 
-_CRANFIELD = Path(__file__).resolve().parents[2] / "shared" / "data" / "cranfield" / "articles.jsonl"
+CRANFIELD = Path(__file__).resolve().parents[2] / "shared" / "data" / "cranfield"
 
 
 def cranfield(count: int) -> list[dict[str, str]]:
     """The first abstracts of the Cranfield collection; none where it does not lie beside the project."""
-    if not _CRANFIELD.exists():
+    if not (CRANFIELD / "articles.jsonl").exists():
         return []
-    with _CRANFIELD.open(encoding="utf-8") as lines:
+    with (CRANFIELD / "articles.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(line) for line, _ in zip(lines, range(count), strict=False)]
 
 

@@ -33,7 +33,7 @@ def node() -> Iterator[CassandraCluster]:
         yield known
         return
     with tempfile.TemporaryDirectory() as made:
-        cluster = CassandraCluster(Path(made), measured=True)
+        cluster = CassandraCluster(Path(made), use="measured")
         try:
             cluster.start()
         except (CassandraUnavailable, CassandraFailed) as error:

@@ -49,7 +49,7 @@ def main() -> None:
 def _world(folder: Path, stack: ExitStack) -> World:
     models = save_model(folder / "old", 24, seed=1, poisoned=False), None
     if "--cassandra" in sys.argv:
-        cluster = CassandraCluster(folder / "node", measured=True)
+        cluster = CassandraCluster(folder / "node", use="measured")
         cluster.start()
         stack.callback(cluster.stop)
         world = stack.enter_context(cluster_world(folder / "world", models, cluster))

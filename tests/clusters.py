@@ -46,14 +46,14 @@ def settings_of(cluster: CassandraCluster, **changes: Any) -> StoreSettings:
 @pytest.fixture(scope="session")
 def cassandra(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraCluster]:
     """One node without passwords or certificates."""
-    yield from started(CassandraCluster(tmp_path_factory.mktemp("cassandra")))
+    yield from started(CassandraCluster(tmp_path_factory.mktemp("cassandra"), use="once"))
 
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraCluster]:
     """One node that demands certificates and passwords, and keeps a snapshot of what is dropped."""
-    kept = {"auto_snapshot": True}
-    yield from started(CassandraCluster(tmp_path_factory.mktemp("guarded"), tls=True, auth=True, settings=kept))
+    folder, kept = tmp_path_factory.mktemp("guarded"), {"auto_snapshot": True}
+    yield from started(CassandraCluster(folder, tls=True, auth=True, settings=kept, use="once"))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from scripts.cassandra_node.jars import jar_folder
 from scripts.cassandra_node.node import CassandraNode
 from scripts.cassandra_node.probe import ALL, NotReady, Probe
 from scripts.cassandra_node.processes import Life, ProcessRecord
-from scripts.cassandra_node.spec import NODES_MAX, ClusterSpec, Recorded, load, locked, save
+from scripts.cassandra_node.spec import NODES_MAX, ClusterSpec, Recorded, Use, load, locked, save
 from scripts.cassandra_node.tls import TlsFiles, tls_files
 from scripts.cassandra_node.waiting import free_port, is_free, until
 
@@ -38,7 +38,7 @@ class CassandraCluster:
         heap: of each node; by default 1G for one node and 640M for each of several.
         data_dirs: by a node's number, another folder for its tables, such as a small tmpfs.
         settings: keys of cassandra.yaml to set; None takes a key out.
-        measured: the JVM compiles to the end: for nodes whose pace counts more than how soon they are there.
+        use: what it is run for (see `spec.Use`).
         detached: the nodes outlive this Python process; otherwise they end with it, however it ends.
         start_deadline_s: how long a start or a restart may take.
     """
@@ -56,13 +56,13 @@ class CassandraCluster:
         *,
         data_dirs: Mapping[int, Path] | None = None,
         settings: Mapping[str, object] | None = None,
-        measured: bool = False,
+        use: Use = "kept",
         detached: bool = False,
         start_deadline_s: float = 180.0,
     ) -> None:
         self.root = root.resolve()
         recorded = load(self.root)
-        self.spec = _spec(recorded, nodes, port, tls, auth, heap or ("1G" if nodes == 1 else "640M"), measured)
+        self.spec = _spec(recorded, nodes, port, tls, auth, heap or ("1G" if nodes == 1 else "640M"), use)
         self.credentials: tuple[str, str] | None = ("cassandra", "cassandra") if auth else None
         self._start_deadline_s = start_deadline_s
         self._saving = threading.Lock()  # nodes may be restarted from several threads
@@ -90,7 +90,7 @@ class CassandraCluster:
         if recorded is None:
             return None
         spec = recorded.spec
-        return cls(root, spec.nodes, spec.port, spec.tls, spec.auth, spec.heap, measured=spec.measured, detached=True)
+        return cls(root, spec.nodes, spec.port, spec.tls, spec.auth, spec.heap, use=spec.use, detached=True)
 
     @property
     def hosts(self) -> list[str]:
@@ -214,7 +214,7 @@ class CassandraCluster:
 
 
 def _spec(
-    recorded: Recorded | None, nodes: int, port: int | None, tls: bool, auth: bool, heap: str, measured: bool
+    recorded: Recorded | None, nodes: int, port: int | None, tls: bool, auth: bool, heap: str, use: Use
 ) -> ClusterSpec:
     """Fill in the ports; a folder with a cluster keeps its storage port, by which its nodes know each other."""
     if not 1 <= nodes <= NODES_MAX:
@@ -223,7 +223,7 @@ def _spec(
         raise CassandraFailed(f"this folder holds a cluster of {recorded.spec.nodes} nodes: take another for {nodes}")
     hosts = tuple(f"127.0.0.{number + 1}" for number in range(nodes))
     storage_port = recorded.spec.storage_port if recorded else free_port(hosts, besides=port)
-    return ClusterSpec(nodes, port or free_port(hosts, besides=storage_port), storage_port, tls, auth, heap, measured)
+    return ClusterSpec(nodes, port or free_port(hosts, besides=storage_port), storage_port, tls, auth, heap, use)
 
 
 def _require_linux() -> None:

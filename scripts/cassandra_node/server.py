@@ -73,6 +73,10 @@ def command(spec: ClusterSpec, folder: Path, jars: Path) -> list[str]:
         "jdk.attach.allowAttachSelf": "true",
         "logback.configurationFile": str(_LOGBACK),
     }
+    if spec.use != "measured":
+        properties |= {"cassandra.skip_sync": "true"}
+    if spec.use == "once":
+        properties |= {"cassandra.test.flush_local_schema_changes": "false", "cassandra.unsafesystem": "true"}
     return [
         java(),
         marker(folder),
@@ -82,7 +86,7 @@ def command(spec: ClusterSpec, folder: Path, jars: Path) -> list[str]:
         f"-Xmx{spec.heap}",
         "-XX:+UseSerialGC",  # on two cores and small heaps: fewer threads, less memory, a quicker start
         # The second compiler takes two fifths of what a start costs, and pays off after minutes.
-        *([] if spec.measured else ["-XX:TieredStopAtLevel=1"]),
+        *([] if spec.use == "measured" else ["-XX:TieredStopAtLevel=1"]),
         "-XX:+PerfDisableSharedMem",
         "-XX:+ExitOnOutOfMemoryError",
         "-cp",

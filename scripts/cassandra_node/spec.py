@@ -8,9 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from scripts.cassandra_node.processes import ProcessRecord
 
+#: What a node is run for. One that is measured compiles and writes as a real one does. One that is kept starts sooner,
+#: and leaves it to the system when files reach the disk: it survives a kill, and not a power cut. One that is used once
+#: keeps its schema in memory only, which makes tables quicker, and cannot be started again.
+Use = Literal["measured", "kept", "once"]
 NODES_MAX = 3  # the certificates name 127.0.0.1 to 127.0.0.3, and this machine's memory ends there too
 
 
@@ -25,7 +30,7 @@ class ClusterSpec:
         tls: CQL only over TLS, and only for clients with a certificate.
         auth: CQL only with a login; the first superuser is cassandra/cassandra.
         heap: of each node, as the JVM reads it, such as ``640M``.
-        measured: the JVM compiles to the end, which costs a node most of its first minutes.
+        use: what it is run for.
     """
 
     nodes: int
@@ -34,7 +39,7 @@ class ClusterSpec:
     tls: bool
     auth: bool
     heap: str
-    measured: bool = False
+    use: Use = "kept"
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -127,7 +127,8 @@ def cranfield_world(
     folder = tmp_path_factory.mktemp("cranfield")
     models = ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2")
     validation = {"questions": str(cranfield / "queries.jsonl"), "relevance_drop": 0.01}
-    with cluster_world(folder, models, cassandra, validation=validation) as world:
+    wide = {"index": {"expansion_search": 50}}
+    with cluster_world(folder, models, cassandra, validation=validation, target=wide) as world:
         imported = import_articles(world.settings, world.store, cranfield / "articles.jsonl")
         assert (imported.rows, imported.faults) == (1400, [])
         world.steps("prepare", "load", "index", "sync", "validate", "cutover")
@@ -152,5 +153,6 @@ def test_cranfield_is_as_relevant_as_an_independent_computation_says(cranfield: 
         gains = [ndcg(q["relevant"], ids) for q, ids in pairs]
         found = [share_found(q["relevant"], ids) for q, ids in pairs]
         assert figures == pytest.approx({"ndcg@10": np.mean(gains), "recall@10": np.mean(found)}, abs=0.005)
-        # Asked for 10, Cassandra's index finds about 97 of the 100 nearest: what exact search finds is a little apart.
-        assert figures == pytest.approx(REFERENCE[side], abs=0.015)
+        # Asked for 10, Cassandra's index finds about 97 of the 100 nearest: what exact search finds is a little apart,
+        # and less so where expansion_search lets it look for 50.
+        assert figures == pytest.approx(REFERENCE[side], abs={"old": 0.015, "new": 0.005}[side])

@@ -73,6 +73,7 @@ def test_a_vector_index_of_scylladb(options, words):
             "{'similarity_function': 'euclidean', 'maximum_node_connections': '32', 'construction_beam_width': '256'}",
         ),
         ({"expansion_search": None, "quantization": None}, "{'similarity_function': 'cosine'}"),
+        ({"expansion_search": 200}, "{'similarity_function': 'cosine'}"),
     ],
 )
 def test_a_vector_index_of_cassandra(options, words):
@@ -84,7 +85,7 @@ def test_a_vector_index_of_cassandra(options, words):
 
 @pytest.mark.parametrize(
     "options",
-    [{"expansion_search": 64}, {"quantization": "f32"}, {"oversampling": 1.0}, {"rescoring": False}],
+    [{"quantization": "f32"}, {"oversampling": 1.0}, {"rescoring": False}],
     ids=str,
 )
 def test_cassandra_refuses_what_it_cannot_do_when_it_is_asked_for_even_at_its_default(options):
@@ -93,9 +94,17 @@ def test_cassandra_refuses_what_it_cannot_do_when_it_is_asked_for_even_at_its_de
         CASSANDRA.index_options(index(**options))
 
 
-def test_cassandra_names_the_widest_construction_it_takes():
-    with pytest.raises(SchemaError, match="Cassandra takes 3200 at most: write 3200"):
-        CASSANDRA.index_options(index(expansion_add=4096))
+@pytest.mark.parametrize(("name", "most"), [("expansion_add", 3200), ("expansion_search", 1000)])
+def test_cassandra_names_the_greatest_width_it_takes(name, most):
+    with pytest.raises(SchemaError, match=f"{name} 4096: Cassandra takes {most} at most: write {most}"):
+        CASSANDRA.index_options(index(**{name: 4096}))
+
+
+def test_cassandra_looks_as_far_as_it_is_asked_for_results_and_scylladb_by_itself():
+    wide = index(expansion_search=50)
+    assert [CASSANDRA.results_asked(wide, k) for k in (1, 10, 100)] == [50, 50, 100]
+    assert [CASSANDRA.results_asked(index(), k) for k in (1, 10, 100)] == [1, 10, 100]
+    assert SCYLLA.results_asked(wide, 10) == 10
 
 
 def test_a_scan_bypasses_the_cache_on_scylladb_alone():

@@ -12,6 +12,7 @@ from jobs.settings import credentials
 from jobs.stores.contract import Index, IndexSize, IndexState, Piece
 from jobs.stores.cql.dialects import asked, refuse, version_numbers
 from jobs.stores.cql.names import quote
+from jobs.stores.cql.search import RESULTS_MAX
 from jobs.stores.cql.session import Link
 
 ALLOW = "cassandra.sai.vector.allow_custom_parameters"
@@ -19,7 +20,6 @@ ALLOW = "cassandra.sai.vector.allow_custom_parameters"
 IDLE_S_MAX = 30.0
 _WIDTHS = {"connections": ("maximum_node_connections", 512), "expansion_add": ("construction_beam_width", 3200)}
 _ABSENT = {
-    "expansion_search": "Cassandra widens a search with LIMIT",
     "quantization": "Cassandra compresses by itself",
     "oversampling": "Cassandra ranks by the table's exact vectors already",
     "rescoring": "Cassandra ranks by the table's exact vectors already",
@@ -59,12 +59,17 @@ class Cassandra:
             if name in chosen:
                 raise refuse(index, name, why, f"leave out target.index.{name} on Cassandra, or set it to null")
         words = {"similarity_function": str(chosen["metric"])}
-        for name, (word, most) in _WIDTHS.items():
-            if name in chosen:
-                if chosen[name] > most:
-                    raise refuse(index, f"{name} {chosen[name]}", f"Cassandra takes {most} at most", f"write {most}")
+        for name, (word, most) in {**_WIDTHS, "expansion_search": ("", RESULTS_MAX)}.items():
+            if chosen.get(name, 0) > most:
+                raise refuse(index, f"{name} {chosen[name]}", f"Cassandra takes {most} at most", f"write {most}")
+            if name in chosen and word:
                 words[word] = str(chosen[name])
         return words
+
+    def results_asked(self, index: Index, k: int) -> int:
+        """``expansion_search`` where that is more: SAI looks as far as its LIMIT, and knows no other width."""
+        wide: int = asked(index).get("expansion_search", 0)
+        return max(k, wide)
 
     def check_index(self, link: Link, index: Index) -> None:
         """Read from every node what it allows: nothing is created, and what may not be read counts as allowed."""

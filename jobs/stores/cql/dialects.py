@@ -53,6 +53,10 @@ class Dialect(Protocol):
         """The server's function for a metric, None where it has none."""
         ...
 
+    def results_asked(self, index: Index, k: int) -> int:
+        """How many results a search for the ``k`` nearest asks the server for: at least ``k``."""
+        ...
+
     def keyspace_options(self, *, catalog: bool) -> str:
         """What stands behind the replication in CREATE KEYSPACE."""
         ...

@@ -137,6 +137,10 @@ class Scylla:
         """None: only newer versions have such functions, and the vectors read back give the same numbers."""
         return None
 
+    def results_asked(self, index: Index, k: int) -> int:
+        """``k``: the server widens a search by itself."""
+        return k
+
     def keyspace_options(self, *, catalog: bool) -> str:
         """Tablets for vector indexes; none for the catalog: not every version has lightweight transactions on them."""
         return f" AND tablets = {{'enabled': {'false' if catalog else 'true'}}}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,9 +46,11 @@ def search(
         raise InputError("the query has no direction (zeros, or numbers that are not finite)", hint="ask otherwise")
     names = [*(column.name for column in table.keys), *values]
     function = dialect.similarity(index.options.metric)
-    page = _nearest(link, statement(link.keyspace, table, index, names, function), vector, k, function, index)
+    text, asked = statement(link.keyspace, table, index, names, function), dialect.results_asked(index, k)
+    page = _nearest(link, text, vector, asked, function, index)
     if not page.rows:
         return []
+    page = replace(page, rows=min(page.rows, k))  # the nearest come first
     starts, lengths = wire.cells(page)
 
     def cell(at: int, cql_type: str) -> pa.Array:
@@ -66,7 +69,10 @@ def search(
 
 
 def statement(keyspace: str, table: Table, index: Index, names: Sequence[str], function: str | None) -> str:
-    """The SELECT of a search: its values are the vector (for the score, where there is a function), the vector, k."""
+    """The SELECT of a search.
+
+    Its values are the vector (for the score, where there is a function), the vector, and how many results.
+    """
     column = quote(index.column)
     score = f"{function}({column}, ?)" if function is not None else column
     asked = ", ".join([*(quote(name) for name in names), score])
@@ -96,13 +102,13 @@ def similarity(metric: str, vectors: NDArray[np.float32], query: NDArray[np.floa
 
 
 def _nearest(
-    link: Link, text: str, vector: NDArray[np.float32], k: int, function: str | None, index: Index
+    link: Link, text: str, vector: NDArray[np.float32], results: int, function: str | None, index: Index
 ) -> wire.Page:
     packed = vector.astype(">f4").tobytes()
     values: list[Any] = [packed, packed] if function is not None else [packed]
 
     def run() -> wire.Page:
-        ready = bound(link.prepare(text), [*values, k.to_bytes(4, "big")])
+        ready = bound(link.prepare(text), [*values, results.to_bytes(4, "big")])
         ready.fetch_size = 0  # one page: a search cannot be continued
         found: wire.Page = link.session.execute(ready, execution_profile=SCAN).current_rows[0]
         return found
