@@ -38,7 +38,7 @@ def measure(*, quick: bool) -> list[Result]:
 def _measured(corpus: str, documents: list[str], precision: Precision, pairs: int) -> list[Result]:
     cores = os.cpu_count() or 1
     shares = [(documents[part::cores], precision) for part in range(cores)]
-    work = len(documents) * flops(documents) / len(documents)
+    per_document = flops(documents) / len(documents)
     limits: list[float] = []
     with (
         children(stage, shares) as ours,
@@ -51,7 +51,6 @@ def _measured(corpus: str, documents: list[str], precision: Precision, pairs: in
             return len(documents) / ours.ask()[0]
 
         rates, others = in_pairs(limited, lambda: len(documents) / theirs.ask()[0], pairs)
-    per_document = work / len(documents)
     reached = [rate * per_document for rate in rates]
     goals = {"float32": (1.15, 0.8)}.get(precision, (1.8, 0.7))
     return [
@@ -75,21 +74,23 @@ def _measured(corpus: str, documents: list[str], precision: Precision, pairs: in
     ]
 
 
-def stage(documents: list[str], precision: Precision) -> Work:
-    """The stage as a Spark worker runs it: one thread, windows of 1,024 texts."""
+def stage(documents: list[str], precision: Precision, window: int = WINDOW) -> Work:
+    """The stage as a Spark worker runs it: one thread, windows of so many texts."""
     use_threads(1)
     model = load_model(ModelSettings(name=MODEL), precision)
 
     def work() -> None:
-        embed_in_windows(model, documents)
+        embed_in_windows(model, documents, window=window)
 
     return work
 
 
-def embed_in_windows(model: Model, documents: list[str], batch_tokens: int | None = None) -> int:
+def embed_in_windows(
+    model: Model, documents: list[str], batch_tokens: int | None = None, *, window: int = WINDOW
+) -> int:
     """Embed in windows, as a Spark worker has them. Returns how many documents there were."""
-    for at in range(0, len(documents), WINDOW):
-        model.embed(documents[at : at + WINDOW], batch_tokens)
+    for at in range(0, len(documents), window):
+        model.embed(documents[at : at + window], batch_tokens)
     return len(documents)
 
 

@@ -15,13 +15,12 @@ from jobs.catalog.ranges import progress
 from jobs.console import Console
 from jobs.pace import throttle
 from jobs.settings import load_settings
-from jobs.spark.rate import percentile_99
 from jobs.stores import open_store
 from jobs.stores.contract import Column, Table
 from tests.world import World, batch_of, eventually, now_us, some_articles
 
 #: Seconds between two of its writes, that a load has for its first range, and that its writers have to find their rate.
-EVERY_S, FIRST_RANGE_S, SETTLING_S = 0.02, 60.0, 8.0
+EVERY_S, FIRST_RANGE_S, SETTLING_S = 0.02, 60.0, 3.0
 TABLE = Table("neighbour", (Column("id", "text", "partition"), Column("title", "text")))
 
 #: The seconds that each write took, of those that began in a span of time (monotonic seconds).
@@ -63,18 +62,18 @@ def _write(config: str, ended: Event, written: Any) -> None:
     store.close()
 
 
-def p99_alone(took: Took, seconds: float) -> float:
-    """The 99th percentile of the application's writes, in seconds, while nothing else runs."""
+def alone(took: Took, seconds: float) -> list[float]:
+    """What the application's writes take while nothing else runs."""
     began = time.monotonic()
     time.sleep(seconds)
-    return percentile_99(took(began, time.monotonic()))
+    return took(began, time.monotonic())
 
 
-def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, int]:
+def beside_a_load(world: World, took: Took, seconds: float) -> tuple[list[float], int]:
     """The same beside a load, for so many seconds of it at most; what limits the load is lifted afterwards.
 
     Returns:
-        The 99th percentile, and the rows that the load had carried by then: none where the limit let nothing through.
+        What the writes took, and the rows that the load had carried by then: none where the limit let nothing through.
     """
     span: list[float] = []
     rows: list[int] = []
@@ -86,7 +85,7 @@ def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, 
     def lift() -> None:
         try:
             until = time.monotonic() + FIRST_RANGE_S
-            eventually(lambda: carried() or loaded.is_set() or time.monotonic() > until)
+            eventually(lambda: carried() or loaded.is_set() or time.monotonic() > until, every_s=0.5)
             span.append(time.monotonic() + SETTLING_S)
             loaded.wait(SETTLING_S + seconds)
             span.append(time.monotonic())
@@ -102,7 +101,7 @@ def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, 
         loaded.set()
         operator.join(SETTLING_S + seconds + 60)
     throttle(world.settings, world.store, Console(quiet=True), as_settings=True)
-    return percentile_99(took(*span)), rows[0]
+    return took(*span), rows[0]
 
 
 def fill(world: World, rows: int, dimension: int) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from jobs.console import Console
 from jobs.pace import throttle
+from jobs.spark.rate import percentile_99
 from scripts.run_cassandra import CassandraCluster
-from tests.cluster.neighbour import fill, neighbour, p99_alone, p99_beside_a_load
+from tests.cluster.neighbour import beside_a_load, fill, neighbour
 from tests.cluster.worlds import cluster_world
 from tests.world import eventually, some_articles
 
@@ -48,24 +49,29 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
         world.assert_migrated()
 
 
-def test_another_application_hardly_feels_a_load_that_is_limited(
+def test_another_application_feels_a_load_less_that_is_limited(
     cassandra: CassandraCluster, old_model: Path, tmp_path: Path, spark: SparkSession
 ):
-    """Its writes' p99 stays below twice what it is without us, before or after. One of four tries counts."""
-    tries: list[tuple[float, int]] = []
-    limited = cluster_world(tmp_path, (old_model, None), cassandra, load={"ranges": 120})
-    with limited as world, neighbour(world) as took:
+    """Under a limit of half of what its writes' p99 is beside an unlimited load, that p99 falls, and rows flow on.
+
+    How far it is then from its value without us, ``benchmarks.client_latency`` measures: here it is a handful of
+    writes, which wait on the same two cores for the load's own processes too. It scatters: one of three tries counts.
+    """
+    with cluster_world(tmp_path, (old_model, None), cassandra, load={"ranges": 48}) as world, neighbour(world) as took:
         fill(world, 12_000, 24)
-        alone_s = p99_alone(took, 12)
-        # Each try allows the load more: how far a machine's slowest answers lie above the usual ones differs.
-        for factor in (1.5, 2.0, 2.0, 3.0):
-            # Without a limit it is four to fourteen times as much; see docs/how-to/throttle.md.
-            world.with_settings(throttle={"max_latency": f"{1000 * factor * alone_s:.3f}ms"})
+
+        def beside(limit_s: float | None) -> tuple[float, int]:
+            world.with_settings(throttle={"max_latency": limit_s and f"{1000 * limit_s:.3f}ms"})
             world.step("prepare")
-            beside_s, rows = p99_beside_a_load(world, took, 12)
+            writes, rows = beside_a_load(world, took, 12)
             world.step("abort")
-            before_s, alone_s = alone_s, p99_alone(took, 12)
-            tries.append((beside_s / max(before_s, alone_s), rows))
-            if rows and tries[-1][0] < 2:
+            return percentile_99(writes), rows
+
+        tries: list[tuple[float, float, int]] = []
+        for _ in range(3):
+            unlimited_s, _ = beside(None)
+            limited_s, rows = beside(unlimited_s / 2)
+            tries.append((unlimited_s, limited_s, rows))
+            if rows and limited_s < 0.75 * unlimited_s:
                 return
-    pytest.fail(f"times as long as alone, and rows that the load carried meanwhile: {tries}")
+    pytest.fail(f"p99 in seconds without a limit and with one, and the rows that the load then carried: {tries}")
