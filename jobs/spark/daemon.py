@@ -66,7 +66,14 @@ def run_errand(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield pa.RecordBatch.from_pydict({"process": [os.getpid()]})
 
 
+def say(*words: Any, file: Any = None) -> None:
+    """Print what the daemon has to say, but not that the JVM hung up on a worker: the step says what happened."""
+    if not isinstance(sys.exc_info()[1], ConnectionError):
+        print(*words, file=file)
+
+
 if __name__ == "__main__":
+    daemon.print = say  # type: ignore[attr-defined]
     if MODEL in os.environ and sys.argv[1:2] == [_TASKS]:
         if ERRAND in os.environ:
             preload_behind_the_first_worker()

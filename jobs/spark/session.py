@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 #: What embedshift needs of Spark; spark.conf in the settings may change the rest, and these at one's own risk.
 _CONF = {
+    "spark.python.daemon.module": "jobs.spark.daemon",
     "spark.python.worker.reuse": "true",
+    # On TCP each task waits some 40 ms for an acknowledgement that the other side delays.
+    "spark.python.unix.domain.socket.enabled": "true",
     "spark.sql.shuffle.partitions": "1",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
@@ -239,7 +242,6 @@ def _interrupt(number: int, frame: object) -> None:
 def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dict[str, str]:
     rows = {"spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.load.window_rows)}
     if model is not None:
-        rows |= {"spark.python.daemon.module": "jobs.spark.daemon"}
         rows |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
         if not submitted and settings.spark.master.startswith("local"):
             rows |= {_ERRAND: "1"}
