@@ -53,7 +53,7 @@ def carried(world: World, session: SparkSession, step: str) -> tuple[int, float]
     transfer = transfer_of(world.settings, store, migration, step)
     plan = plan_ranges(store, "articles", world.settings.load.ranges)
     run_transfer(session, store, transfer, plan, attempts=1, report=lambda _: None, still_ours=lambda: None)
-    ranges = read_ranges(store, migration.id, step)
+    ranges = list(read_ranges(store, migration.id, step))
     ended = sorted(each.ended_us for each in ranges)
     idle = session.sparkContext.defaultParallelism - 1
     first_us, last_us = ended[idle], ended[len(ended) - 1 - idle]
