@@ -9,10 +9,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from jobs.spark.rate import percentile_99
 from jobs.spark.session import spark_session
 from scripts.run_cassandra import CassandraCluster
-from tests.cluster.neighbour import alone, beside_a_load, fill, neighbour
+from tests.cluster.neighbour import fill, neighbour, p99_alone, p99_beside_a_load
 from tests.cluster.worlds import cluster_world
 from tests.small_models import save_model
 
@@ -30,14 +29,13 @@ def main() -> None:
         ):
             fill(world, ROWS, DIMENSION)
             for _ in range(TURNS):
-                alone_s = percentile_99(alone(took, SECONDS))
+                alone_s = p99_alone(took, SECONDS)
                 print(f"alone: p99 {1000 * alone_s:.1f} ms", flush=True)
                 for times in (None, 2.0, 1.5, 1.0):
                     limit = None if times is None else f"{1000 * times * alone_s:.3f}ms"
                     world.with_settings(throttle={"max_latency": limit})
                     world.step("prepare")
-                    writes, rows = beside_a_load(world, took, SECONDS)
-                    p99_s = percentile_99(writes)
+                    p99_s, rows = p99_beside_a_load(world, took, SECONDS)
                     world.step("abort")
                     limited = "without a limit" if limit is None else f"with a limit of {limit}"
                     print(f"beside a load {limited}: p99 {1000 * p99_s:.1f} ms, {p99_s / alone_s:.1f} ×; {rows:,} rows")

@@ -13,9 +13,10 @@ CRANFIELD = Path(__file__).resolve().parents[2] / "shared" / "data" / "cranfield
 
 def cranfield(count: int) -> list[dict[str, str]]:
     """The first abstracts of the Cranfield collection; none where it does not lie beside the project."""
-    if not (CRANFIELD / "articles.jsonl").exists():
+    file = CRANFIELD / "articles.jsonl"
+    if not file.exists():
         return []
-    with (CRANFIELD / "articles.jsonl").open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8") as lines:
         return [json.loads(line) for line, _ in zip(lines, range(count), strict=False)]
 
 

@@ -52,11 +52,11 @@ def _measure(world: World, questions: NDArray[np.float32], nearest: list[set[str
     assert index is not None
 
     def searched(width: int | None) -> tuple[float, float]:
-        options = IndexSettings() if width is None else IndexSettings(expansion_search=width)
+        wide = replace(index, options=IndexSettings(expansion_search=width))
         seconds, shares = [], []
         for question, right in zip(questions, nearest, strict=True):
             started = time.perf_counter()
-            hits = world.store.search(table, replace(index, options=options), question, K)
+            hits = world.store.search(table, wide, question, K)
             seconds.append(time.perf_counter() - started)
             shares.append(len(right & {hit.values["id"] for hit in hits}) / K)
         return float(np.mean(shares)), statistics.median(seconds)

@@ -15,6 +15,7 @@ from jobs.catalog.ranges import progress
 from jobs.console import Console
 from jobs.pace import throttle
 from jobs.settings import load_settings
+from jobs.spark.rate import percentile_99
 from jobs.stores import open_store
 from jobs.stores.contract import Column, Table
 from tests.world import World, batch_of, eventually, now_us, some_articles
@@ -62,18 +63,18 @@ def _write(config: str, ended: Event, written: Any) -> None:
     store.close()
 
 
-def alone(took: Took, seconds: float) -> list[float]:
-    """What the application's writes take while nothing else runs."""
+def p99_alone(took: Took, seconds: float) -> float:
+    """The 99th percentile of the application's writes, in seconds, while nothing else runs."""
     began = time.monotonic()
     time.sleep(seconds)
-    return took(began, time.monotonic())
+    return percentile_99(took(began, time.monotonic()))
 
 
-def beside_a_load(world: World, took: Took, seconds: float) -> tuple[list[float], int]:
+def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, int]:
     """The same beside a load, for so many seconds of it at most; what limits the load is lifted afterwards.
 
     Returns:
-        What the writes took, and the rows that the load had carried by then: none where the limit let nothing through.
+        The 99th percentile, and the rows that the load had carried by then: none where the limit let nothing through.
     """
     span: list[float] = []
     rows: list[int] = []
@@ -101,7 +102,7 @@ def beside_a_load(world: World, took: Took, seconds: float) -> tuple[list[float]
         loaded.set()
         operator.join(SETTLING_S + seconds + 60)
     throttle(world.settings, world.store, Console(quiet=True), as_settings=True)
-    return took(*span), rows[0]
+    return percentile_99(took(*span)), rows[0]
 
 
 def fill(world: World, rows: int, dimension: int) -> None:

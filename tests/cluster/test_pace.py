@@ -10,9 +10,8 @@ import pytest
 
 from jobs.console import Console
 from jobs.pace import throttle
-from jobs.spark.rate import percentile_99
 from scripts.run_cassandra import CassandraCluster
-from tests.cluster.neighbour import beside_a_load, fill, neighbour
+from tests.cluster.neighbour import fill, neighbour, p99_beside_a_load
 from tests.cluster.worlds import cluster_world
 from tests.world import eventually, some_articles
 
@@ -63,9 +62,9 @@ def test_another_application_feels_a_load_less_that_is_limited(
         def beside(limit_s: float | None) -> tuple[float, int]:
             world.with_settings(throttle={"max_latency": limit_s and f"{1000 * limit_s:.3f}ms"})
             world.step("prepare")
-            writes, rows = beside_a_load(world, took, 12)
+            found = p99_beside_a_load(world, took, 12)
             world.step("abort")
-            return percentile_99(writes), rows
+            return found
 
         tries: list[tuple[float, float, int]] = []
         for _ in range(3):

@@ -18,7 +18,8 @@ from jobs.stores.cql.session import Link
 ALLOW = "cassandra.sai.vector.allow_custom_parameters"
 #: An index that is neither queryable nor being built for so long has failed: a build starts within moments.
 IDLE_S_MAX = 30.0
-_WIDTHS = {"connections": ("maximum_node_connections", 512), "expansion_add": ("construction_beam_width", 3200)}
+_WIDTHS = {"connections": "maximum_node_connections", "expansion_add": "construction_beam_width"}
+_MOST = {"connections": 512, "expansion_add": 3200, "expansion_search": RESULTS_MAX}
 _ABSENT = {
     "quantization": "Cassandra compresses by itself",
     "oversampling": "Cassandra ranks by the table's exact vectors already",
@@ -33,9 +34,7 @@ class Cassandra:
     scan_suffix = ""
     settings_view = "system_views.settings"
     index_class = "StorageAttachedIndex"
-    index_words: Mapping[str, str] = MappingProxyType(
-        {"metric": "similarity_function", **{name: word for name, (word, _) in _WIDTHS.items()}}
-    )
+    index_words: Mapping[str, str] = MappingProxyType({"metric": "similarity_function", **_WIDTHS})
     index_defaults: Mapping[str, str] = MappingProxyType(
         {
             "similarity_function": "cosine",
@@ -59,12 +58,10 @@ class Cassandra:
             if name in chosen:
                 raise refuse(index, name, why, f"leave out target.index.{name} on Cassandra, or set it to null")
         words = {"similarity_function": str(chosen["metric"])}
-        for name, (word, most) in {**_WIDTHS, "expansion_search": ("", RESULTS_MAX)}.items():
+        for name, most in _MOST.items():
             if chosen.get(name, 0) > most:
                 raise refuse(index, f"{name} {chosen[name]}", f"Cassandra takes {most} at most", f"write {most}")
-            if name in chosen and word:
-                words[word] = str(chosen[name])
-        return words
+        return words | {word: str(chosen[name]) for name, word in _WIDTHS.items() if name in chosen}
 
     def results_asked(self, index: Index, k: int) -> int:
         """``expansion_search`` where that is more: SAI looks as far as its LIMIT, and knows no other width."""
