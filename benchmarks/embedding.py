@@ -14,6 +14,7 @@ from benchmarks.pairs import Result, in_pairs
 from jobs.embedding import Model, Precision, choose_precision, load_model, use_threads
 from jobs.embedding.packaged import load_packaged
 from jobs.settings import ModelSettings
+from jobs.spark.memory import keep_freed
 
 MODEL = "package:all-MiniLM-L6-v2"
 #: Tokens of the matrix products that measure the limit: those of one batch.
@@ -75,7 +76,8 @@ def _measured(corpus: str, documents: list[str], precision: Precision, pairs: in
 
 
 def stage(documents: list[str], precision: Precision, window: int = WINDOW) -> Work:
-    """The stage as a Spark worker runs it: one thread, windows of so many texts."""
+    """The stage as a Spark worker runs it: one thread, its own freed memory, windows of so many texts."""
+    keep_freed()
     use_threads(1)
     model = load_model(ModelSettings(name=MODEL), precision)
 

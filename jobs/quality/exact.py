@@ -53,10 +53,11 @@ class Nearest:
         """
         if len(self.probes) == 0:
             return
-        usable = comparable(self.metric, vectors)
         names = np.empty(len(vectors), object)
         names[:] = keys
-        vectors, names = vectors[usable], names[usable]
+        usable = comparable(self.metric, vectors)
+        if not usable.all():  # else there is nothing to copy
+            vectors, names = vectors[usable], names[usable]
         row = 0
         while row < len(vectors):
             # At first every row is among the best: little by little, what is kept tells most of the rest off at once.
@@ -130,7 +131,12 @@ def comparable(metric: Metric, vectors: Floats) -> NDArray[np.bool_]:
 
 def all_finite(vectors: Floats) -> NDArray[np.bool_]:
     """Which vectors (shape (m, dimension)) hold neither NaN nor infinity."""
-    return np.asarray(np.isfinite(vectors).all(axis=1))
+    # A sum is finite only of finite numbers: it leaves few rows, if any, to be looked at number by number.
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(np.einsum("ij->i", vectors))
+    doubtful = np.flatnonzero(~finite)
+    finite[doubtful] = np.isfinite(vectors[doubtful]).all(axis=1)
+    return np.asarray(finite)
 
 
 def exact_scores(metric: Metric, probe: Floats, vectors: Floats) -> NDArray[np.float64]:

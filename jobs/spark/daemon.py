@@ -23,6 +23,7 @@ from pyspark import daemon
 from jobs.catalog.endpoint import ModelRecord
 from jobs.embedding import device_of, load_model, use_threads
 from jobs.errors import ModelUnavailable
+from jobs.spark.memory import keep_freed
 
 #: The environment variable that holds the model's record as JSON.
 MODEL = "EMBEDSHIFT_WORKER_MODEL"
@@ -74,6 +75,7 @@ def say(*words: Any, file: Any = None) -> None:
 
 if __name__ == "__main__":
     daemon.print = say  # type: ignore[attr-defined]
+    keep_freed()
     if MODEL in os.environ and sys.argv[1:2] == [_TASKS]:
         if ERRAND in os.environ:
             preload_behind_the_first_worker()

@@ -25,7 +25,15 @@ from jobs.stores.latencies import new_latencies
 
 #: The version of the native protocol that ScyllaDB and every Cassandra with vectors speak.
 PROTOCOL_VERSION = 4
+#: Bytes read from a socket at once. The driver's 4 KiB make hundreds of calls of one page.
+_READ_BYTES = 1 << 16
 READ, WRITE, SCAN, CATALOG, SERIAL = EXEC_PROFILE_DEFAULT, "write", "scan", "catalog", "serial"
+
+
+class _Connection(Cluster.connection_class):  # type: ignore[misc] # the driver ships no types
+    """The driver's own, reading more at once."""
+
+    in_buffer_size = _READ_BYTES
 
 
 class Link:
@@ -183,6 +191,7 @@ def _cluster(settings: StoreSettings, login: tuple[str, str] | None) -> Cluster:
     return Cluster(
         list(settings.hosts),
         port=settings.port,
+        connection_class=_Connection,
         protocol_version=PROTOCOL_VERSION,
         auth_provider=PlainTextAuthProvider(*login) if login else None,
         ssl_context=_tls(settings),
