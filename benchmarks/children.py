@@ -57,8 +57,9 @@ def children(prepare: Callable[..., Work], arguments: Sequence[tuple[Any, ...]])
     try:
         yield Children([connection for _, connection in started])
     finally:
-        for process, connection in started:
-            connection.close()  # its end
+        for _, connection in started:
+            connection.close()  # the end of its process
+        for process, _ in started:
             process.join(30)
             if process.is_alive():
                 process.terminate()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ WINDOW = 1024
 
 def measure(*, quick: bool) -> list[Result]:
     """Float32 and the precision that ``auto`` chooses, on each corpus; quickly: the latter on one of them."""
-    count, pairs = (100, 1) if quick else (200, 3)
+    count, pairs = (40, 1) if quick else (120, 3)
     corpora = {"Cranfield": texts(cranfield(count)), "log-normal": texts(log_normal(count))}
     chosen = [(corpus, documents) for corpus, documents in corpora.items() if documents]
     results = []
@@ -44,7 +45,7 @@ def _measured(corpus: str, documents: list[str], precision: Precision, pairs: in
     with (
         children(stage, shares) as ours,
         children(bare, [(documents, cores)]) as theirs,
-        children(products, [(precision,)] * cores) as limit,
+        children(products, [(precision, *_sizes())] * cores) as limit,
     ):
 
         def limited() -> float:
@@ -107,22 +108,21 @@ def bare(documents: list[str], threads: int) -> Work:
     return work
 
 
-def products(precision: Precision) -> Work:
+def products(precision: Precision, hidden: int, inner: int) -> Work:
     """Matrix products of a layer's size in one thread; returns operations a second."""
     import torch
 
     use_threads(1)
-    config = _config()
     kind = getattr(torch, precision)
-    rows = torch.randn(_TOKENS, config.hidden_size).to(kind)
-    weights = torch.randn(config.intermediate_size, config.hidden_size).to(kind)
+    rows = torch.randn(_TOKENS, hidden).to(kind)
+    weights = torch.randn(inner, hidden).to(kind)
 
     def work() -> float:
         with torch.inference_mode():
             started = time.perf_counter()
             for _ in range(_PRODUCTS):
                 torch.nn.functional.linear(rows, weights)
-        return float(2 * rows.numel() * config.intermediate_size * _PRODUCTS) / (time.perf_counter() - started)
+        return float(2 * rows.numel() * inner * _PRODUCTS) / (time.perf_counter() - started)
 
     return work
 
@@ -130,14 +130,20 @@ def products(precision: Precision) -> Work:
 def flops(documents: list[str]) -> float:
     """Operations that these documents' own tokens cost, without any padding: projections, layers and attention."""
     model = load_model(ModelSettings(name=MODEL))
-    config = _config()
+    hidden, inner = _sizes()
     counted = model.count_tokens(documents)
     tokens = np.minimum(counted, model.max_length or counted.max()).astype(float)
-    hidden, inner = config.hidden_size, config.intermediate_size
     linear = 2 * (4 * hidden * hidden + 2 * hidden * inner)
-    return float(config.num_hidden_layers * (linear * tokens + 4 * hidden * tokens**2).sum())
+    return float(_config().num_hidden_layers * (linear * tokens + 4 * hidden * tokens**2).sum())
 
 
+def _sizes() -> tuple[int, int]:
+    """The widths of a layer's input and of its inside."""
+    config = _config()
+    return config.hidden_size, config.intermediate_size
+
+
+@cache
 def _config() -> Any:
     transformer: Any = load_packaged(MODEL, "cpu")[0]
     return transformer.auto_model.config

@@ -16,7 +16,7 @@ _GOALS: tuple[tuple[StoreName, float], ...] = (("embedded", 0.95), ("Cassandra",
 
 def measure(*, quick: bool) -> list[Result]:
     """In steady state: the workers are warm, and all cores are at work."""
-    count, pairs = (200, 1) if quick else (1000, 2)
+    count, pairs = (200, 1) if quick else (300, 3)
     articles = cranfield(count) or log_normal(count)
     results = []
     for store, goal in _GOALS[:1] if quick else _GOALS:

@@ -20,12 +20,12 @@ class Measure:
     node: bool = False
 
 
-#: In the order in which they run: should the time not suffice, the last are left out.
+#: In the order in which they run, the short ones first: should the time not suffice, the last are left out.
 MEASURES = (
-    Measure("embedding", "The embedding stage"),
     Measure("reading", "Reading tables and vectors", node=True),
     Measure("writing", "Writing vectors", node=True),
     Measure("neighbours", "Exact neighbours"),
+    Measure("embedding", "The embedding stage"),
     Measure("loading", "The whole load", node=True),
     Measure("syncing", "Sync that finds nothing", node=True),
     Measure("starting", "Time to the first row"),

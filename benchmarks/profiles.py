@@ -98,7 +98,8 @@ def binding() -> None:
 
 def sync() -> None:
     """The functions that cost most in a pass of sync that finds nothing, on the embedded store."""
-    with scene("embedded") as world:
+    # One range: what a task reads of it is bounded by a share of the table.
+    with scene("embedded", load={"ranges": 1}) as world:
         fill(world, log_normal(10_000))
         world.step("prepare")
         world.carry("load")

@@ -22,7 +22,7 @@ def measure(*, quick: bool) -> list[Result]:
     """Both tables have digests, and nothing differs."""
     sizes: tuple[tuple[StoreName, int], ...] = (
         ("embedded", 5_000 if quick else 200_000),
-        ("Cassandra", 120_000),
+        ("Cassandra", 60_000),
     )
     results = []
     for store, rows in sizes[:1] if quick else sizes:

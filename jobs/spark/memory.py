@@ -26,7 +26,7 @@ def keep_for_good() -> None:
 def keep_freed() -> None:
     """Let this process keep the memory that it frees for what it allocates next; nothing without glibc.
 
-    Else the system takes back the tensors of one batch and clears every page for those of the next. The peak is the same.
+    Else the system takes back the tensors of one batch and clears every page for the next. The peak is the same.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jobs.errors import InputError
 from jobs.quality import repeats as repeats_module
 from jobs.quality.content import Content
-from jobs.quality.exact import Nearest, exact_scores
+from jobs.quality.exact import Nearest, all_finite, exact_scores
 from jobs.quality.findings import Examples
 from jobs.quality.recall import Found, recall_at, wilson
 from jobs.quality.repeats import Repeats
@@ -31,6 +31,16 @@ def drawn(rows: int, dimension: int, seed: int, scale: float = 1.0) -> Vectors:
 
 def names(rows: int) -> list[bytes]:
     return [f"row {at}".encode() for at in range(rows)]
+
+
+def test_rows_are_finite_number_by_number_even_where_their_sum_is_not() -> None:
+    rows = np.ones((5, 4), np.float32)
+    rows[1, 2] = np.nan
+    rows[2, :2] = np.inf, -np.inf
+    rows[3] = np.finfo(np.float32).max  # the sum leaves float32
+
+    assert all_finite(rows).tolist() == [True, False, False, True, True]
+    assert all_finite(rows[:0]).tolist() == []
 
 
 @pytest.mark.parametrize("metric", METRICS)

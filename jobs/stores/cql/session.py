@@ -25,15 +25,15 @@ from jobs.stores.latencies import new_latencies
 
 #: The version of the native protocol that ScyllaDB and every Cassandra with vectors speak.
 PROTOCOL_VERSION = 4
-#: Bytes read from a socket at once. The driver's 4 KiB make hundreds of calls of one page.
-_READ_BYTES = 1 << 16
+#: Bytes that a socket is asked for, or given, at once. The driver's 4 KiB make hundreds of calls of one page.
+_SOCKET_BYTES = 1 << 16
 READ, WRITE, SCAN, CATALOG, SERIAL = EXEC_PROFILE_DEFAULT, "write", "scan", "catalog", "serial"
 
 
 class _Connection(Cluster.connection_class):  # type: ignore[misc] # the driver ships no types
-    """The driver's own, reading more at once."""
+    """The driver's own, with larger bites."""
 
-    in_buffer_size = _READ_BYTES
+    in_buffer_size = out_buffer_size = _SOCKET_BYTES
 
 
 class Link:
