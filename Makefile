@@ -7,6 +7,8 @@ NODES   ?= 1
 MINUTES ?= 10
 READY   := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
+# What `make test` runs: all but what wants a ScyllaDB, or a quarter of an hour.
+TESTS   := not scylla and not matrix
 # The random tests draw the same in every run of `make test`; pytest without this draws anew.
 export EMBEDSHIFT_SEED ?= 7
 
@@ -30,7 +32,8 @@ demo: $(READY)  ## import 216 articles, migrate them to a better model, ask befo
 test: check  ## lint, types, layering and all tests
 
 check: $(READY) browser lint types layers  ## what CI runs
-	$(BIN)/python -m pytest --durations=60 --durations-min=5
+	$(BIN)/python -m pytest -m '$(TESTS) and not alone' -n 2 --dist loadfile --durations=60 --durations-min=5
+	$(BIN)/python -m pytest -m '$(TESTS) and alone' --durations=10 --durations-min=5
 
 browser: $(READY)  ## find or install the browser that the tests look at the report with
 	$(BIN)/python scripts/browser.py

@@ -18,6 +18,8 @@ from tests.world import eventually, some_articles
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+pytestmark = pytest.mark.alone
+
 
 def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
     cassandra: CassandraCluster, old_model: Path, new_model: Path, tmp_path: Path, spark: SparkSession
