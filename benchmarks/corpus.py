@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.small_models import POISON, words
@@ -22,8 +23,7 @@ def cranfield(count: int) -> list[dict[str, str]]:
 
 def log_normal(count: int) -> list[dict[str, str]]:
     """Articles of random words; their lengths are log-normal: half have fewer than 60 words, few have hundreds."""
-    chance = random.Random(1)
-    known = [word for word in words() if word.isalpha() and word != POISON]
+    chance, known = random.Random(1), _vocabulary()
     made = []
     for number in range(count):
         length = min(2000, max(1, round(chance.lognormvariate(4.1, 0.8))))
@@ -35,3 +35,25 @@ def log_normal(count: int) -> list[dict[str, str]]:
 def texts(articles: list[dict[str, str]]) -> list[str]:
     """What is embedded of each."""
     return [f"{each['title']}. {each['content']}" for each in articles]
+
+
+def short(rows: int, batch: int, *, topics: int = 0) -> Iterator[dict[str, list[str]]]:
+    """Articles of 9 to 34 random words, as columns, a batch at a time.
+
+    Args:
+        topics: of how many vocabularies each article has one; 0: all draw from all words.
+    """
+    chance, known = random.Random(1), _vocabulary()
+    vocabularies = [chance.sample(known, 30) for _ in range(topics)] or [known]
+    for at in range(0, rows, batch):
+        count = range(at, min(at + batch, rows))
+        about = chance.choices(vocabularies, k=len(count))
+        yield {
+            "id": [f"a{number:08}" for number in count],
+            "title": [" ".join(chance.choices(each, k=4)) for each in about],
+            "content": [" ".join(chance.choices(each, k=chance.randint(5, 30))) for each in about],
+        }
+
+
+def _vocabulary() -> list[str]:
+    return [word for word in words() if word.isalpha() and word != POISON]

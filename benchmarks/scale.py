@@ -8,7 +8,6 @@ task to the end of the last; memory is the greatest of any Python worker.
 from __future__ import annotations
 
 import argparse
-import random
 import subprocess
 import sys
 import tempfile
@@ -19,24 +18,24 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.corpus import short
 from benchmarks.pairs import Result
 from benchmarks.record import heading, write_record
-from jobs.embedding import DIGEST, Template, digest_texts, load_model
+from benchmarks.scenes import with_vectors
+from jobs.embedding import load_model
 from jobs.reporting.throughput import throughput
 from jobs.settings import ModelSettings
-from jobs.stores.contract import write_time
 from jobs.tokens import WHOLE_RING
 from tests.processes import command, descendants, peak_mb
-from tests.small_models import POISON, save_model, words
+from tests.small_models import save_model
 from tests.world import ROOT, World
 
 KINDS = ("static model", "vectors copied")
-DIMENSION, BATCH, RANGE_ROWS, WRITTEN_US = 64, 10_000, 5_000, 1_700_000_000_000_000
+DIMENSION, BATCH, RANGE_ROWS = 64, 10_000, 5_000
 DEADLINE_S = 3 * 3600
 
 
@@ -108,8 +107,13 @@ def _run(kind: str, rows: int) -> Run:
         with closing(World(folder, (old, new), load={"ranges": max(2, rows // RANGE_ROWS)})) as world:
             world.with_settings(spark={"master": "local[*]"})
             world.create_source(dimension=DIMENSION)
-            for batch in _batches(rows, load_model(ModelSettings(name=str(old))).fingerprint):
-                assert world.store.write(world.store.describe("articles"), batch) == []
+            numbers, fingerprint = np.random.default_rng(1), load_model(ModelSettings(name=str(old))).fingerprint
+            for articles in short(rows, BATCH):
+                vectors = numbers.standard_normal((len(articles["id"]), DIMENSION), np.float32)
+                rejected = world.store.write(
+                    world.store.describe("articles"), with_vectors(articles, fingerprint, vectors)
+                )
+                assert rejected == []
             world.step("prepare")
             worker_mb = _load(world)
             spent = throughput(world.store, world.migration.id)
@@ -149,29 +153,6 @@ def _vectors(world: World, table: str) -> list[pa.Array]:
     """Those of a small part of a table."""
     scanned = world.store.scan(world.store.describe(table), WHOLE_RING.split(100)[0], values=["embedding"], times=[])
     return [batch.column("embedding") for batch in scanned]
-
-
-def _batches(rows: int, fingerprint: str) -> Iterator[pa.RecordBatch]:
-    """Articles of 5 to 30 random words with random vectors, below the digests of a model with that fingerprint."""
-    template = Template.parse("{title}. {content}")
-    chance, numbers = random.Random(1), np.random.default_rng(1)
-    known = [word for word in words() if word.isalpha() and word != POISON]
-    for at in range(0, rows, BATCH):
-        count = range(at, min(at + BATCH, rows))
-        vectors = numbers.standard_normal((len(count), DIMENSION), np.float32)
-        texts = {
-            "title": [" ".join(chance.choices(known, k=4)) for _ in count],
-            "content": [" ".join(chance.choices(known, k=chance.randint(5, 30))) for _ in count],
-        }
-        written = pa.RecordBatch.from_pydict(texts)
-        cells: dict[str, Any] = {
-            **texts,
-            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSION),
-            DIGEST: digest_texts(fingerprint, template.render(written), template.empty(written)),
-        }
-        times = pa.array([WRITTEN_US] * len(count), pa.int64())
-        ids = [f"a{number:08}" for number in count]
-        yield pa.RecordBatch.from_pydict({"id": ids, **cells, **{write_time(name): times for name in cells}})
 
 
 def _line(run: Run) -> str:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from benchmarks.node import node
-from jobs.embedding import DIGEST
+from jobs.embedding import DIGEST, Template, digest_texts
 from jobs.stores.contract import Column, Table, remaining_ttl, write_time
 from jobs.stores.values import vector_type
 from tests.cluster.worlds import cluster_world
@@ -21,7 +22,7 @@ from tests.world import ARTICLE, World, now_us
 
 StoreName = Literal["embedded", "Cassandra"]
 DIMENSION = 384
-_AT_ONCE = 1000
+_AT_ONCE, _WRITTEN_US = 1000, 1_700_000_000_000_000
 
 
 @contextmanager
@@ -69,3 +70,14 @@ def cells(articles: list[dict[str, str]], seed: int | None) -> pa.RecordBatch:
         columns |= {name: value, write_time(name): pa.array(np.full(count, moment))}
         columns[remaining_ttl(name)] = pa.nulls(count, pa.int32())
     return pa.RecordBatch.from_pydict(columns)
+
+
+def with_vectors(articles: dict[str, list[str]], fingerprint: str, vectors: NDArray[np.float32]) -> pa.RecordBatch:
+    """Articles with these vectors (shape (n, dimension)) as a store takes them, written long ago by a model."""
+    rows = pa.RecordBatch.from_pydict(articles)
+    template = Template.parse("{title}. {content}")
+    values = {name: rows.column(name) for name in ("title", "content")}
+    values["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    values[DIGEST] = digest_texts(fingerprint, template.render(rows), template.empty(rows))
+    times = {write_time(name): pa.array(np.full(rows.num_rows, _WRITTEN_US)) for name in values}
+    return pa.RecordBatch.from_pydict({"id": rows.column("id"), **values, **times})

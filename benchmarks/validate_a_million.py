@@ -7,12 +7,10 @@ own, so that its peak is its own; every row is surveyed in it one token range af
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -21,19 +19,21 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.corpus import short
 from benchmarks.record import heading, write_record
-from jobs.embedding import DIGEST, Model, Template, digest_texts, load_model
+from benchmarks.scenes import with_vectors
+from jobs.embedding import Model, Template, load_model
 from jobs.quality.examine import NEIGHBOURS, examine
 from jobs.quality.survey import survey_range
 from jobs.settings import ModelSettings
-from jobs.stores.contract import Store, write_time
+from jobs.stores.contract import Store
 from jobs.tokens import WHOLE_RING
 from jobs.validate import case_of, more_of
 from tests.processes import peak_mb
-from tests.small_models import POISON, save_model, words
+from tests.small_models import save_model
 from tests.world import World
 
-DIMENSION, BATCH, RANGES, TOPICS, WRITTEN_US = 384, 10_000, 64, 5000, 1_700_000_000_000_000
+DIMENSION, BATCH, RANGES, TOPICS = 384, 10_000, 64, 5000
 
 
 def main() -> None:
@@ -68,8 +68,9 @@ def _fill(folder: Path, rows: int) -> None:
     world.create_source()
     world.step("prepare")
     model = load_model(ModelSettings(name=str(folder / "model")))
-    for texts in _texts(rows):
-        batch = _batch(model, texts)
+    # Averages of words drawn from all would lie about equally far from each other, as no articles do.
+    for articles in short(rows, BATCH, topics=TOPICS):
+        batch = _batch(model, articles)
         for table in ("articles", "articles_v2"):
             assert world.store.write(world.store.describe(table), batch) == []
     old, new = world.migration.source.index, world.migration.target.index
@@ -80,33 +81,9 @@ def _fill(folder: Path, rows: int) -> None:
     world.close()
 
 
-def _texts(rows: int) -> Iterator[dict[str, list[str]]]:
-    chance = random.Random(1)
-    known = [word for word in words() if word.isalpha() and word != POISON]
-    # Averages of words drawn from all would lie about equally far from each other, as no articles do.
-    topics = [chance.sample(known, 30) for _ in range(TOPICS)]
-    for at in range(0, rows, BATCH):
-        count = range(at, min(at + BATCH, rows))
-        about = chance.choices(topics, k=len(count))
-        yield {
-            "id": [f"a{number:08}" for number in count],
-            "title": [" ".join(chance.choices(each, k=4)) for each in about],
-            "content": [" ".join(chance.choices(each, k=chance.randint(5, 30))) for each in about],
-        }
-
-
-def _batch(model: Model, texts: dict[str, list[str]]) -> pa.RecordBatch:
-    rows = pa.RecordBatch.from_pydict(texts)
-    template = Template.parse("{title}. {content}")
-    rendered = template.render(rows)
-    vectors = model.embed(rendered.to_pylist()).vectors
-    made = {
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), DIMENSION),
-        DIGEST: digest_texts(model.fingerprint, rendered, template.empty(rows)),
-    }
-    times = pa.array([WRITTEN_US] * rows.num_rows, pa.int64())
-    written = {write_time(name): times for name in ("title", "content", *made)}
-    return pa.RecordBatch.from_pydict({**texts, **made, **written})
+def _batch(model: Model, articles: dict[str, list[str]]) -> pa.RecordBatch:
+    texts = Template.parse("{title}. {content}").render(pa.RecordBatch.from_pydict(articles))
+    return with_vectors(articles, model.fingerprint, model.embed(texts.to_pylist()).vectors)
 
 
 def _validate(folder: Path) -> None:
