@@ -32,7 +32,7 @@ demo: $(READY)  ## import 216 articles, migrate them to a better model, ask befo
 test: check  ## lint, types, layering and all tests
 
 check: $(READY) browser lint types layers  ## what CI runs
-	$(BIN)/python -m pytest -m '$(TESTS) and not alone' -n 2 --dist loadfile --durations=60 --durations-min=5
+	$(BIN)/python -m pytest -m '$(TESTS) and not alone' -n 2 --dist loadfile --no-loadscope-reorder --durations=60 --durations-min=5
 	$(BIN)/python -m pytest -m '$(TESTS) and alone' --durations=10 --durations-min=5
 
 browser: $(READY)  ## find or install the browser that the tests look at the report with

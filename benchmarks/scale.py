@@ -168,6 +168,8 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=1_000_000, metavar="ROWS")
     parser.add_argument("--least", type=int, default=10_000, metavar="ROWS")
     chosen = parser.parse_args()
+    if chosen.largest < 10 * chosen.least:
+        parser.error("--largest must be ten times --least, or more: one size shows no growth")
     head = heading(f"python -m benchmarks.scale --least {chosen.least} --largest {chosen.largest}")
     found = runs(chosen.least, chosen.largest)
     made = results(found)

@@ -27,7 +27,7 @@ def measure(*, quick: bool) -> list[Result]:
     results = []
     for store, rows in sizes[:1] if quick else sizes:
         try:
-            results.append(_measured(store, rows, 1 if quick else 3))
+            results.append(_measured(store, rows, 1 if quick else 5))
         except LeftOut:
             if not results:
                 raise
