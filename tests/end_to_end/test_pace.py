@@ -21,6 +21,7 @@ from jobs.errors import OwnedByAnother
 from tests.world import World, eventually, some_articles
 
 pytestmark = pytest.mark.alone
+
 #: Five seconds is what is promised; a busy machine may take longer.
 PROMISED_S, BUSY_S = 5, 10
 #: No row for so long: at thirty rows a second none is under way any more.
