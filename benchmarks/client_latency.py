@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from jobs.spark.session import spark_session
+from embedshift.spark.session import spark_session
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.neighbour import fill, neighbour, p99_alone, p99_beside_a_load
 from tests.cluster.worlds import cluster_world

@@ -12,10 +12,10 @@ import numpy as np
 from benchmarks.children import Work, children
 from benchmarks.corpus import cranfield, log_normal, texts
 from benchmarks.pairs import Result, in_pairs
-from jobs.embedding import Model, Precision, choose_precision, load_model, use_threads
-from jobs.embedding.packaged import load_packaged
-from jobs.settings import ModelSettings
-from jobs.spark.memory import keep_freed
+from embedshift.embedding import Model, Precision, choose_precision, load_model, use_threads
+from embedshift.embedding.packaged import load_packaged
+from embedshift.settings import ModelSettings
+from embedshift.spark.worker import keep_freed
 
 MODEL = "package:all-MiniLM-L6-v2"
 #: Tokens of the matrix products that measure the limit: those of one batch.

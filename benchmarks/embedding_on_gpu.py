@@ -21,8 +21,8 @@ from benchmarks.corpus import log_normal, texts
 from benchmarks.embedding import WINDOW, embed_in_windows
 from benchmarks.pairs import Result, in_pairs, timed
 from benchmarks.record import heading, write_record
-from jobs.embedding import Precision, device_of, load_model
-from jobs.settings import ModelSettings
+from embedshift.embedding import Precision, device_of, load_model
+from embedshift.settings import ModelSettings
 
 DOCUMENTS, PAIRS = 4096, 3
 PARALLEL = "TOKENIZERS_PARALLELISM"

@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from jobs import __version__
+from embedshift import __version__
 from scripts.cassandra_node import VERSION
 
 _PACKAGES = ("torch", "sentence-transformers", "numpy", "pyarrow", "pyspark", "scylla-driver", "usearch")

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from jobs.catalog.ranges import RangeRecord, forget_step, read_ranges
-from jobs.embedding import choose_precision
-from jobs.settings import ModelSettings
-from jobs.spark.plan import plan_ranges
-from jobs.spark.run import run_transfer
-from jobs.spark.session import spark_session
-from jobs.spark.transfer import transfer_of
+from embedshift.catalog.ranges import RangeRecord, forget_step, read_ranges
+from embedshift.embedding import choose_precision
+from embedshift.settings import ModelSettings
+from embedshift.spark.ranges import plan_ranges
+from embedshift.spark.run import run_transfer
+from embedshift.spark.session import spark_session
+from embedshift.spark.transfer import transfer_of
 from tests.world import World
 
 if TYPE_CHECKING:

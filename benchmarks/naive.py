@@ -10,7 +10,7 @@ from benchmarks.embedding import MODEL
 from benchmarks.migrating import carried, cut, prepared
 from benchmarks.pairs import Result, in_pairs
 from benchmarks.scenes import fill, scene
-from jobs.embedding.packaged import load_packaged
+from embedshift.embedding.packaged import load_packaged
 from tests.world import World
 
 _STATIC = "package:wordllama-l2-256"

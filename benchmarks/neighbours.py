@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from benchmarks.pairs import Result, in_pairs
-from jobs.quality.exact import Nearest
+from embedshift.validation.exact_knn import Nearest
 
 DIMENSION, K, BLOCK = 384, 100, 8192
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.reporting.figures import number
-from jobs.reporting.ink import BAD, INK, NEW, OLD, styled, to_svg
+from embedshift.reporting.charts import BAD, INK, NEW, OLD, styled, to_svg
+from embedshift.reporting.section import number
 
 
 def html(record: Mapping[str, Any]) -> str:

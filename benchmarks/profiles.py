@@ -15,12 +15,12 @@ from typing import Any
 from benchmarks.corpus import cranfield, log_normal, texts
 from benchmarks.embedding import MODEL
 from benchmarks.scenes import DIMENSION, cells, fill, scene
-from jobs.embedding import DIGEST, choose_precision, load_model, use_threads
-from jobs.settings import ModelSettings
-from jobs.stores.contract import Column, Table
-from jobs.stores.cql import wire
-from jobs.stores.cql.incoming import Incoming
-from jobs.stores.values import vector_type
+from embedshift.embedding import DIGEST, choose_precision, load_model, use_threads
+from embedshift.settings import ModelSettings
+from embedshift.stores.cql import wire
+from embedshift.stores.cql.batch import Incoming
+from embedshift.stores.cql_types import vector_type
+from embedshift.stores.model import Column, Table
 from tests.world import ARTICLE
 
 _TRIES = 7
@@ -49,7 +49,7 @@ def attention() -> None:
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
-    from jobs.embedding import attention as module
+    from embedshift.embedding import attention as module
 
     use_threads(1)
     print(f"it is used on this processor: {not module.has_amx()}")

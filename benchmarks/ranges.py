@@ -12,14 +12,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobs.catalog.ranges import Counts, RangeRecord, open_ranges, progress, read_ranges, write_ranges
-from jobs.catalog.tables import BUCKETS, RANGE
-from jobs.spark.plan import cut
-from jobs.spark.session import spark_session
-from jobs.spark.source import OPTION, EmbedshiftSource
-from jobs.spark.transfer import transfer_of
-from jobs.stores.contract import Piece
-from jobs.tokens import WHOLE_RING
+from embedshift.catalog.ranges import Counts, RangeRecord, open_ranges, progress, read_ranges, write_ranges
+from embedshift.catalog.tables import BUCKETS, RANGE
+from embedshift.spark.ranges import cut
+from embedshift.spark.reader import planned_ranges
+from embedshift.spark.session import spark_session
+from embedshift.spark.task import packed
+from embedshift.spark.transfer import transfer_of
+from embedshift.stores.model import Piece
+from embedshift.tokens import WHOLE_RING
 from tests.processes import peak_mb
 from tests.small_models import save_model
 from tests.world import World, some_articles
@@ -85,12 +86,12 @@ def _record(world: World, records: list[RangeRecord]) -> None:
 
 
 def _spark(world: World, figures: Figures) -> None:
-    """What a job costs before its first task: every planned range becomes a partition."""
-    option = transfer_of(world.settings, world.store, world.migration, "load").to_json()
+    """What a job costs before its first task: every planned range becomes a task."""
+    transfer = transfer_of(world.settings, world.store, world.migration, "load")
     with spark_session(world.settings, "ranges") as session:
-        read = session.read.format(EmbedshiftSource.name()).option(OPTION, option).load()
-        partitions = figures.timed("let Spark plan what is left", read.rdd.getNumPartitions)
-        figures.note("partitions", partitions)
+        ranges = packed(planned_ranges(world.store, transfer))
+        figures.timed("send what is left to Spark", lambda: session.sparkContext.broadcast(ranges))
+        figures.note("tasks", len(ranges))
         jvm: Any = session.sparkContext._jvm
         runtime = jvm.java.lang.Runtime.getRuntime()
         figures.note("memory of the driver's JVM, MB", (runtime.totalMemory() - runtime.freeMemory()) // 1_000_000)

@@ -6,7 +6,7 @@ from benchmarks.bare_driver import paged, session_of
 from benchmarks.corpus import log_normal
 from benchmarks.pairs import Result, in_timed_pairs
 from benchmarks.scenes import fill, scene
-from jobs.tokens import WHOLE_RING
+from embedshift.tokens import WHOLE_RING
 
 _DRIVER = "the bare driver paging the same columns"
 

@@ -26,10 +26,10 @@ from benchmarks.corpus import short
 from benchmarks.pairs import Result
 from benchmarks.record import heading, write_record
 from benchmarks.scenes import with_vectors
-from jobs.embedding import load_model
-from jobs.reporting.throughput import throughput
-from jobs.settings import ModelSettings
-from jobs.tokens import WHOLE_RING
+from embedshift.embedding import load_model
+from embedshift.reporting.data import throughput
+from embedshift.settings import ModelSettings
+from embedshift.tokens import WHOLE_RING
 from tests.processes import command, descendants, peak_mb
 from tests.small_models import save_model
 from tests.world import ROOT, World
@@ -127,7 +127,15 @@ def _run(kind: str, rows: int) -> Run:
 def _load(world: World) -> float:
     """Run the command, and watch its workers. Returns the greatest peak of one in MB."""
     with (world.folder / "load.log").open("w+") as log_file:
-        command_line = [sys.executable, "-m", "jobs.cli", "load", "--config", str(world.config), "--json"]
+        command_line = [
+            sys.executable,
+            "-m",
+            "embedshift",
+            "load",
+            "--config",
+            str(world.config),
+            "--json",
+        ]
         process = subprocess.Popen(command_line, stdout=log_file, stderr=log_file, cwd=ROOT)
         peak, deadline = 0.0, time.monotonic() + DEADLINE_S
         try:

@@ -13,9 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.node import node
-from jobs.embedding import DIGEST, Template, digest_texts
-from jobs.stores.contract import Column, Table, remaining_ttl, write_time
-from jobs.stores.values import vector_type
+from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.stores.cql_types import vector_type
+from embedshift.stores.model import Column, Table, remaining_ttl, write_time
 from tests.cluster.worlds import cluster_world
 from tests.small_models import save_model
 from tests.world import ARTICLE, World, now_us

@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from jobs.articles import Articles
-from jobs.articles.deactivating import add_soft_delete
-from jobs.articles.live import live_endpoint
-from jobs.catalog.alias import create_alias
-from jobs.catalog.tables import ensure_catalog
+from embedshift import Articles
+from embedshift.articles.delete import add_soft_delete
+from embedshift.catalog.alias import create_alias
+from embedshift.catalog.live_table import live_vector_table
+from embedshift.catalog.tables import ensure_catalog
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
 from tests.small_models import save_model, words
@@ -58,7 +58,9 @@ def _world(folder: Path, stack: ExitStack) -> World:
         stack.callback(world.close)
     ensure_catalog(world.store)
     world.create_source()
-    create_alias(world.store, "articles", live_endpoint(world.settings, world.store, world.store.describe("articles")))
+    create_alias(
+        world.store, "articles", live_vector_table(world.settings, world.store, world.store.describe("articles"))
+    )
     add_soft_delete(world.settings, world.store)
     return world
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.corpus import CRANFIELD, cranfield, texts
 from benchmarks.node import node
-from jobs.settings import IndexSettings
+from embedshift.settings import IndexSettings
 from tests.cluster.worlds import cluster_world
 from tests.world import World, now_us
 

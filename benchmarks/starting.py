@@ -10,10 +10,10 @@ from benchmarks.corpus import log_normal
 from benchmarks.embedding import MODEL
 from benchmarks.pairs import Result, in_pairs
 from benchmarks.scenes import fill, scene
-from jobs.catalog.ranges import read_ranges
+from embedshift.catalog.ranges import read_ranges
 
 _BARE = """
-from jobs.embedding.packaged import load_packaged
+from embedshift.embedding.packaged import load_packaged
 load_packaged({model!r}, "cpu").encode(["one text"], show_progress_bar=False)
 """
 _DEADLINE_S = 300

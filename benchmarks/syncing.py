@@ -12,7 +12,7 @@ from benchmarks.corpus import log_normal
 from benchmarks.migrating import carried, cores, cut, prepared
 from benchmarks.pairs import LeftOut, Result, in_pairs
 from benchmarks.scenes import StoreName, fill, scene
-from jobs.tokens import WHOLE_RING
+from embedshift.tokens import WHOLE_RING
 
 _RANGES = 8  # a core
 _TABLES = ("articles", "articles_v2")

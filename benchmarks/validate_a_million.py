@@ -22,13 +22,13 @@ import pyarrow as pa
 from benchmarks.corpus import short
 from benchmarks.record import heading, write_record
 from benchmarks.scenes import with_vectors
-from jobs.embedding import Model, Template, load_model
-from jobs.quality.examine import NEIGHBOURS, examine
-from jobs.quality.survey import survey_range
-from jobs.settings import ModelSettings
-from jobs.stores.contract import Store
-from jobs.tokens import WHOLE_RING
-from jobs.validate import case_of, more_of
+from embedshift.embedding import Model, Template, load_model
+from embedshift.settings import ModelSettings
+from embedshift.steps.validate import case_of, more_of
+from embedshift.stores.contract import Store
+from embedshift.tokens import WHOLE_RING
+from embedshift.validation.survey import survey_range
+from embedshift.validation.validation import NEIGHBOURS, examine
 from tests.processes import peak_mb
 from tests.small_models import save_model
 from tests.world import World

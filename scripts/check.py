@@ -93,9 +93,9 @@ class Side:
     model: Mapping[str, Any]
 
     @classmethod
-    def of(cls, endpoint: str) -> Side:
+    def of(cls, vector_table: str) -> Side:
         """Of the endpoint's JSON in the migration's row."""
-        tree = json.loads(endpoint)
+        tree = json.loads(vector_table)
         return cls(tree["table"], tree["text"], tree["vector"], tree["model"])
 
     def rendered(self, row: Mapping[str, Any]) -> str | None:
@@ -225,7 +225,7 @@ def _network(model: Mapping[str, Any]) -> SentenceTransformer:
     name = str(model["name"])
     if name not in _NETWORKS:
         if name.startswith("package:"):
-            from jobs.embedding.packaged import load_packaged
+            from embedshift.embedding.packaged import load_packaged
 
             _NETWORKS[name] = load_packaged(name, "cpu")
         else:
@@ -238,8 +238,8 @@ def _network(model: Mapping[str, Any]) -> SentenceTransformer:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    from jobs.errors import SettingsError
-    from jobs.settings import load_settings
+    from embedshift.errors import SettingsError
+    from embedshift.settings import load_settings
 
     started = time.monotonic()
     try:

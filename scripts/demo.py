@@ -11,17 +11,18 @@ from pathlib import Path
 from rich.console import Console as RichConsole
 from rich.table import Table
 
-from jobs.articles.importing import import_articles
-from jobs.articles.searching import Found, search
-from jobs.catalog.alias import get_alias
-from jobs.console import Console
-from jobs.errors import EmbedshiftError
-from jobs.migrate import migrate
-from jobs.settings import Settings, load_settings
-from jobs.stores import open_store
-from jobs.stores.contract import Store
+from embedshift.articles.search import Found, search
+from embedshift.catalog.alias import get_alias
+from embedshift.errors import EmbedshiftError
+from embedshift.operations.import_file import import_articles
+from embedshift.settings import Settings, load_settings
+from embedshift.steps.context import StepContext
+from embedshift.steps.migrate import migrate
+from embedshift.stores import open_store
+from embedshift.stores.contract import Store
+from embedshift.telemetry.console import Console
 
-CORPUS = Path(__file__).resolve().parent.parent / "jobs" / "data" / "demo" / "articles.jsonl"
+CORPUS = Path(__file__).resolve().parent.parent / "embedshift" / "data" / "demo" / "articles.jsonl"
 QUESTION = "my windows drip in the morning"
 
 
@@ -43,7 +44,7 @@ def _demo(settings: Settings, store: Store, out: RichConsole) -> None:
     imported = import_articles(settings, store, CORPUS)
     console.say(f"imported {imported.rows} articles into {settings.source.table}")
     before, alias_before = _ask(store, settings), get_alias(store, settings.alias)
-    result = migrate(settings, store, console)
+    result = migrate(StepContext("migrate", settings, store, console)).plain()
     after, alias_after = _ask(store, settings), get_alias(store, settings.alias)
     proof, load = result["steps"]["validate"], result["steps"]["load"]
     changed = Table("", "before", "after", title="What changed", title_justify="left")

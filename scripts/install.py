@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         # Compiled once here, or every process would compile torch anew where Python is told not to write bytecode.
         _run(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", LOCK)
         _run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "-e", ROOT)
-        _run(python, "-m", "compileall", "-q", ROOT / "jobs")
+        _run(python, "-m", "compileall", "-q", ROOT / "embedshift")
     except subprocess.CalledProcessError as error:
         print(f"install: {' '.join(error.cmd[:4])} … failed with {error.returncode}", file=sys.stderr)
         return 3

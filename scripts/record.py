@@ -61,7 +61,7 @@ def run(command: str, folder: Path) -> str:
     Raises:
         subprocess.CalledProcessError: the command failed.
     """
-    words = [sys.executable, "-m", "jobs", *shlex.split(command)[1:], "--config", CONFIG]
+    words = [sys.executable, "-m", "embedshift", *shlex.split(command)[1:], "--config", CONFIG]
     environment = {**os.environ, "TERM": "xterm-256color", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, WIDTH, 0, 0))
@@ -123,9 +123,9 @@ def main() -> int:
     """Import the demo's articles into a store of its own, then record each session."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        for name in ("configs", "jobs"):
+        for name in ("configs", "embedshift"):
             (folder / name).symlink_to(ROOT / name)
-        run("embedshift import jobs/data/demo/articles.jsonl", folder)
+        run("embedshift import embedshift/data/demo/articles.jsonl", folder)
         FOLDER.mkdir(parents=True, exist_ok=True)
         for session in SESSIONS:
             (FOLDER / f"{session.name}.svg").write_text(picture(session, folder), "utf-8")

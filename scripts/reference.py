@@ -16,12 +16,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from jobs import errors, meters
-from jobs.catalog import tables
-from jobs.catalog.states import ALLOWED, ENDED, NEXT
-from jobs.cli import app
-from jobs.settings import Hook, Settings, format_duration
-from jobs.stores.record import RecordTable
+from embedshift import errors
+from embedshift.catalog import tables
+from embedshift.catalog.states import ALLOWED, ENDED, NEXT
+from embedshift.cli.app import app
+from embedshift.settings import Hook, Settings
+from embedshift.stores.records import RecordTable
+from embedshift.telemetry import metrics as metrics
+from embedshift.times import format_duration
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 _NOTE = "<!-- Made from the code by scripts/reference.py; change the code, then run it again. -->"
@@ -292,8 +294,8 @@ def metrics_page() -> str:
         "",
     ]
     for title, lead, known in (
-        ("Counted", "What this process has seen done since it began.", meters.COUNTED),
-        ("Read from the catalog", "As it is when Prometheus asks; of the ranges of the running step.", meters.READ),
+        ("Counted", "What this process has seen done since it began.", metrics.COUNTED),
+        ("Read from the catalog", "As it is when Prometheus asks; of the ranges of the running step.", metrics.READ),
     ):
         rows = [
             (f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.help) for each in known

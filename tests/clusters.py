@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jobs.settings import StoreSettings
-from jobs.stores.cql.store import CqlStore
+from embedshift.settings import StoreSettings
+from embedshift.stores.cql.store import CqlStore
 from scripts.run_cassandra import CassandraCluster, CassandraUnavailable
 
 KEYSPACE = "articles_ks"

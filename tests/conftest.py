@@ -81,10 +81,10 @@ def spark(old_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     Its workers are forked from a daemon that has torch and a model in memory, as those of ``embedshift load`` are.
     """
-    from jobs.catalog.models import record_of
-    from jobs.embedding import load_model
-    from jobs.settings import ModelSettings, parse_settings
-    from jobs.spark.session import spark_session
+    from embedshift.catalog.vector_table import record_of
+    from embedshift.embedding import load_model
+    from embedshift.settings import ModelSettings, parse_settings
+    from embedshift.spark.session import spark_session
 
     model = ModelSettings(name=str(old_model))
     tree = {

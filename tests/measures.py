@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jobs.stores.contract import Hit
+from embedshift.stores.model import Hit
 
 #: Cranfield with WordLlama (old) and MiniLM (new), by exact search over float32 vectors (FACTS.md).
 REFERENCE = {

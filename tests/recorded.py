@@ -5,25 +5,27 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from jobs.catalog.endpoint import Endpoint, ModelRecord, index_name
-from jobs.catalog.migration import Migration, create_migration, owned
-from jobs.catalog.tables import now_us
-from jobs.settings import IndexSettings, Settings
-from jobs.stores.contract import Column, Store, Table
-from jobs.stores.values import vector_type
+from embedshift.catalog.lease import owned
+from embedshift.catalog.migration import Migration, create_migration
+from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name
+from embedshift.settings import IndexSettings, Settings
+from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import vector_type
+from embedshift.stores.model import Column, Table
+from embedshift.times import now_us
 
 DIMENSION = 8
 
 
-def endpoint(table: str, model: str) -> Endpoint:
+def vector_table(table: str, model: str) -> VectorTable:
     record = ModelRecord(model, None, "", "", None, True, "float32", DIMENSION, f"fingerprint of {model}")
     text = "{title}. {content}"
-    return Endpoint(table, "id", text, "embedding", True, index_name(table, "embedding"), IndexSettings(), record)
+    return VectorTable(table, "id", text, "embedding", True, index_name(table, "embedding"), IndexSettings(), record)
 
 
 def recorded(source: str, target: str, *, state: str = "validated") -> Migration:
     """A migration that no store knows."""
-    ends = endpoint(source, "small"), endpoint(target, "large")
+    ends = vector_table(source, "small"), vector_table(target, "large")
     return Migration(f"{source}-to-{target}", "articles", *ends, {}, state, {}, "", 0, 0, 0, 0)
 
 
@@ -34,8 +36,8 @@ def make_table(store: Store, name: str) -> None:
 
 def record(store: Store, settings: Settings, state: str, **facts: Any) -> Migration:
     """A migration by these settings, in a state; its tables need not be there."""
-    source = endpoint(settings.source.table, settings.source.model.name)
-    target = endpoint(settings.target.table, settings.target_model.name)
+    source = vector_table(settings.source.table, settings.source.model.name)
+    target = vector_table(settings.target.table, settings.target_model.name)
     migration = create_migration(store, settings, source, target, **facts)
-    with owned(store, migration, "prepare", timedelta(seconds=30)) as ownership:
-        return ownership.change(state=state, switched_us=now_us())
+    with owned(store, migration, "prepare", timedelta(seconds=30)) as lease:
+        return lease.change(state=state, switched_us=now_us())

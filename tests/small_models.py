@@ -15,7 +15,7 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
-ARTICLES = Path(__file__).resolve().parent.parent / "jobs" / "data" / "demo" / "articles.jsonl"
+ARTICLES = Path(__file__).resolve().parent.parent / "embedshift" / "data" / "demo" / "articles.jsonl"
 #: A word whose vector is not a number: a text that holds it cannot be embedded.
 POISON = "poison"
 

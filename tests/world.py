@@ -23,22 +23,20 @@ import xxhash
 import yaml
 from sentence_transformers import SentenceTransformer
 
-from jobs.catalog.alias import Alias, get_alias, history
-from jobs.catalog.endpoint import ModelRecord, index_name
-from jobs.catalog.migration import Migration, get_migration
-from jobs.catalog.models import record_of
-from jobs.catalog.ranges import Counts, RangeRecord, read_ranges
-from jobs.console import Console
-from jobs.embedding import load_model
-from jobs.settings import IndexSettings, Settings, load_settings
-from jobs.spark.embed import embed_rows
-from jobs.spark.reader import RangePartition, RangeReader
-from jobs.spark.transfer import transfer_of
-from jobs.spark.writer import RangeWriter
-from jobs.stores import open_store
-from jobs.stores.contract import Column, Index, Table, remaining_ttl, write_time
-from jobs.stores.values import arrow_type, to_json, vector_type
-from jobs.tokens import WHOLE_RING
+from embedshift.catalog.alias import Alias, get_alias, history
+from embedshift.catalog.migration import Migration, get_migration
+from embedshift.catalog.ranges import Counts, RangeRecord, read_ranges
+from embedshift.catalog.vector_table import ModelRecord, index_name, record_of
+from embedshift.embedding import load_model
+from embedshift.settings import IndexSettings, Settings, load_settings
+from embedshift.spark.task import carry_range
+from embedshift.spark.transfer import transfer_of
+from embedshift.steps.context import StepContext, StepResult
+from embedshift.stores import open_store
+from embedshift.stores.cql_types import arrow_type, to_json, vector_type
+from embedshift.stores.model import Column, Index, Table, remaining_ttl, write_time
+from embedshift.telemetry.console import Console
+from embedshift.tokens import WHOLE_RING
 from tests.small_models import articles
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,7 +99,7 @@ class World:
             "validation": {
                 "report": str(folder / "validation.json"),
                 "probes": 20,
-                "embedded_again": 20,
+                "reembed_sample": 20,
                 "latency_searches": 10,
             },
             "cutover": {"client_cache": "10ms"},
@@ -128,9 +126,18 @@ class World:
 
     def step(self, name: str, **options: Any) -> dict[str, Any]:
         """Run a step in this process."""
-        function = getattr(importlib.import_module(f"jobs.{name}"), name)
-        result: dict[str, Any] = function(self.settings, self.store, Console(quiet=True), **options)
-        return result
+        room = "operations" if name in ("audit", "reindex", "report", "shadow", "status") else "steps"
+        function = getattr(importlib.import_module(f"embedshift.{room}.{name}"), name)
+        return self.run(function, **options)
+
+    def run(self, function: Callable[..., StepResult | dict[str, Any]], **options: Any) -> dict[str, Any]:
+        """Run a step or an operation in this process; its result as JSON has it."""
+        result = function(self.context(function.__name__), **options)
+        return result if isinstance(result, dict) else result.plain()
+
+    def context(self, command: str) -> StepContext:
+        """What a command would give its step."""
+        return StepContext(command, self.settings, self.store, Console(quiet=True))
 
     def steps(self, *names: str) -> None:
         for name in names:
@@ -145,7 +152,7 @@ class World:
     def start(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """Start the real command line, in a session of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "jobs.cli", *arguments, "--config", str(self.config)],
+            [sys.executable, "-m", "embedshift", *arguments, "--config", str(self.config)],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             stdout=subprocess.PIPE,
@@ -157,9 +164,7 @@ class World:
     def carry(self, step: str = "load", **options: Any) -> Counts:
         """What a Spark task does, in this process: read the whole ring of one table, embed, write into the other."""
         transfer = transfer_of(self.settings, self.store, self.migration, step, **options)
-        text = transfer.to_json()
-        rows = embed_rows(transfer, 1, RangeReader(text).read(RangePartition(WHOLE_RING, 1)))
-        RangeWriter(text).write(rows)
+        carry_range(self.store, transfer, WHOLE_RING, 1)
         (record,) = read_ranges(self.store, transfer.migration, step)
         assert (record.state, record.error) == ("done", "")
         return record.counts
@@ -217,7 +222,7 @@ class World:
         """Vectors straight from the library, normalised, shape (n, dimension)."""
         if model not in self._networks:
             if model.startswith("package:"):
-                from jobs.embedding.packaged import load_packaged
+                from embedshift.embedding.packaged import load_packaged
 
                 self._networks[model] = load_packaged(model, "cpu")
             else:

@@ -1,6 +1,7 @@
 """An Airflow DAG: upgrade by night, then the daily audit.
 
-Exit code 4 says that another run is at it, or that somebody must decide first: the task is skipped, and hooks tell.
+Exit code 4 means that another run owns the migration, or that a person must decide first. The task is then skipped, and
+hooks report it.
 """
 
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ with DAG(
         task_id="upgrade",
         bash_command=UPGRADE,
         skip_on_exit_code=4,
-        # What was done stays done: a retry goes on where the try before it has ended.
+        # What is done stays done: a retry continues where the attempt before it stopped.
         retries=3,
         retry_delay=timedelta(minutes=10),
     )

@@ -4,7 +4,7 @@
       on_failure:    [python3, docs/examples/chat_message.py]
       after_cutover: [python3, docs/examples/chat_message.py]
 
-The body is {"text": "…"}. The address is a secret: it comes from the environment, and is not printed.
+The body is {"text": "…"}. The address is a secret: it comes from the environment and is not printed.
 """
 
 import json
@@ -24,7 +24,7 @@ def message(facts: dict[str, str]) -> str:
 
 
 def main() -> int:
-    """Post the line; exit 1 where that fails."""
+    """Post the line; exit 1 if that fails."""
     body = json.dumps({"text": message(dict(os.environ))}).encode()
     try:
         request = urllib.request.Request(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.errors import NotFoundError
+from embedshift.errors import NotFoundError
 from tests.small_models import articles as known_articles
 from tests.world import World
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from jobs.articles import Articles
-from jobs.articles.deactivating import add_soft_delete
-from jobs.articles.live import live_endpoint
-from jobs.catalog.alias import create_alias
-from jobs.catalog.dead_letters import DeadLetter, read_dead_letters
-from jobs.catalog.shadows import read_shadow
-from jobs.catalog.tables import MIGRATION, ensure_catalog
-from jobs.stores.contract import Column
+from embedshift import Articles
+from embedshift.articles.delete import add_soft_delete
+from embedshift.catalog.alias import create_alias
+from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters
+from embedshift.catalog.live_table import live_vector_table
+from embedshift.catalog.shadow import read_shadow
+from embedshift.catalog.tables import MIGRATION, ensure_catalog
+from embedshift.stores.model import Column
 from tests.cluster.worlds import cluster_world
 from tests.world import ARTICLE, World
 
@@ -49,7 +49,7 @@ def new_world(
             made.append(world)
             ensure_catalog(world.store)
             world.create_source(rows)
-            create_alias(world.store, "articles", live_endpoint(world.settings, world.store, table(world)))
+            create_alias(world.store, "articles", live_vector_table(world.settings, world.store, table(world)))
             if soft_delete:
                 add_soft_delete(world.settings, world.store)
             return world

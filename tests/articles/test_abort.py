@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.catalog.alias import move_alias
-from jobs.catalog.dead_letters import DeadLetter, read_dead_letters, write_dead_letters
-from jobs.catalog.ranges import read_ranges
-from jobs.errors import RefusedError, StateError
-from jobs.tokens import WHOLE_RING
+from embedshift.catalog.alias import move_alias
+from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters, write_dead_letters
+from embedshift.catalog.ranges import read_ranges
+from embedshift.errors import RefusedError, StateError
+from embedshift.tokens import WHOLE_RING
 from tests.articles.conftest import RIVER, SALT
 from tests.world import World
 

@@ -6,8 +6,8 @@ import uuid
 
 import pytest
 
-from jobs.errors import InputError
-from jobs.stores.contract import Column
+from embedshift.errors import InputError
+from embedshift.stores.model import Column
 from tests.articles.conftest import SALT, times, value
 from tests.world import now_us
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.errors import ModelUnavailable
+from embedshift.errors import ModelUnavailable
 from tests.articles.conftest import RIVER, SALT, STONE
 from tests.small_models import articles as corpus
 
@@ -51,7 +51,7 @@ def test_nothing_to_add(articles):
 
 
 def test_a_model_that_is_another_one_now_stops_everything_before_it_writes(world, articles, monkeypatch):
-    from jobs.catalog import models
+    from embedshift.catalog import vector_table as models
 
     class Other:
         fingerprint = "another"

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import CheckFailed, UsageError
-from jobs.spark.embed import embed_rows
-from jobs.spark.reader import RangePartition, RangeReader
-from jobs.spark.transfer import transfer_in_place
-from jobs.spark.writer import RangeWriting
-from jobs.tokens import WHOLE_RING
+from embedshift.errors import CheckFailed, UsageError
+from embedshift.spark.embed import embed_rows
+from embedshift.spark.reader import read_range
+from embedshift.spark.transfer import transfer_in_place
+from embedshift.spark.writer import RangeWriting
+from embedshift.tokens import WHOLE_RING
 from tests.world import World, now_us, some_articles
 
 #: What each kind of fault does to a row that was good.
@@ -88,9 +88,9 @@ def test_a_sample_looks_at_a_part_and_a_repair_at_all(audited):
 def test_a_row_that_is_deleted_while_it_is_repaired_stays_deleted(audited):
     """The look at what was written finds nothing, and must not take that for a shadowed repair."""
     spoil(audited, ["without_vector"])
-    endpoint = audited.alias.target
-    transfer = transfer_in_place(audited.settings, audited.store, endpoint, "audit/1")
-    rows = list(embed_rows(transfer, 1, RangeReader(transfer.to_json()).read(RangePartition(WHOLE_RING, 1))))
+    vector_table = audited.alias.target
+    transfer = transfer_in_place(audited.settings, audited.store, vector_table, "audit/1")
+    rows = list(embed_rows(transfer, 1, read_range(audited.store, transfer, WHOLE_RING, 1)))
     audited.delete("articles", {"id": "a000"})
     RangeWriting(audited.store, transfer).run(iter(rows))
     assert audited.read_one("articles", "a000") is None

@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from jobs.articles.following import Following
-from jobs.catalog.alias import move_alias
-from jobs.errors import SchemaError
-from jobs.settings import load_settings
-from jobs.spark.dead import settle_dead_letters
-from jobs.spark.transfer import transfer_of
+from embedshift.articles.routing import AliasCache
+from embedshift.catalog.alias import move_alias
+from embedshift.errors import SchemaError
+from embedshift.settings import load_settings
+from embedshift.spark.dead_letters import settle_dead_letters
+from embedshift.spark.transfer import transfer_of
 from tests.articles.conftest import RIVER, SALT, STONE, letters, table, times, value
 
 
@@ -81,7 +81,7 @@ def test_what_the_client_wrote_needs_no_mending_after_the_load(new_world, opened
 
 def test_a_text_that_only_the_new_model_refuses_is_a_dead_letter_and_the_call_succeeds(moving, articles, caplog):
     articles.add(SALT)
-    with caplog.at_level(logging.WARNING, "jobs"):
+    with caplog.at_level(logging.WARNING, "embedshift"):
         articles.update("salt", title="poison")
     assert articles.get("salt")["title"] == "poison"
     moving.assert_embedded("articles", moving.old_model())
@@ -116,8 +116,8 @@ def test_a_second_table_that_lacks_a_column_is_repaired_by_sync_and_its_letter_s
 
 
 def _without_views(world):
-    from jobs.stores.contract import Table
-    from jobs.stores.values import vector_type
+    from embedshift.stores.cql_types import vector_type
+    from embedshift.stores.model import Table
 
     columns = [c for c in table(world).columns if c.name != "views"]
     dimension = world.migration.target.model.dimension
@@ -164,8 +164,8 @@ def test_after_the_switch_a_failure_in_the_old_table_is_a_letter_of_the_way_back
 
 
 def _renamed(world):
-    from jobs.stores.contract import Table
-    from jobs.stores.values import vector_type
+    from embedshift.stores.cql_types import vector_type
+    from embedshift.stores.model import Table
 
     columns = [c for c in table(world, "articles_v2").columns if c.name != "views"]
     dimension = world.migration.source.model.dimension
@@ -218,7 +218,7 @@ def test_a_write_that_outlasts_its_view_is_made_again_where_the_alias_is_by_then
         return result
 
     monkeypatch.setattr(store, "write", slow)
-    monkeypatch.setattr(Following, "now", lambda self: old if not moved else self.refresh())
+    monkeypatch.setattr(AliasCache, "now", lambda self: old if not moved else self.refresh())
     articles.add(SALT)
     assert value(world, "salt", "title", "articles_v2") == "Salt"
     world.assert_embedded("articles_v2", world.migration.target.model)
@@ -264,7 +264,7 @@ def world_of_nothing(world, opened):
 
 
 def test_the_cache_is_never_longer_than_a_cutover_waits(world):
-    from jobs.errors import SettingsError
+    from embedshift.errors import SettingsError
 
     assert world.settings.articles_cache.total_seconds() == 0.01
     with pytest.raises(SettingsError, match=r"articles\.cache is longer than cutover\.client_cache"):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from jobs.cli import main
+from embedshift.cli.app import main
 from tests.articles.conftest import RIVER, SALT, STONE
 
 

@@ -6,10 +6,9 @@ import json
 
 import pytest
 
-from jobs.catalog.dead_letters import read_dead_letters
-from jobs.cli import main
-from jobs.console import Console
-from jobs.dead_letters import retry
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.cli.app import main
+from embedshift.operations.dead_letters import retry
 from tests.small_models import POISON
 from tests.world import World, now_us, some_articles
 
@@ -80,5 +79,5 @@ def test_nothing_to_try_is_no_error(world):
     for id_ in ("a003", "a007"):
         world.write("articles", {"id": id_, "content": ("mended bread", now_us())})
     world.carry("sync/1")
-    assert retry(world.settings, world.store, Console(quiet=True))["dead"] == 0
-    assert retry(world.settings, world.store, Console(quiet=True))["arrived"] == 0
+    assert world.run(retry)["dead"] == 0
+    assert world.run(retry)["arrived"] == 0

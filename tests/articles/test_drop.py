@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.articles.dropping import drop
-from jobs.catalog.alias import create_alias
-from jobs.catalog.tables import ALL
-from jobs.errors import RefusedError, StateError, UsageError
+from embedshift.articles.drop import drop
+from embedshift.catalog.alias import create_alias
+from embedshift.catalog.tables import ALL
+from embedshift.errors import RefusedError, StateError, UsageError
 from tests.articles.conftest import SALT
 
 
@@ -44,11 +44,11 @@ def test_it_is_refused_while_a_migration_runs(world, articles):
 
 
 def test_after_a_rollback_the_target_goes_too(world, articles):
-    from jobs.catalog.migration import owned
+    from embedshift.catalog.lease import owned
 
     world.step("prepare")
-    with owned(world.store, world.migration, "prepare", world.settings.cutover.lease) as ownership:
-        ownership.change(state="rolled_back")
+    with owned(world.store, world.migration, "prepare", world.settings.cutover.lease) as lease:
+        lease.change(state="rolled_back")
     assert set(articles.drop().tables) == {"articles", "articles_v2"}
     assert not world.store.exists("articles_v2")
     assert set(left(world).values()) == {0}

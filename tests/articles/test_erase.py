@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalog.dead_letters import DeadLetter, write_dead_letters
-from jobs.catalog.validations import last_validation, write_validation
-from jobs.tokens import WHOLE_RING
+from embedshift.catalog.dead_letters import DeadLetter, write_dead_letters
+from embedshift.catalog.validations import last_validation, write_validation
+from embedshift.tokens import WHOLE_RING
 from tests.articles.conftest import RIVER, SALT, letters
 
 REPORT = {

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from jobs.articles.feeding import Fed, follow_changes, follow_lines, parse_event
-from jobs.catalog.feeds import read_position
-from jobs.cli import main
-from jobs.errors import InputError, SchemaError
+from embedshift.cli.app import main
+from embedshift.errors import InputError, SchemaError
+from embedshift.operations.follow import Fed, follow_changes, follow_lines, parse_event, read_position
 from tests.articles.conftest import RIVER, SALT, STONE, value
 from tests.change_log import log, make_log
 from tests.world import World, now_us
@@ -158,7 +157,7 @@ def test_a_change_log_is_followed_from_where_it_was_left(world, articles):
 @pytest.mark.parametrize("new_world", ["cassandra"], indirect=True)
 def test_a_follower_goes_on_until_it_is_stopped(world, articles, monkeypatch):
     make_log(world)
-    monkeypatch.setattr("jobs.articles.feeding._LOOK_S", 0.05)
+    monkeypatch.setattr("embedshift.operations.follow._LOOK_S", 0.05)
     stopped = threading.Event()
     worker = threading.Thread(
         target=follow_changes,

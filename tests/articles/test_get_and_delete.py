@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.errors import InputError
+from embedshift.errors import InputError
 from tests.articles.conftest import RIVER, SALT
 from tests.world import now_us
 

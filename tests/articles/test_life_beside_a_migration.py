@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from jobs.catalog.alias import move_alias
+from embedshift.catalog.alias import move_alias
 from tests.articles.applications import Application, assert_true, calls_of, truth_of
 from tests.world import eventually, now_us
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from jobs.articles.archive import read_archive
-from jobs.errors import InputError, RefusedError, UsageError
+from embedshift.articles.files import read_archive
+from embedshift.errors import InputError, RefusedError, UsageError
 from tests.articles.conftest import RIVER, SALT, STONE
 
 LONG_AGO = "2020-01-01T00:00:00Z"
@@ -60,7 +60,7 @@ def test_an_archive_holds_every_column_and_can_be_added_again(soft_world, articl
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_an_archive_can_be_imported(soft_world, articles, tmp_path, suffix):
-    from jobs.articles.importing import import_articles
+    from embedshift.operations.import_file import import_articles
 
     file = tmp_path / f"gone.{suffix}"
     before = articles.get("salt")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.errors import InputError, NotFoundError, SchemaError, StateError
+from embedshift.errors import InputError, NotFoundError, SchemaError, StateError
 from tests.articles.conftest import RIVER, SALT, STONE
 
 
@@ -107,7 +107,7 @@ def test_hits_that_the_table_no_longer_has_are_left_out(filled, monkeypatch):
     late = filled.search("salt", 3)
     stale = search(
         filled._following.now().live.table,
-        filled._following.now().live.endpoint.index,
+        filled._following.now().live.vector_table.index,
         np.ones(24, np.float32),
         3,
     )

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from jobs.articles import Articles, shadowing
-from jobs.catalog.shadows import read_shadow
-from jobs.catalog.tables import SHADOW
-from jobs.cli import main
-from jobs.errors import CheckFailed, InputError, SettingsError, StateError, StoreUnavailable
+from embedshift import Articles
+from embedshift.articles import shadow as shadowing
+from embedshift.catalog.shadow import read_shadow
+from embedshift.catalog.tables import SHADOW
+from embedshift.cli.app import main
+from embedshift.errors import CheckFailed, InputError, SettingsError, StateError, StoreUnavailable
 from tests.articles.conftest import SALT, figures, in_state
 from tests.world import DEADLINE_S, eventually
 
@@ -53,7 +54,7 @@ def test_every_search_is_compared_and_the_figures_are_in_the_catalog(migrating):
     with Articles.open(migrating.config, shadow=1) as articles:
         for k in (1, 3, 10):
             articles.search(QUESTION, k)
-        eventually(lambda: articles._shadowing._tally.searches == 3)
+        eventually(lambda: articles._shadowing._stats.searches == 3)
     found = figures(migrating)
     assert (found["searches"], found["dropped"], found["failed"]) == (3, 0, 0)
     assert 0 <= found["overlap@10"]["low"] <= found["overlap@10"]["mean"] <= found["overlap@10"]["high"] <= 1
@@ -70,7 +71,7 @@ def test_figures_of_several_clients_are_added_up(migrating):
     for _ in range(2):
         with Articles.open(migrating.config, shadow=1) as articles:
             articles.search(QUESTION)
-            eventually(lambda: articles._shadowing._tally.searches == 1)
+            eventually(lambda: articles._shadowing._stats.searches == 1)
     assert figures(migrating)["searches"] == 2
 
 
@@ -88,7 +89,7 @@ def test_a_new_table_that_does_not_answer_keeps_no_caller_waiting(migrating, mon
         assert not gate.is_set()
         assert articles._shadowing._dropped == 5
         gate.set()
-        eventually(lambda: articles._shadowing._tally.searches == 1 + shadowing._WAITING)
+        eventually(lambda: articles._shadowing._stats.searches == 1 + shadowing._WAITING)
     assert figures(migrating)["dropped"] == 5
 
 
@@ -110,7 +111,7 @@ def test_closing_does_not_wait_for_what_has_not_begun(migrating, monkeypatch):
 
 
 def test_whatever_the_new_table_throws_is_counted_and_stays_there(migrating, monkeypatch, caplog):
-    caplog.set_level(logging.DEBUG, "jobs")
+    caplog.set_level(logging.DEBUG, "embedshift")
     with Articles.open(migrating.config, shadow=1) as articles:
         search = articles._store.search
 
@@ -122,10 +123,10 @@ def test_whatever_the_new_table_throws_is_counted_and_stays_there(migrating, mon
         monkeypatch.setattr(articles._store, "search", broken)
         for _ in range(3):
             assert articles.search(QUESTION)[0].id == "salt"
-        eventually(lambda: articles._shadowing._tally.failed == 3)
+        eventually(lambda: articles._shadowing._stats.failed == 3)
         monkeypatch.setattr(articles._store, "search", search)
         articles.search(QUESTION)
-        eventually(lambda: articles._shadowing._tally.searches == 1)
+        eventually(lambda: articles._shadowing._stats.searches == 1)
     assert figures(migrating)["failed"] == 3
     assert [record.levelname for record in caplog.records].count("WARNING") == 1
     assert QUESTION not in caplog.text
@@ -137,7 +138,7 @@ def test_figures_that_cannot_be_written_harm_nobody(migrating, monkeypatch, capl
 
     with Articles.open(migrating.config, shadow=1) as articles:
         articles.search(QUESTION)
-        eventually(lambda: articles._shadowing._tally.searches == 1)
+        eventually(lambda: articles._shadowing._stats.searches == 1)
         monkeypatch.setattr(shadowing, "write_shadow", away)
     assert "not written yet" in caplog.text
 
@@ -145,7 +146,7 @@ def test_figures_that_cannot_be_written_harm_nobody(migrating, monkeypatch, capl
 def test_no_question_is_kept(migrating):
     with Articles.open(migrating.config, shadow=1) as articles:
         articles.search(QUESTION)
-        eventually(lambda: articles._shadowing._tally.searches == 1)
+        eventually(lambda: articles._shadowing._stats.searches == 1)
     (row,) = migrating.store.records.select(SHADOW, {"migration": migrating.migration.id})
     for word in ("salt", "bread", "spoiling", "river", "stone"):
         assert word not in json.dumps(row)
@@ -223,9 +224,9 @@ def test_a_file_without_questions_is_refused(migrating, questions, text, said):
 
 
 def test_it_ends_when_the_migration_has_moved_on(migrating, questions, monkeypatch):
-    monkeypatch.setattr("jobs.shadow.WRITE_S", 0.0)
+    monkeypatch.setattr("embedshift.operations.shadow.WRITE_S", 0.0)
     answered = threading.Event()
-    from jobs import shadow
+    from embedshift.operations import shadow
 
     count_pair = shadow.count_pair
 
@@ -245,13 +246,13 @@ def test_nothing_but_failures_is_a_failure(migrating, questions, monkeypatch):
     def broken(*_):
         raise RuntimeError("no")
 
-    monkeypatch.setattr("jobs.shadow.count_pair", broken)
+    monkeypatch.setattr("embedshift.operations.shadow.count_pair", broken)
     with pytest.raises(CheckFailed, match=r"no question was answered by both tables \(RuntimeError\)"):
         migrating.step("shadow", questions=questions, rate=20, minutes=0.005)
 
 
 def test_interrupted_it_tells_what_it_has_measured(migrating, questions, monkeypatch, capsys):
-    from jobs import shadow
+    from embedshift.operations import shadow
 
     def until_interrupted(run, texts, rate, seconds):
         for number in range(5):

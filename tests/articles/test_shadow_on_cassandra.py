@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.articles import Articles, shadowing
-from jobs.reporting.material import material
+from embedshift import Articles
+from embedshift.articles import shadow as shadowing
+from embedshift.reporting.data import material
 from tests.articles.conftest import figures
 from tests.world import DEADLINE_S, eventually
 
@@ -17,7 +18,7 @@ def test_both_ways_of_shadow_reading_add_up(migrating, tmp_path, monkeypatch):
     with Articles.open(migrating.config, shadow=1) as articles:
         for question in ("what keeps bread", "where does water run"):
             assert len(articles.search(question)) == 3
-        eventually(lambda: articles._shadowing._tally.searches == 2)
+        eventually(lambda: articles._shadowing._stats.searches == 2)
     assert figures(migrating)["overlap@10"]["mean"] == 1  # three articles, and both tables have all of them
 
     questions = tmp_path / "questions.txt"

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from jobs.articles import Articles
-from jobs.articles.deactivating import add_soft_delete
-from jobs.articles.live import live_endpoint
-from jobs.catalog.alias import create_alias
-from jobs.catalog.tables import ensure_catalog
-from jobs.stores.contract import Column
+from embedshift import Articles
+from embedshift.articles.delete import add_soft_delete
+from embedshift.catalog.alias import create_alias
+from embedshift.catalog.live_table import live_vector_table
+from embedshift.catalog.tables import ensure_catalog
+from embedshift.stores.model import Column
 from scripts.run_cassandra import CassandraCluster
 from tests.articles.applications import WORDS, Application, assert_true, calls_of, truth_of
 from tests.cluster.worlds import cluster_world
@@ -76,7 +76,7 @@ def world(tmp_path: Path, old_model: Path, new_model: Path, cassandra: Cassandra
         ensure_catalog(world.store)
         world.create_source(world.embedded(world.old_model(), *some_articles(STILL)))
         create_alias(
-            world.store, "articles", live_endpoint(world.settings, world.store, world.store.describe("articles"))
+            world.store, "articles", live_vector_table(world.settings, world.store, world.store.describe("articles"))
         )
         add_soft_delete(world.settings, world.store)
         yield world

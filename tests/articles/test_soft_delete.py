@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.articles.deactivating import add_soft_delete
-from jobs.errors import NotFoundError, SchemaError
-from jobs.stores.contract import Column
+from embedshift.articles.delete import add_soft_delete
+from embedshift.errors import NotFoundError, SchemaError
+from embedshift.stores.model import Column
 from tests.articles.conftest import RIVER, SALT, STONE, table, times
 from tests.small_models import articles as corpus
 
@@ -117,7 +117,7 @@ def test_a_column_of_that_name_and_another_type_is_refused(new_world):
 
 
 def test_the_search_of_the_command_line_leaves_out_what_is_inactive(soft_world, articles):
-    from jobs.articles.searching import search
+    from embedshift.articles.search import search
 
     articles.add_many([SALT, RIVER])
     assert next(each.title for each in search(soft_world.store, soft_world.alias, "salt keeps bread", 2)) == "Salt"

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from jobs.articles import Articles
-from jobs.errors import SettingsError, UsageError
+from embedshift import Articles
+from embedshift.errors import SettingsError, UsageError
 from tests.articles.conftest import RIVER, SALT, value
 from tests.world import now_us
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from jobs.articles.writing import Writing
-from jobs.errors import InputError, NotFoundError
+from embedshift.articles.write import Writing
+from embedshift.errors import InputError, NotFoundError
 from tests.articles.conftest import SALT, times, value
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from jobs.settings import StoreSettings
-from jobs.stores.cql.store import CqlStore
+from embedshift.settings import StoreSettings
+from embedshift.stores.cql.store import CqlStore
 from scripts.run_cassandra import CassandraCluster
 from tests.clusters import CATALOG_KEYSPACE, KEYSPACE, settings_of, started
 

@@ -11,13 +11,12 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
-from jobs.catalog.ranges import progress
-from jobs.console import Console
-from jobs.pace import throttle
-from jobs.settings import load_settings
-from jobs.spark.rate import percentile_99
-from jobs.stores import open_store
-from jobs.stores.contract import Column, Table
+from embedshift.catalog.ranges import progress
+from embedshift.operations.throttle import throttle
+from embedshift.settings import load_settings
+from embedshift.spark.throttle import percentile_99
+from embedshift.stores import open_store
+from embedshift.stores.model import Column, Table
 from tests.world import World, batch_of, eventually, now_us, some_articles
 
 #: Seconds between two of its writes, that a load has for its first range, and that its writers have to find their rate.
@@ -92,7 +91,7 @@ def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, 
             span.append(time.monotonic())
             rows.append(carried())
         finally:  # a load that is still limited may never end
-            throttle(world.settings, world.store, Console(quiet=True), off=True)
+            world.run(throttle, off=True)
 
     operator = threading.Thread(target=lift)
     operator.start()
@@ -101,7 +100,7 @@ def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, 
     finally:
         loaded.set()
         operator.join(SETTLING_S + seconds + 60)
-    throttle(world.settings, world.store, Console(quiet=True), as_settings=True)
+    world.run(throttle, as_settings=True)
     return percentile_99(took(*span)), rows[0]
 
 

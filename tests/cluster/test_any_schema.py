@@ -7,9 +7,9 @@ import time
 import pyarrow as pa
 import pytest
 
-from jobs.errors import SchemaError
-from jobs.stores.contract import Table, remaining_ttl, write_time
-from jobs.tokens import WHOLE_RING
+from embedshift.errors import SchemaError
+from embedshift.stores.model import Table, remaining_ttl, write_time
+from embedshift.tokens import WHOLE_RING
 
 TYPES = ("CREATE TYPE IF NOT EXISTS {ks}.address (street text, zip int)",)
 # Each: CREATE TABLE's body, statements that fill it. Times are microseconds.

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.catalog.migration import owned, read_migration
-from jobs.console import Console
-from jobs.errors import CheckFailed
-from jobs.stores.contract import Column
-from jobs.sync import Pass, Syncing
+from embedshift.catalog.lease import owned
+from embedshift.catalog.migration import read_migration
+from embedshift.errors import CheckFailed
+from embedshift.steps.sync import Pass, Syncing
+from embedshift.stores.model import Column
 from scripts.run_cassandra import CassandraCluster
 from tests.change_log import log, make_log
 from tests.cluster.worlds import cluster_world
@@ -35,8 +35,8 @@ def world(
 
 def passes(world: World, spark: SparkSession, **options: bool) -> list[Pass]:
     """What a cutover does before it moves the alias, and after it."""
-    with owned(world.store, world.migration, "sync", world.settings.cutover.lease) as ownership:
-        return Syncing(world.settings, world.store, Console(quiet=True), spark, ownership).passes(**options)
+    with owned(world.store, world.migration, "sync", world.settings.cutover.lease) as lease:
+        return Syncing(world.context("sync"), spark, lease).passes(**options)
 
 
 def change(world: World, id_: str, *, stream: bytes) -> None:
@@ -71,7 +71,7 @@ def test_passes_after_a_whole_one_read_only_the_log(world, spark):
     world.assert_same()
     # The way back writes the source, at times of long ago: the next pass forward compares every row.
     world.step("rollback")
-    assert read_migration(world.store, world.migration.id).facts["compared_us"] is None
+    assert read_migration(world.store, world.migration.id).facts.compared_us is None
     assert passes(world, spark)[0].compared == "all"
 
 
@@ -90,7 +90,7 @@ def test_a_pass_over_the_log_that_was_killed_is_ended_as_such(world, spark, monk
     def killed(*arguments: object) -> None:
         raise CheckFailed("killed")
 
-    monkeypatch.setattr("jobs.sync.settle_dead_letters", killed)
+    monkeypatch.setattr("embedshift.steps.sync.settle_dead_letters", killed)
     with pytest.raises(CheckFailed, match="killed"):
         passes(world, spark)
     monkeypatch.undo()

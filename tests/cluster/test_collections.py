@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from jobs.quality.survey import survey_range
-from jobs.stores.contract import Column
-from jobs.stores.cql.cassandra import Cassandra
-from jobs.tokens import WHOLE_RING
-from jobs.validate import subject_of
+from embedshift.steps.validate import subject_of
+from embedshift.stores.cql.cassandra import Cassandra
+from embedshift.stores.model import Column
+from embedshift.tokens import WHOLE_RING
+from embedshift.validation.survey import survey_range
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
 from tests.world import ARTICLE, World, now_us, some_articles
@@ -101,7 +101,7 @@ def test_an_element_that_the_application_adds_to_both_tables_outlives_a_repair(w
 
 
 def test_the_way_back_carries_what_was_removed_from_the_new_table(world: World) -> None:
-    from jobs.catalog.alias import move_alias
+    from embedshift.catalog.alias import move_alias
 
     migration = world.migration
     world.store.create_index(migration.target.index)

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.errors import SchemaError, StoreUnavailable
-from jobs.settings import IndexSettings
-from jobs.stores.contract import Column, Index, Table
-from jobs.stores.cql import cassandra as dialect
-from jobs.stores.cql.store import CqlStore
+from embedshift.errors import SchemaError, StoreUnavailable
+from embedshift.settings import IndexSettings
+from embedshift.stores.cql import cassandra as dialect
+from embedshift.stores.cql.store import CqlStore
+from embedshift.stores.model import Column, Index, Table
 from tests.cluster.conftest import settings_of
 
 DIMENSION = 4
@@ -50,7 +50,9 @@ def test_options_reach_the_server(store, settings, table, new_index, eventually)
     store.check_index(index)
     store.create_index(index)
     query = "SELECT index_name, options FROM system_schema.indexes WHERE keyspace_name = ?"
-    found = {row["index_name"]: row["options"] for row in store._link.rows(query, (settings.keyspace,), doing="x")}
+    found = {
+        row["index_name"]: row["options"] for row in store._connection.rows(query, (settings.keyspace,), doing="x")
+    }
     assert dict(found[index.name]) == {
         "class_name": "StorageAttachedIndex",
         "target": "v",
@@ -77,12 +79,14 @@ def test_guardrails_hold_for_ordinary_users_alone(guarded, password_file, new_na
     tls = {"ca": files.ca, "certificate": files.client_cert, "key": files.client_key}
     index = Index(new_name(), "articles", "v", DIMENSION, IndexSettings())
     limits = {"secondary_indexes_enabled": "false"}
-    monkeypatch.setattr(dialect, "_setting", lambda link, host, view, name, unknown: limits.get(name, unknown))
+    monkeypatch.setattr(dialect, "_setting", lambda connection, host, view, name, unknown: limits.get(name, unknown))
     limited = tmp_path / "limited"
     limited.write_text(f"clerk\n{SECRET}\n")
     settings = settings_of(guarded, tls=tls, credentials_file=password_file)
     with closing(CqlStore.open(settings)) as store:
-        store._link.define(f"CREATE ROLE IF NOT EXISTS clerk WITH PASSWORD = '{SECRET}' AND LOGIN = true", "a role")
+        store._connection.define(
+            f"CREATE ROLE IF NOT EXISTS clerk WITH PASSWORD = '{SECRET}' AND LOGIN = true", "a role"
+        )
         store.check_index(index)
     with (
         closing(CqlStore.open(settings.model_copy(update={"credentials_file": limited}))) as store,
@@ -99,9 +103,9 @@ def test_guardrails_hold_for_ordinary_users_alone(guarded, password_file, new_na
 
 
 def test_a_setting_that_may_not_be_read_is_not_held_against_the_node(store):
-    (host,) = store._link.hosts()
-    assert dialect._setting(store._link, host, "no_such_view", "x", "unknown") == "unknown"
-    assert dialect._setting(store._link, host, "settings", "secondary_indexes_enabled", "unknown") == "true"
+    (host,) = store._connection.hosts()
+    assert dialect._setting(store._connection, host, "no_such_view", "x", "unknown") == "unknown"
+    assert dialect._setting(store._connection, host, "settings", "secondary_indexes_enabled", "unknown") == "true"
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot_product", "euclidean"])
@@ -136,16 +140,16 @@ def test_a_vector_of_zeros_is_rejected_alone_by_an_index_of_angles(store, table,
 def test_an_index_that_nobody_builds_is_called_failed_in_the_end(monkeypatch):
     node = SimpleNamespace(address="10.0.0.1")
     said = {"index_name": "i", "is_queryable": False, "is_building": False}
-    link = SimpleNamespace(keyspace="ks", hosts=lambda: [node], rows=lambda *_, **__: [said])
+    connection = SimpleNamespace(keyspace="ks", hosts=lambda: [node], rows=lambda *_, **__: [said])
     index = Index("i", "t", "v", DIMENSION, IndexSettings())
     cassandra = dialect.Cassandra("5.0.5")
     now = [100.0]
     monkeypatch.setattr(dialect.time, "monotonic", lambda: now[0])
-    assert cassandra.index_state(link, index).status == "building"
+    assert cassandra.index_state(connection, index).status == "building"
     now[0] += dialect.IDLE_S_MAX
-    failed = cassandra.index_state(link, index)
+    failed = cassandra.index_state(connection, index)
     assert (failed.status, "10.0.0.1" in failed.reason) == ("failed", True)
     said["is_building"] = True
-    assert cassandra.index_state(link, index).status == "building"
+    assert cassandra.index_state(connection, index).status == "building"
     said["is_building"] = False
-    assert cassandra.index_state(link, index).status == "building"
+    assert cassandra.index_state(connection, index).status == "building"

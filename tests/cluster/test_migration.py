@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from jobs.errors import RefusedError, SchemaError, StoreUnavailable
+from embedshift.errors import RefusedError, SchemaError, StoreUnavailable
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
 from tests.measures import REFERENCE, ids_of, ndcg, share_found
@@ -44,9 +44,9 @@ def busy(call: Callable[[], object]) -> Iterator[None]:
 
 
 def reading(world: World, table: str) -> AbstractContextManager[None]:
-    endpoint, described = world.migration.source, world.store.describe(table)
-    vector = np.ones(endpoint.model.dimension, np.float32)
-    return busy(lambda: world.store.search(described, endpoint.index, vector, 3))
+    vector_table, described = world.migration.source, world.store.describe(table)
+    vector = np.ones(vector_table.model.dimension, np.float32)
+    return busy(lambda: world.store.search(described, vector_table.index, vector, 3))
 
 
 def writing(world: World, table: str) -> AbstractContextManager[None]:
@@ -122,7 +122,7 @@ def test_two_cutovers_at_once_move_the_alias_once(
 def cranfield_world(
     tmp_path_factory: pytest.TempPathFactory, cranfield: Path, cassandra: CassandraCluster, spark: SparkSession
 ) -> World:
-    from jobs.articles.importing import import_articles
+    from embedshift.operations.import_file import import_articles
 
     folder = tmp_path_factory.mktemp("cranfield")
     models = ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2")
@@ -144,10 +144,10 @@ def test_cranfield_is_as_relevant_as_an_independent_computation_says(cranfield: 
     world = cranfield_world
     report = json.loads(world.settings.validation.report.read_text())
     questions = [json.loads(line) for line in (cranfield / "queries.jsonl").read_text(encoding="utf-8").splitlines()]
-    for side, endpoint in (("old", world.migration.source), ("new", world.migration.target)):
-        table = world.store.describe(endpoint.table)
-        asked = world.encode(endpoint.model.name, [question["text"] for question in questions])
-        answers = [ids_of(world.store.search(table, endpoint.index, vector, 10)) for vector in asked]
+    for side, vector_table in (("old", world.migration.source), ("new", world.migration.target)):
+        table = world.store.describe(vector_table.table)
+        asked = world.encode(vector_table.model.name, [question["text"] for question in questions])
+        answers = [ids_of(world.store.search(table, vector_table.index, vector, 10)) for vector in asked]
         pairs = list(zip(questions, answers, strict=True))
         figures = {name: report["relevance"][side][name] for name in REFERENCE[side]}
         gains = [ndcg(q["relevant"], ids) for q, ids in pairs]

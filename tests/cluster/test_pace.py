@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from jobs.console import Console
-from jobs.pace import throttle
+from embedshift.operations.throttle import throttle
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.neighbour import fill, neighbour, p99_beside_a_load
 from tests.cluster.worlds import cluster_world
@@ -39,7 +38,7 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
             try:
                 seen.append(eventually(slowed))
             finally:
-                throttle(world.settings, world.store, Console(quiet=True), off=True)
+                world.run(throttle, off=True)
 
         operator = threading.Thread(target=look)
         operator.start()

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.articles import Articles
-from jobs.console import Console
-from jobs.errors import EmbedshiftError
-from jobs.settings import Settings
-from jobs.stores import open_store
-from jobs.stores.cql.store import CqlStore
+from embedshift import Articles
+from embedshift.errors import EmbedshiftError
+from embedshift.settings import Settings
+from embedshift.steps.context import StepContext
+from embedshift.stores import open_store
+from embedshift.stores.cql.store import CqlStore
+from embedshift.telemetry.console import Console
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
 from tests.world import World, some_articles
@@ -91,7 +92,9 @@ class Roles:
 
 def run(step: str, settings: Settings) -> None:
     with closing(open_store(settings.store)) as store:
-        getattr(import_module(f"jobs.{step}"), step)(settings, store, Console(quiet=True))
+        getattr(import_module(f"embedshift.steps.{step}"), step)(
+            StepContext(step, settings, store, Console(quiet=True))
+        )
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.stores.contract import TOKEN, Column, Table, write_time
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, murmur3, subtract
+from embedshift.stores.model import TOKEN, Column, Table, write_time
+from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, murmur3, subtract
 
 ROWS = 10_000
 

@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from jobs.errors import SchemaError
-from jobs.stores.cql.store import CqlStore
-from jobs.stores.record import RecordTable
+from embedshift.errors import SchemaError
+from embedshift.stores.cql.store import CqlStore
+from embedshift.stores.records import RecordTable
 
 ALIAS = RecordTable(
     "embedding_race", ("alias",), columns={"alias": "text", "owner": "text", "version": "bigint", "ready": "boolean"}

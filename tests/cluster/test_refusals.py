@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.errors import EmbedshiftError, InputError, SchemaError, SettingsError, StoreUnavailable
-from jobs.settings import StoreSettings, TlsSettings
-from jobs.stores.contract import Column, Table
-from jobs.stores.cql.store import CqlStore
-from jobs.tokens import WHOLE_RING
+from embedshift.errors import EmbedshiftError, InputError, SchemaError, SettingsError, StoreUnavailable
+from embedshift.settings import StoreSettings, TlsSettings
+from embedshift.stores.cql.store import CqlStore
+from embedshift.stores.model import Column, Table
+from embedshift.tokens import WHOLE_RING
 from tests.cluster.conftest import settings_of
 
 SECRET = "hunter2-and-more"
@@ -266,8 +266,8 @@ def test_a_permission_that_is_missing_is_named(guarded, password_file, tmp_path,
 
 
 def test_more_results_than_the_server_gives(store, new_name):
-    from jobs.settings import IndexSettings
-    from jobs.stores.contract import Index
+    from embedshift.settings import IndexSettings
+    from embedshift.stores.model import Index
 
     table = Table(new_name(), (Column("id", "int", "partition"), Column("v", "vector<float, 2>")))
     store.create(table)

@@ -9,13 +9,13 @@ from contextlib import closing
 import pyarrow as pa
 import pytest
 
-from jobs.errors import StoreUnavailable
-from jobs.stores.contract import Column, Table, write_time
-from jobs.stores.cql import scan
-from jobs.stores.cql.session import SCAN
-from jobs.stores.cql.store import CqlStore
-from jobs.stores.record import RecordTable
-from jobs.tokens import WHOLE_RING
+from embedshift.errors import StoreUnavailable
+from embedshift.stores.cql import read as scan
+from embedshift.stores.cql.session import SCAN
+from embedshift.stores.cql.store import CqlStore
+from embedshift.stores.model import Column, Table, write_time
+from embedshift.stores.records import RecordTable
+from embedshift.tokens import WHOLE_RING
 from tests.cluster.conftest import settings_of
 
 

@@ -6,8 +6,8 @@ from contextlib import closing
 
 import pyarrow as pa
 
-from jobs.stores.contract import Column, Table, write_time
-from jobs.stores.cql.store import CqlStore
+from embedshift.stores.cql.store import CqlStore
+from embedshift.stores.model import Column, Table, write_time
 from tests.cluster.conftest import KEYSPACE, settings_of
 
 

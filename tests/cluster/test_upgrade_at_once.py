@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-from jobs.catalog.holding import held
+from embedshift.catalog.lease import held
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
 from tests.world import some_articles

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.stores import open_store
-from jobs.stores.cql.store import CqlStore
+from embedshift.stores import open_store
+from embedshift.stores.cql.store import CqlStore
 from scripts.run_cassandra import CassandraCluster
 from tests.clusters import settings_of
 from tests.world import World
@@ -38,7 +38,7 @@ def cluster_world(
 ) -> Iterator[World]:
     """A world whose tables are on a cluster, its keyspaces made."""
     tree = store_tree(cluster, f"k{uuid.uuid4().hex[:12]}", replicas=replicas) | more.pop("store", {})
-    from jobs.settings import StoreSettings
+    from embedshift.settings import StoreSettings
 
     store = open_store(StoreSettings.model_validate(tree))
     store.create_keyspaces()

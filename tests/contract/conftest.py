@@ -18,11 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.settings import IndexSettings, StoreSettings
-from jobs.stores import open_store
-from jobs.stores.contract import Column, Index, Rejection, Store, Table, remaining_ttl, write_time
-from jobs.stores.values import arrow_type, vector_type
-from jobs.tokens import WHOLE_RING, TokenRange
+from embedshift.settings import IndexSettings, StoreSettings
+from embedshift.stores import open_store
+from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import arrow_type, vector_type
+from embedshift.stores.model import Column, Index, Rejection, Table, remaining_ttl, write_time
+from embedshift.tokens import WHOLE_RING, TokenRange
 
 #: Each store has a fixture ``<name>_settings`` that yields StoreSettings, here or in tests/clusters.py.
 STORES = ("embedded", "cassandra", pytest.param("scylla", marks=pytest.mark.scylla))

@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.errors import SchemaError, StoreUnavailable
-from jobs.settings import IndexSettings, StoreSettings
-from jobs.stores import open_store
-from jobs.stores.contract import Column, Index, Table, write_time
-from jobs.stores.embedded.store import EmbeddedStore
-from jobs.tokens import WHOLE_RING
+from embedshift.errors import SchemaError, StoreUnavailable
+from embedshift.settings import IndexSettings, StoreSettings
+from embedshift.stores import open_store
+from embedshift.stores.embedded.store import EmbeddedStore
+from embedshift.stores.model import Column, Index, Table, write_time
+from embedshift.tokens import WHOLE_RING
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,10 +31,10 @@ PRELUDE = """
 import os, sys
 from pathlib import Path
 import numpy as np, pyarrow as pa
-from jobs.errors import StoreUnavailable
-from jobs.settings import IndexSettings, StoreSettings
-from jobs.stores.contract import Index, Table, Column
-from jobs.stores.embedded.store import EmbeddedStore
+from embedshift.errors import StoreUnavailable
+from embedshift.settings import IndexSettings, StoreSettings
+from embedshift.stores.contract import Index, Table, Column
+from embedshift.stores.embedded.store import EmbeddedStore
 
 def batch(ids, title, time):
     n = len(ids)
@@ -102,7 +102,7 @@ def nearest(store: EmbeddedStore, shelf, index: Index, id_: str) -> str:
 
 def test_rows_records_and_indexes_outlive_the_process(path):
     code = """
-from jobs.stores.record import RecordTable
+from embedshift.stores.record import RecordTable
 alias = RecordTable("alias", ("name",), columns={"name": "text", "target": "text"})
 index = Index("articles_idx", "articles", "embedding", 4, IndexSettings())
 columns = Column("id", "text", "partition"), Column("title", "text"), Column("embedding", "vector<float, 4>")
@@ -212,7 +212,7 @@ def test_an_index_file_that_is_damaged_is_built_again(store, shelf, index, embed
 def test_an_index_whose_builder_was_killed_is_built_by_the_next_call(store, shelf, path):
     shelf.write(*rows_of(20))
     code = """
-from jobs.stores.embedded.vectors import Indexes
+from embedshift.stores.embedded.vectors import Indexes
 Indexes._save = lambda *_: os._exit(9)
 store = EmbeddedStore.open(settings)
 store.create_index(Index("articles_idx", sys.argv[2], "embedding", 4, IndexSettings()))
@@ -382,7 +382,7 @@ def test_a_folder_is_no_store(tmp_path):
 def test_a_file_of_another_kind_is_no_store(tmp_path):
     file = tmp_path / "articles.jsonl"
     file.write_text('{"id": "a"}\n' * 1000)
-    assert "no SQLite database" in refusal(StoreSettings(path=file)).what
+    assert "not an SQLite database" in refusal(StoreSettings(path=file)).what
     assert file.read_text().startswith("{")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.errors import SchemaError
-from jobs.stores.contract import Column
-from jobs.tokens import WHOLE_RING
+from embedshift.errors import SchemaError
+from embedshift.stores.model import Column
+from embedshift.tokens import WHOLE_RING
 
 
 def test_the_rows_of_given_keys_are_fetched_and_absent_ones_left_out(store, shelf):

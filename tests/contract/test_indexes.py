@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.errors import EmbedshiftError, SchemaError
-from jobs.settings import IndexSettings
-from jobs.stores.contract import Index
+from embedshift.errors import EmbedshiftError, SchemaError
+from embedshift.settings import IndexSettings
+from embedshift.stores.model import Index
 
 
 def rows_of(count: int) -> list[dict[str, object]]:

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.stores.contract import Column
-from jobs.stores.values import key_bytes, partition_key
-from jobs.tokens import WHOLE_RING, murmur3
+from embedshift.stores.cql_types import key_bytes, partition_key
+from embedshift.stores.model import Column
+from embedshift.tokens import WHOLE_RING, murmur3
 
 KEYS = {
     "text": ["a", "Ω", "x" * 40, "with 'quotes' and \"more\"", "\x00"],

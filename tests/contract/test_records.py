@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs.stores.record import RecordTable
+from embedshift.stores.records import RecordTable
 
 
 @pytest.fixture

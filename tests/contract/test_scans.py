@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.stores.contract import TOKEN, Column
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, murmur3
+from embedshift.stores.model import TOKEN, Column
+from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, murmur3
 
 IDS = [f"article-{at}" for at in range(60)]
 TOKENS = {id_: int(token) for id_, token in zip(IDS, murmur3([id_.encode() for id_ in IDS]), strict=True)}

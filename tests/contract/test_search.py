@@ -7,8 +7,8 @@ import uuid
 import numpy as np
 import pytest
 
-from jobs.errors import InputError
-from jobs.stores.contract import Column
+from embedshift.errors import InputError
+from embedshift.stores.model import Column
 
 DIMENSION = 16
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from jobs.errors import InputError, SchemaError
-from jobs.stores.contract import Column, Table
-from jobs.tokens import WHOLE_RING, subtract, unite
+from embedshift.errors import InputError, SchemaError
+from embedshift.stores.model import Column, Table
+from embedshift.tokens import WHOLE_RING, subtract, unite
 
 
 def test_a_table_is_described_as_it_was_created(new_shelf):

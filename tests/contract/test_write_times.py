@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.stores.contract import Column
+from embedshift.stores.model import Column
 
 
 def test_a_cell_keeps_its_own_write_time(shelf):

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.catalog.dead_letters import read_dead_letters
-from jobs.catalog.migration import owned
-from jobs.catalog.tables import ALIAS
-from jobs.cli import main
-from jobs.stores.contract import Column
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.lease import owned
+from embedshift.catalog.tables import ALIAS
+from embedshift.cli.app import main
+from embedshift.stores.model import Column
 from tests.small_models import POISON, articles, save_model
 from tests.world import ARTICLE, HOUR_US, World, now_us, some_articles
 

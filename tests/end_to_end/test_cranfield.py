@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.articles.importing import import_articles
-from jobs.articles.searching import search
+from embedshift.articles.search import search
+from embedshift.operations.import_file import import_articles
 from tests.measures import REFERENCE, ids_of, ndcg, share_found
 from tests.world import World
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from jobs.errors import CheckFailed
+from embedshift.errors import CheckFailed
 from tests.small_models import articles
 from tests.world import HOUR_US, World, eventually, now_us, some_articles
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 
-import jobs.cutover
-from jobs import pace
-from jobs.catalog.control import STEP
-from jobs.catalog.pace import read_order
-from jobs.catalog.ranges import progress
-from jobs.catalog.tables import CONTROL, MIGRATION
-from jobs.console import Console
-from jobs.errors import OwnedByAnother
+import embedshift.steps.cutover
+from embedshift.catalog.ranges import progress
+from embedshift.catalog.signals import STEP
+from embedshift.catalog.tables import CONTROL, MIGRATION
+from embedshift.catalog.throttle import read_published
+from embedshift.errors import OwnedByAnother
+from embedshift.operations import throttle as operations
 from tests.world import World, eventually, some_articles
 
 pytestmark = pytest.mark.alone
@@ -30,12 +29,11 @@ QUIET_S = 6
 
 def say(world: World, what: str, **options: Any) -> dict[str, Any]:
     """What an operator says, through a store of their own in effect: nothing but the catalog is shared with tasks."""
-    result: dict[str, Any] = getattr(pace, what)(world.settings, world.store, Console(quiet=True), **options)
-    return result
+    return world.run(getattr(operations, what), **options)
 
 
 def shown(world: World) -> dict[str, Any]:
-    found: dict[str, Any] = world.step("status")["migration"]["pace"]
+    found: dict[str, Any] = world.step("status")["migration"]["throttle"]
     return found
 
 
@@ -44,7 +42,7 @@ def rows(world: World) -> int:
 
 
 def waits(world: World) -> str:
-    return read_order(world.store, world.migration.id, world.migration.owner).wait
+    return read_published(world.store, world.migration.id, world.migration.owner).wait
 
 
 class Operator(threading.Thread):
@@ -179,14 +177,14 @@ def test_a_pause_holds_a_cutover_before_the_switch_and_never_behind_it(new_world
     world.create_source(some_articles(20))
     world.steps("prepare", "load", "index", "sync", "validate")
     say(world, "pause")
-    move = jobs.cutover.move_alias
+    move = embedshift.steps.cutover.move_alias
 
     def move_and_pause(*arguments: Any, **options: Any) -> Any:
         moved = move(*arguments, **options)
         say(world, "pause")
         return moved
 
-    monkeypatch.setattr(jobs.cutover, "move_alias", move_and_pause)
+    monkeypatch.setattr(embedshift.steps.cutover, "move_alias", move_and_pause)
     seen: dict[str, str] = {}
 
     def resume() -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.articles.importing import import_articles
+from embedshift.operations.import_file import import_articles
 from tests.measures import REFERENCE
 from tests.processes import command, parents
 from tests.standalone import WORKERS, dependencies_only, plain_environment, standalone_cluster, submit
 from tests.world import ROOT, eventually
 
 CRANFIELD = ROOT.parent / "shared" / "data" / "cranfield"
-DEMO = ROOT / "jobs" / "data" / "demo"
+DEMO = ROOT / "embedshift" / "data" / "demo"
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_a_migration_runs_on_a_cluster_that_has_the_package_from_its_archive_alo
     )
     imported = import_articles(world.settings, world.store, corpus / "articles.jsonl")
     python = dependencies_only(tmp_path / "environment")
-    alone = [str(python), "-c", "import jobs"]
+    alone = [str(python), "-c", "import embedshift"]
     lacks = subprocess.run(alone, cwd=tmp_path, env=plain_environment(), capture_output=True, text=True, check=False)
-    assert "No module named 'jobs'" in lacks.stderr
+    assert "No module named 'embedshift'" in lacks.stderr
     with standalone_cluster(tmp_path) as master:
         script = ROOT / "jobs" / "migrate.py"
         done = submit(master, archive, python, tmp_path, script, "--config", str(world.config), "--json")

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from jobs.articles.searching import search
-from jobs.errors import SchemaError, StateError
-from jobs.stores.contract import Column
+from embedshift.articles.search import search
+from embedshift.errors import SchemaError, StateError
+from embedshift.stores.model import Column
 from tests.small_models import articles
 from tests.world import ARTICLE, DIGEST, HOUR_US, Row, World, now_us
 

@@ -14,8 +14,8 @@ import yaml
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
-from jobs.cli import main
-from jobs.embedding.packaged import load_packaged
+from embedshift.cli.app import main
+from embedshift.embedding.packaged import load_packaged
 from scripts.run_cassandra import CassandraCluster
 
 ROOT = Path(__file__).parents[2]

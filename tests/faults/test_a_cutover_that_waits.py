@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-import jobs.cutover
-from jobs.catalog.control import GO, HOLD, read_word, say_word
-from jobs.catalog.start import AtTime, parse_at
-from jobs.console import Console
-from jobs.cutover import give_word
-from jobs.errors import CheckFailed, RefusedError, UsageError
-from jobs.sync import parse_since
+import embedshift.steps.cutover
+from embedshift.catalog.signals import GO, HOLD, read_signal, send
+from embedshift.errors import CheckFailed, RefusedError, UsageError
+from embedshift.steps.cutover import release_cutover
+from embedshift.steps.cutover_trigger import AtTime
+from embedshift.times import parse_at, parse_since
 from tests.world import World, eventually, now_us
 
 
@@ -40,7 +39,7 @@ def test_until_its_time_the_target_is_kept_ready(loaded):
 
 
 def go(world: World) -> dict[str, Any]:
-    return give_word(world.settings, world.store, Console(quiet=True))
+    return world.run(release_cutover)
 
 
 class Operator(threading.Thread):
@@ -52,7 +51,7 @@ class Operator(threading.Thread):
         self.alias_before = ""
 
     def run(self) -> None:
-        eventually(lambda: read_word(self.world.store, self.world.migration.id, HOLD), deadline_s=120)
+        eventually(lambda: read_signal(self.world.store, self.world.migration.id, HOLD), deadline_s=120)
         insert(self.world, "meanwhile")
         eventually(lambda: ("meanwhile",) in self.world.read("articles_v2"), deadline_s=120)
         self.alias_before = self.world.alias.target.table
@@ -65,7 +64,7 @@ def test_a_held_cutover_waits_for_the_word_and_takes_along_what_came_meanwhile(l
     with pytest.raises(RefusedError, match="no cutover of articles-to-articles_v2 waits"):
         go(loaded)
     # A word of long ago is none for this cutover.
-    say_word(loaded.store, loaded.migration.id, GO)
+    send(loaded.store, loaded.migration.id, GO)
     operator = Operator(loaded)
     operator.start()
     loaded.step("cutover", hold=True)
@@ -74,7 +73,7 @@ def test_a_held_cutover_waits_for_the_word_and_takes_along_what_came_meanwhile(l
     assert loaded.alias.target.table == "articles_v2"
     loaded.assert_migrated()
     for word in (HOLD, GO):
-        assert read_word(loaded.store, loaded.migration.id, word) is None
+        assert read_signal(loaded.store, loaded.migration.id, word) is None
 
 
 def test_a_cutover_does_not_wait_for_ever(loaded):
@@ -83,7 +82,7 @@ def test_a_cutover_does_not_wait_for_ever(loaded):
     with pytest.raises(CheckFailed, match="no word came within 100ms; nothing was switched"):
         loaded.step("cutover", hold=True)
     assert loaded.alias.target.table == "articles"
-    assert read_word(loaded.store, loaded.migration.id, HOLD) is None
+    assert read_signal(loaded.store, loaded.migration.id, HOLD) is None
     loaded.step("cutover")
 
 
@@ -102,7 +101,7 @@ def failing_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any) -> None:
         raise CheckFailed("the index of articles_v2 does not find what is there")
 
-    monkeypatch.setattr(jobs.cutover, "check_known", fail)
+    monkeypatch.setattr(embedshift.steps.cutover, "check_known", fail)
 
 
 def test_a_failure_behind_the_switch_goes_back_where_that_is_asked_for(loaded, monkeypatch):

@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 
-from jobs.catalog.ranges import progress
-from jobs.catalog.tables import BUCKETS, RANGE
-from jobs.errors import OwnedByAnother, RefusedError, UnavailableError
+import embedshift.steps.cutover
+import embedshift.steps.prepare
+import embedshift.steps.rollback
+import embedshift.steps.sync
+from embedshift.catalog.ranges import progress
+from embedshift.catalog.tables import BUCKETS, RANGE
+from embedshift.errors import OwnedByAnother, RefusedError, UnavailableError
 from tests.processes import alive, command, descendants, kill, spark_workers
 from tests.world import World, eventually, now_us, some_articles
 
@@ -155,8 +159,8 @@ def test_spark_workers_killed_in_the_middle_cost_some_tries_and_nothing_else(wor
 
 def test_a_run_that_loses_its_lease_stops_and_harms_nothing(world, spark):
     """Somebody else took the migration: this run ends with exit 4, and the other one's state stays."""
-    from jobs.catalog.migration import Ownership
-    from jobs.catalog.tables import MIGRATION
+    from embedshift.catalog.lease import Lease
+    from embedshift.catalog.tables import MIGRATION
 
     def rob() -> None:
         eventually(lambda: progress(world.store, world.migration.id, "load").done >= 1)
@@ -175,7 +179,7 @@ def test_a_run_that_loses_its_lease_stops_and_harms_nothing(world, spark):
     assert world.migration.owner == "a thief"
     assert world.migration.state == "prepared"
     world.store.records.update_if(MIGRATION, {"id": world.migration.id}, {"owner": "", "lease_until_us": 0}, {})
-    assert Ownership(world.store, world.migration.id, world.settings.cutover.lease).owner
+    assert Lease(world.store, world.migration.id, world.settings.cutover.lease).owner
     assert world.step("load")["rows"] == ROWS
     world.assert_migrated()
 
@@ -183,12 +187,11 @@ def test_a_run_that_loses_its_lease_stops_and_harms_nothing(world, spark):
 @pytest.mark.parametrize("moment", ["before_the_move", "after_the_move"])
 def test_a_cutover_killed_beside_the_move_of_the_alias_is_run_again(new_world, spark, monkeypatch, moment):
     """Where most can go wrong: readers see the old table and model or the new ones, never a mixture."""
-    import jobs.cutover
 
     world = new_world(cutover={"lease": "1s"})
     world.create_source(some_articles(20))
     world.steps("prepare", "load", "index", "sync", "validate")
-    interrupted(monkeypatch, jobs.cutover, "move_alias", after=moment == "after_the_move")
+    interrupted(monkeypatch, embedshift.steps.cutover, "move_alias", after=moment == "after_the_move")
     with pytest.raises(Killed):
         world.step("cutover")
     monkeypatch.undo()
@@ -227,11 +230,10 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, after
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("where", ["create_alias", "create_migration", "open_ranges"])
 def test_a_prepare_killed_anywhere_is_run_again(new_world, monkeypatch, where, after):
-    import jobs.prepare
 
     world = new_world()
     world.create_source(some_articles(20))
-    interrupted(monkeypatch, jobs.prepare, where, after=after)
+    interrupted(monkeypatch, embedshift.steps.prepare, where, after=after)
     with pytest.raises(Killed):
         world.step("prepare")
     monkeypatch.undo()
@@ -254,12 +256,11 @@ def test_a_prepare_killed_when_the_target_was_just_created_knows_it_for_its_own(
 
 def test_a_cutover_killed_before_the_move_can_be_validated_anew(new_world, spark, monkeypatch):
     """The alias never moved, and the content has changed since: sync, validate and cutover may follow."""
-    import jobs.cutover
 
     world = new_world()
     world.create_source(some_articles(20))
     world.steps("prepare", "load", "index", "sync", "validate")
-    interrupted(monkeypatch, jobs.cutover, "move_alias", after=False)
+    interrupted(monkeypatch, embedshift.steps.cutover, "move_alias", after=False)
     with pytest.raises(Killed):
         world.step("cutover")
     monkeypatch.undo()
@@ -274,14 +275,13 @@ def test_a_cutover_killed_before_the_move_can_be_validated_anew(new_world, spark
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_rollback_killed_beside_the_move_of_the_alias_is_run_again(new_world, spark, monkeypatch, after):
-    import jobs.rollback
 
     world = new_world()
     world.create_source(world.embedded(world.old_model(), *some_articles(20)))
     world.steps("prepare", "load", "index", "sync", "validate", "cutover")
     world.write("articles_v2", {"id": "a003", "content": ("changed", now_us())})
     world.delete("articles_v2", {"id": "a004"})
-    interrupted(monkeypatch, jobs.rollback, "move_alias", after=after)
+    interrupted(monkeypatch, embedshift.steps.rollback, "move_alias", after=after)
     with pytest.raises(Killed):
         world.step("rollback")
     monkeypatch.undo()
@@ -300,12 +300,11 @@ def test_a_rollback_killed_beside_the_move_of_the_alias_is_run_again(new_world, 
 
 
 def test_a_pass_of_sync_that_was_killed_is_ended_and_never_counts_as_the_clean_one(new_world, spark, monkeypatch):
-    import jobs.sync
 
     world = new_world()
     world.create_source(some_articles(20))
     world.steps("prepare", "load", "index")
-    interrupted(monkeypatch, jobs.sync, "forget_step", after=False)
+    interrupted(monkeypatch, embedshift.steps.sync, "forget_step", after=False)
     with pytest.raises(Killed):
         world.step("sync")
     monkeypatch.undo()
@@ -331,22 +330,21 @@ def test_a_retire_killed_after_the_drop_is_run_again(new_world, spark, monkeypat
 
 def test_what_a_late_task_writes_again_after_a_deletion_stays_without_effect(new_world, spark):
     """Invariant 2: Spark may run a task twice, and the second copy may come after the row was found to be an orphan."""
-    from jobs.spark.embed import embed_rows
-    from jobs.spark.reader import RangePartition, RangeReader
-    from jobs.spark.transfer import transfer_of
-    from jobs.spark.writer import RangeWriter
-    from jobs.tokens import WHOLE_RING
+    from embedshift.spark.embed import embed_rows
+    from embedshift.spark.reader import read_range
+    from embedshift.spark.transfer import transfer_of
+    from embedshift.spark.writer import RangeWriting
+    from embedshift.tokens import WHOLE_RING
 
     world = new_world()
     world.create_source(some_articles(20))
     world.step("prepare")
     transfer = transfer_of(world.settings, world.store, world.migration, "load")
-    read = RangeReader(transfer.to_json()).read(RangePartition(WHOLE_RING, 1))
-    late = list(embed_rows(transfer, 1, read))
+    late = list(embed_rows(transfer, 1, read_range(world.store, transfer, WHOLE_RING, 1)))
     world.steps("load", "index")
     world.delete("articles", {"id": "a007"})
     world.step("sync")
     assert ("a007",) not in world.read("articles_v2")
-    RangeWriter(transfer.to_json()).write(iter(late))
+    RangeWriting(world.store, transfer).run(iter(late))
     assert ("a007",) not in world.read("articles_v2")
     world.assert_migrated()

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.settings import StoreSettings
-from jobs.spark.embed import _TEXT_BYTES, _bounded
-from jobs.stores import open_store
-from jobs.stores.contract import Column, Table, write_time
-from jobs.stores.values import vector_type
+from embedshift.settings import StoreSettings
+from embedshift.spark.embed import _TEXT_BYTES, _bounded
+from embedshift.stores import open_store
+from embedshift.stores.cql_types import vector_type
+from embedshift.stores.model import Column, Table, write_time
 from tests.world import ROOT
 
 ROWS = 2_000
@@ -24,17 +24,17 @@ TEXT_BYTES = 8_000
 #: Reads one token range of two tables as a task does, and says how much memory it took.
 MEASURE = """
 import json, sys
-from jobs.catalog.endpoint import Endpoint, ModelRecord
-from jobs.settings import IndexSettings, StoreSettings
-from jobs.spark.difference import Difference
-from jobs.spark.transfer import Layout
-from jobs.stores import open_store
-from jobs.tokens import WHOLE_RING
+from embedshift.catalog.endpoint import VectorTable, ModelRecord
+from embedshift.settings import IndexSettings, StoreSettings
+from embedshift.spark.difference import Difference
+from embedshift.spark.transfer import Layout
+from embedshift.stores import open_store
+from embedshift.tokens import WHOLE_RING
 from tests.processes import peak_mb
 store = open_store(StoreSettings(path=sys.argv[1]))
 model = ModelRecord("small", None, "", "", None, True, "float32", 8, "f")
 names = ("articles", "articles_v2")
-ends = [Endpoint(each, "id", "{content}", "embedding", False, each, IndexSettings(), model) for each in names]
+ends = [VectorTable(each, "id", "{content}", "embedding", False, each, IndexSettings(), model) for each in names]
 layout = Layout(*ends, *(store.describe(each.table) for each in ends))
 before = peak_mb()
 difference = Difference(store, layout, None, 64)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalog.models import proven_model
-from jobs.embedding import load_model
-from jobs.errors import ModelUnavailable
+from embedshift.catalog.vector_table import proven_model
+from embedshift.embedding import load_model
+from embedshift.errors import ModelUnavailable
 from tests.small_models import save_model
 from tests.world import World, some_articles
 
@@ -63,9 +63,9 @@ def test_a_model_that_is_gone_writes_nothing(world, tmp_path, spark):
 
 
 def test_a_search_with_another_model_than_the_recorded_one_is_refused(world, tmp_path):
-    endpoint = world.migration.target
+    vector_table = world.migration.target
     load_model.cache_clear()
     save_model(tmp_path / "model", 40, seed=8)
     with pytest.raises(ModelUnavailable, match="the catalog says"):
-        proven_model(endpoint)
+        proven_model(vector_table)
     load_model.cache_clear()

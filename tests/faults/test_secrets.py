@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import CheckFailed, SettingsError, StoreUnavailable
-from jobs.settings import StoreSettings, parse_settings
-from jobs.spark.transfer import reachable, transfer_of
-from jobs.stores import open_store
+from embedshift.errors import CheckFailed, SettingsError, StoreUnavailable
+from embedshift.settings import StoreSettings, parse_settings
+from embedshift.spark.transfer import reachable, transfer_of
+from embedshift.stores import open_store
 from tests.world import World, some_articles
 
 PASSWORD = "hunter2-of-the-tests"

@@ -6,9 +6,10 @@ import json
 from dataclasses import replace
 from statistics import median
 
-from jobs.spark.reader import RangePartition, RangeReader
-from jobs.spark.transfer import ACTION, NOTE, Action, transfer_of
-from jobs.tokens import WHOLE_RING, murmur3, unite
+from embedshift.spark.reader import read_range
+from embedshift.spark.rows import ACTION, NOTE, Action
+from embedshift.spark.transfer import transfer_of
+from embedshift.tokens import WHOLE_RING, murmur3, unite
 from tests.world import now_us, some_articles
 
 EIGHTHS = WHOLE_RING.split(8)
@@ -72,7 +73,7 @@ def test_long_texts_among_short_ones_are_shared_too(new_world):
     assert transfer_of(world.settings, world.store, world.migration, "load").bytes_most >= 16 * MEGABYTE
     within, sizes, read = WHOLE_RING, [], 0
     while True:
-        *batches, end = RangeReader(transfer.to_json()).read(RangePartition(within, 1))
+        *batches, end = read_range(world.store, transfer, within, 1)
         assert end.column(ACTION)[0].as_py() == Action.END
         note = json.loads(end.column(NOTE)[0].as_py())
         sizes.append(sum(batch.nbytes for batch in batches))

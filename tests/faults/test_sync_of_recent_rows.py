@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.errors import UsageError
+from embedshift.errors import UsageError
 from tests.world import now_us
 
 

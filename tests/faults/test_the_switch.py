@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jobs.articles.searching import search
-from jobs.catalog.alias import get_alias, move_alias
-from jobs.catalog.validations import last_validation
-from jobs.errors import CheckFailed, RefusedError, SchemaError, StateError
+from embedshift.articles.search import search
+from embedshift.catalog.alias import get_alias, move_alias
+from embedshift.catalog.validations import last_validation
+from embedshift.errors import CheckFailed, RefusedError, SchemaError, StateError
 from tests.world import World, now_us
 
 
@@ -273,7 +273,7 @@ def test_retire_waits_for_the_grace_time_and_for_the_name(switched):
 
 
 def test_retire_never_drops_the_table_that_an_alias_names(switched):
-    from jobs.catalog.alias import create_alias
+    from embedshift.catalog.alias import create_alias
 
     create_alias(switched.store, "archive", switched.migration.source)
     with pytest.raises(RefusedError, match="articles is live: the alias archive names it"):

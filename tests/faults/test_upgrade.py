@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from jobs.catalog.migration import migrations, owned
-from jobs.catalog.validations import write_validation
-from jobs.catalog.window import Window
-from jobs.cli import main
+from embedshift.catalog.lease import owned
+from embedshift.catalog.migration import migrations
+from embedshift.catalog.validations import write_validation
+from embedshift.cli.app import main
+from embedshift.times import Window
 from tests.world import World, some_articles
 
 #: A hook that writes a line of what it is told.
@@ -61,8 +62,8 @@ def test_outside_its_window_and_beside_another_migration_nothing_is_done(loaded,
     assert (code, result["outcome"], loaded.migration.state) == (0, "waiting", "synced")
     assert datetime.fromisoformat(result["opens"]) > datetime.now()
 
-    with owned(loaded.store, loaded.migration, "sync", timedelta(seconds=30)) as ownership:
-        ownership.change(state="rolled_back")
+    with owned(loaded.store, loaded.migration, "sync", timedelta(seconds=30)) as lease:
+        lease.change(state="rolled_back")
     code, result, errors = cron.run()
     assert (code, result["outcome"]) == (4, "refused")
     assert "the migration is rolled back" in errors[0]
@@ -70,8 +71,8 @@ def test_outside_its_window_and_beside_another_migration_nothing_is_done(loaded,
 
 def test_a_hook_that_says_no_stops_the_cutover_before_the_alias_moves(loaded, capsys):
     write_validation(loaded.store, loaded.migration.id, passed=True, content="30 rows", report={})
-    with owned(loaded.store, loaded.migration, "validate", timedelta(seconds=30)) as ownership:
-        ownership.change(state="validated")
+    with owned(loaded.store, loaded.migration, "validate", timedelta(seconds=30)) as lease:
+        lease.change(state="validated")
     loaded.with_settings(hooks={"before_cutover": ["/bin/sh", "-c", "echo not on a Friday; exit 1"]})
 
     assert main(["cutover", "--config", str(loaded.config)]) == 1

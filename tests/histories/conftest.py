@@ -15,7 +15,7 @@ HISTORIES = float(os.environ.get("HISTORIES") or 1)
 
 
 @pytest.fixture
-def tally(record_property: Callable[[str, object], None]) -> Iterator[Counter[str]]:
+def stats(record_property: Callable[[str, object], None]) -> Iterator[Counter[str]]:
     """What was done, by rule and by outcome."""
     counts: Counter[str] = Counter()
     yield counts

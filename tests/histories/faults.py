@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.errors import StoreUnavailable
+from embedshift.errors import StoreUnavailable
 from tests.histories.one_process import WorkerDied
 
 CALLS = frozenset(

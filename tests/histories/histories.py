@@ -14,15 +14,16 @@ from unittest import mock
 
 import numpy as np
 
-from jobs.articles import Articles
-from jobs.articles.live import live_endpoint
-from jobs.catalog.alias import create_alias, get_alias, history
-from jobs.catalog.endpoint import Endpoint
-from jobs.catalog.migration import Migration, find_migration, is_dead
-from jobs.catalog.states import ENDED
-from jobs.catalog.tables import ALL, ensure_catalog
-from jobs.errors import EmbedshiftError, NotFoundError
-from jobs.stores.contract import Column
+from embedshift import Articles
+from embedshift.catalog.actor import is_dead
+from embedshift.catalog.alias import create_alias, get_alias, history
+from embedshift.catalog.live_table import live_vector_table
+from embedshift.catalog.migration import Migration, find_migration
+from embedshift.catalog.states import ENDED
+from embedshift.catalog.tables import ALL, ensure_catalog
+from embedshift.catalog.vector_table import VectorTable
+from embedshift.errors import EmbedshiftError, NotFoundError
+from embedshift.stores.model import Column
 from tests.histories.faults import Fault, Killed, Tampered
 from tests.histories.one_process import Clock, Session, one_process
 from tests.histories.truth import CARRIED, TEXT, Cell, Row, Truth, differences
@@ -75,9 +76,9 @@ class History:
         self.running: Tampered | None = None
         self.stack.enter_context(one_process(self.clock, lambda: self.running or self.store, self._session))
         self.stack.enter_context(
-            mock.patch("jobs.catalog.migration.is_dead", lambda owner: owner in self.dead or is_dead(owner))
+            mock.patch("embedshift.catalog.migration.is_dead", lambda owner: owner in self.dead or is_dead(owner))
         )
-        self.stack.enter_context(mock.patch("jobs.articles.clock.now_us", self._client_time))
+        self.stack.enter_context(mock.patch("embedshift.articles.keys.now_us", self._client_time))
         self.world = World(folder, models, columns=COLUMNS, **SETTINGS)
         self.store = self.world.store
         self.stack.callback(self.store.close)
@@ -87,7 +88,7 @@ class History:
         self.in_flight: set[str] = set()
         self.world.create_source()
         ensure_catalog(self.store)
-        live = live_endpoint(self.world.settings, self.store, self.store.describe("articles"))
+        live = live_vector_table(self.world.settings, self.store, self.store.describe("articles"))
         create_alias(self.store, "articles", live)
         for key, (title, content) in rows.items():
             self.write("articles", key, {"title": title, "content": content, "views": 1})
@@ -106,7 +107,7 @@ class History:
     # Where things are.
 
     @property
-    def live(self) -> Endpoint:
+    def live(self) -> VectorTable:
         return get_alias(self.store, "articles").target
 
     @property
@@ -168,14 +169,14 @@ class History:
 
     def embed(self, table: str, key: str) -> None:
         """Give a row the vector of its present text; it lives as long as the text."""
-        truth, endpoint = self.truth(table), self.endpoint(table)
+        truth, vector_table = self.truth(table), self.vector_table(table)
         row, at_us, now_s = truth.row(key), self.clock.now_us(), self.clock.now_s
         text = self.text(row)
         ends = [cell.ends_s for name, cell in row.living(now_s).items() if name in TEXT]
         ttl = None if None in ends else max(end for end in ends if end is not None) - now_s
-        made: dict[str, Any] = {"embedding": (list(vector_of(endpoint.model.name, text)), at_us, ttl)}
-        if endpoint.digests:
-            made[DIGEST] = (self.world.digest(endpoint.model.fingerprint, text), at_us, ttl)
+        made: dict[str, Any] = {"embedding": (list(vector_of(vector_table.model.name, text)), at_us, ttl)}
+        if vector_table.digests:
+            made[DIGEST] = (self.world.digest(vector_table.model.fingerprint, text), at_us, ttl)
         self.world.write(table, {"id": key, **made})
         row.make(at_us)
         truth.stale.discard(key)
@@ -268,7 +269,7 @@ class History:
 
     # What must hold.
 
-    def endpoint(self, table: str) -> Endpoint:
+    def vector_table(self, table: str) -> VectorTable:
         if self.live.table == table:
             return self.live
         found = self.migration
@@ -292,7 +293,7 @@ class History:
 
     def check_vectors(self, table: str, but: set[str] | None = None) -> None:
         """Every vector is that of its row's present text, by the table's model, and so is the digest."""
-        endpoint, truth = self.endpoint(table), self.truth(table)
+        vector_table, truth = self.vector_table(table), self.truth(table)
         for (key,), cells in self.read(table).items():
             if key in truth.stale or key in (but or ()):
                 continue
@@ -300,31 +301,31 @@ class History:
             if row.has_text(self.clock.now_s):
                 text: str | None = self.text(row)
                 assert "embedding" in cells, f"{table}: {key} has no vector"
-                wanted = np.array(vector_of(endpoint.model.name, str(text)), np.float32)
+                wanted = np.array(vector_of(vector_table.model.name, str(text)), np.float32)
                 np.testing.assert_allclose(cells["embedding"][0], wanted, atol=2e-3, err_msg=f"{table}: {key}")
             else:
                 text = None
                 assert "embedding" not in cells, f"{table}: {key} has a vector and no text"
-            if endpoint.digests and (text is not None or DIGEST in cells):
-                assert cells[DIGEST][0] == self.world.digest(endpoint.model.fingerprint, text), f"{table}: {key}"
+            if vector_table.digests and (text is not None or DIGEST in cells):
+                assert cells[DIGEST][0] == self.world.digest(vector_table.model.fingerprint, text), f"{table}: {key}"
 
     def check_alias(self) -> None:
         """Table, index and model of the alias belong together, and its history leads to it."""
         alias = get_alias(self.store, "articles")
-        endpoint = alias.target
-        assert self.store.exists(endpoint.table)
-        column = self.store.describe(endpoint.table).column(endpoint.vector)
+        vector_table = alias.target
+        assert self.store.exists(vector_table.table)
+        column = self.store.describe(vector_table.table).column(vector_table.vector)
         assert column is not None
-        assert column.type == f"vector<float, {endpoint.model.dimension}>"
-        number = 1 if endpoint.table == "articles" else int(endpoint.table.rpartition("_v")[2])
-        assert endpoint.model.name == str(self.models[(number - 1) % 2])
-        assert endpoint.index.table == endpoint.table
-        assert self.store.index_state(endpoint.index).status == "serving"
+        assert column.type == f"vector<float, {vector_table.model.dimension}>"
+        number = 1 if vector_table.table == "articles" else int(vector_table.table.rpartition("_v")[2])
+        assert vector_table.model.name == str(self.models[(number - 1) % 2])
+        assert vector_table.index.table == vector_table.table
+        assert self.store.index_state(vector_table.index).status == "serving"
         moves = history(self.store, "articles")
         assert [move["version"] for move in moves] == sorted({move["version"] for move in moves})
         # A run that is killed between the move and its note leaves the move out of the history.
         if moves[-1]["version"] == alias.version:
-            assert json.loads(moves[-1]["target"])["table"] == endpoint.table
+            assert json.loads(moves[-1]["target"])["table"] == vector_table.table
 
     def check_search(self) -> None:
         """A search for the text of a row finds that text first, with the model of the live table."""
@@ -402,7 +403,7 @@ class _SecondLost:
 
         def call(table: Any, *arguments: Any) -> Any:
             if table.name in self._lost:
-                from jobs.errors import StoreUnavailable
+                from embedshift.errors import StoreUnavailable
 
                 raise StoreUnavailable(f"{table.name} does not answer")
             return function(table, *arguments)

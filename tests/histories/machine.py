@@ -10,9 +10,9 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jobs.catalog.migration import Ownership
-from jobs.catalog.states import ENDED
-from jobs.errors import OwnedByAnother, RefusedError
+from embedshift.catalog.lease import Lease
+from embedshift.catalog.states import ENDED
+from embedshift.errors import OwnedByAnother, RefusedError
 from tests.histories.faults import Fault
 from tests.histories.histories import HOUR_S, History
 from tests.histories.operator import Operator
@@ -41,7 +41,7 @@ class Histories(RuleBasedStateMachine):
     """Applications write, clients write both tables, time passes, an operator runs steps, and things go wrong."""
 
     models: ClassVar[tuple[Path, Path]]
-    tally: ClassVar[Counter[str]]
+    stats: ClassVar[Counter[str]]
 
     @initialize(rows=st.dictionaries(KEYS, st.tuples(TITLES, CONTENTS), min_size=2, max_size=5))
     def begin(self, rows: dict[str, tuple[str, str]]) -> None:
@@ -49,7 +49,7 @@ class Histories(RuleBasedStateMachine):
         self.operator = Operator(self.history)
 
     def count(self, what: str) -> None:
-        self.tally[what] += 1
+        self.stats[what] += 1
 
     def moment(self, table: str, key: str, age: str) -> int:
         now, row = self.history.clock.now_us(), self.history.truth(table).row(key)
@@ -146,15 +146,15 @@ class Histories(RuleBasedStateMachine):
         self.count("second run")
         history = self.history
         assert history.migration is not None
-        ownership = Ownership(history.store, history.migration.id, history.world.settings.cutover.lease)
+        lease = Lease(history.store, history.migration.id, history.world.settings.cutover.lease)
         try:
-            ownership.take()
+            lease.take()
         except OwnedByAnother:
             return
         try:
             self.operator.refused(step, RefusedError)
         finally:
-            ownership.give_back()
+            lease.give_back()
 
     @rule()
     def search(self) -> None:

@@ -18,15 +18,15 @@ from unittest import mock
 import pyarrow as pa
 from pyspark.errors import PySparkException
 
-from jobs.quality.survey import survey_range
-from jobs.spark.embed import embed_rows
-from jobs.spark.reader import RangeReader
-from jobs.spark.transfer import Transfer
-from jobs.spark.writer import RangeWriter
+from embedshift.spark.embed import embed_rows
+from embedshift.spark.reader import planned_ranges, read_range
+from embedshift.spark.task import carry_range
+from embedshift.spark.transfer import Transfer
+from embedshift.spark.writer import RangeWriting
+from embedshift.validation.survey import survey_range
 
-#: Where steps and tasks look for a session, and for the store of their process.
-SESSIONS = ("load", "sync", "validate", "cutover", "rollback")
-STORES = ("reader", "writer", "spread")
+#: Where tasks look for the store of their process.
+STORES = ("task", "aggregate")
 
 
 class Clock:
@@ -94,21 +94,20 @@ class Session:
         assert len(numbers) == parts
         return _Spread([pa.RecordBatch.from_pydict({"id": [each]}) for each in numbers])
 
-    def job(self, transfer: Transfer) -> None:
+    def job(self, store: Any, transfer: Transfer) -> None:
         """One job of a transfer: every planned range is read, embedded and written by a task."""
-        option = transfer.to_json()
-        reader = RangeReader(option)
-        partitions = reader.partitions()
+        planned = planned_ranges(store, transfer)
         died = ""
-        for place, partition in enumerate(partitions):
+        for place, each in enumerate(planned):
+            within, attempt = each.range, each.attempts + 1
             self.in_task = True
             try:
                 late = None
-                if self.twice is not None and place == self.twice % len(partitions):
-                    late = list(embed_rows(transfer, 1, reader.read(partition)))
-                RangeWriter(option).write(embed_rows(transfer, 1, reader.read(partition)))
+                if self.twice is not None and place == self.twice % len(planned):
+                    late = list(embed_rows(transfer, 1, read_range(store, transfer, within, attempt)))
+                carry_range(store, transfer, within, attempt)
                 if late is not None:
-                    RangeWriter(option).write(iter(late))
+                    RangeWriting(store, transfer).run(iter(late))
             except WorkerDied as error:
                 died = str(error)
             finally:
@@ -133,16 +132,16 @@ def one_process(clock: Clock, store: Callable[[], Any], session: Callable[[], Se
 
     with ExitStack() as stack:
         for name, value in {
-            **{f"jobs.{step}.spark_session": spark_session for step in SESSIONS},
-            **{f"jobs.spark.{module}.shared_store": lambda _: store() for module in STORES},
-            "jobs.spark.run._job": lambda found, transfer: found.job(transfer),
-            "jobs.spark.embed.keep_for_good": lambda: None,
-            "jobs.spark.difference.time_ns": clock.time_ns,
-            "jobs.spark.travel.time_ns": clock.time_ns,
+            "embedshift.spark.session.spark_session": spark_session,
+            **{f"embedshift.spark.{module}.shared_store": lambda _: store() for module in STORES},
+            "embedshift.spark.run._job": lambda found, _, transfer: found.job(store(), transfer),
+            "embedshift.spark.embed.keep_for_good": lambda: None,
+            "embedshift.spark.compare.time_ns": clock.time_ns,
+            "embedshift.spark.rows.time_ns": clock.time_ns,
             # Tasks look at their order once a run: by the real clock each run would be another one.
-            "jobs.spark.pace._LOOK_S": float("inf"),
+            "embedshift.spark.throttle._LOOK_S": float("inf"),
             # A second look at what differs need not wait here: nothing is written between the two.
-            "jobs.validate.survey_range": partial(survey_range, look_again_after_s=0.0),
+            "embedshift.steps.validate.survey_range": partial(survey_range, look_again_after_s=0.0),
         }.items():
             stack.enter_context(mock.patch(name, value))
         stack.enter_context(mock.patch.object(time, "time_ns", clock.time_ns))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jobs.catalog.dead_letters import read_dead_letters
-from jobs.catalog.states import ALLOWED, NEXT
-from jobs.errors import CheckFailed, RefusedError, StateError, StoreUnavailable
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.states import ALLOWED, NEXT
+from embedshift.errors import CheckFailed, RefusedError, StateError, StoreUnavailable
 from tests.histories.faults import Fault, Killed
 from tests.histories.histories import History
 from tests.histories.truth import carry
@@ -95,7 +95,7 @@ class Operator:
         migration = history.migration
         assert migration is not None
         if backwards or history.live.table == target:
-            limit = int(migration.facts["switched_us"])
+            limit = migration.facts.switched_us or 0
         there = self._there(source)
         carry(history.truth(source), history.truth(target), there, history.clock.now_s, limit_us=limit)
         history.check_cells(target, history.in_flight)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalog.dead_letters import read_dead_letters
-from jobs.errors import CheckFailed
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.errors import CheckFailed
 from tests.histories.faults import Fault, Killed
 from tests.histories.histories import History
 from tests.histories.truth import Cell

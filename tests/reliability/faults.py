@@ -15,8 +15,8 @@ from cassandra import ConsistencyLevel, WriteTimeout
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, Session
 from cassandra.policies import FallthroughRetryPolicy, WhiteListRoundRobinPolicy
 
-from jobs.errors import EmbedshiftError
-from jobs.tokens import WHOLE_RING
+from embedshift.errors import EmbedshiftError
+from embedshift.tokens import WHOLE_RING
 from scripts.cassandra_node.processes import Life
 from scripts.run_cassandra import CassandraCluster
 from tests.processes import alive, command, descendants, kill, spark_workers
@@ -257,7 +257,7 @@ def begun(world: World, step: str) -> bool:
         return world.alias.target.table == world.settings.target.table
     if step == "rollback":
         return world.migration.state == "rolling_back"
-    return bool(world.migration.facts.get("sync_pass_open", False))
+    return world.migration.facts.sync_pass_open
 
 
 def strike_during(world: World, step: str, fault: Fault, mended: Callable[[], None] = lambda: None) -> None:

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.articles import Articles
-from jobs.articles.deactivating import add_soft_delete
-from jobs.articles.live import live_endpoint
-from jobs.catalog.alias import create_alias
-from jobs.catalog.tables import ensure_catalog
-from jobs.stores.contract import Column
+from embedshift import Articles
+from embedshift.articles.delete import add_soft_delete
+from embedshift.catalog.alias import create_alias
+from embedshift.catalog.live_table import live_vector_table
+from embedshift.catalog.tables import ensure_catalog
+from embedshift.stores.model import Column
 from scripts.run_cassandra import CassandraCluster
 from tests.articles.applications import IDS, Application, truth_of
 from tests.cluster.worlds import cluster_world
@@ -140,7 +140,7 @@ def lived(
     ) as world:
         ensure_catalog(world.store)
         world.create_source(world.embedded(world.old_model(), *some_articles(rows)))
-        live = live_endpoint(world.settings, world.store, world.store.describe("articles"))
+        live = live_vector_table(world.settings, world.store, world.store.describe("articles"))
         create_alias(world.store, "articles", live)
         add_soft_delete(world.settings, world.store)
         yield Life(world, cluster)

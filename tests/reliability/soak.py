@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from jobs.articles import Articles
-from jobs.catalog.models import record_of
-from jobs.embedding import load_model
-from jobs.spark.session import spark_session
+from embedshift import Articles
+from embedshift.catalog.vector_table import record_of
+from embedshift.embedding import load_model
+from embedshift.spark.session import spark_session
 from scripts.run_cassandra import CassandraCluster
 from tests.articles.applications import calls_of
 from tests.reliability import faults

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.articles import Articles
-from jobs.spark.embed import embed_rows
-from jobs.spark.reader import RangeReader
-from jobs.spark.transfer import transfer_of
-from jobs.spark.writer import RangeWriter
+from embedshift import Articles
+from embedshift.spark.embed import embed_rows
+from embedshift.spark.reader import planned_ranges, read_range
+from embedshift.spark.task import carry_range
+from embedshift.spark.transfer import transfer_of
+from embedshift.spark.writer import RangeWriting
 from scripts.run_cassandra import CassandraCluster
 from tests.articles.applications import calls_of
 from tests.reliability import faults
@@ -89,15 +90,14 @@ def test_two_attempts_of_every_range_side_by_side_and_a_late_third_one(
     with matrix.case("every range tried twice at once, and once more late", "load") as outcome:
         world.step("prepare")
         transfer = transfer_of(world.settings, world.store, world.migration, "load")
-        reader = RangeReader(transfer.to_json())
-        parts = reader.partitions()
+        parts = planned_ranges(world.store, transfer)
         assert len(parts) == world.settings.load.ranges
 
         def attempt() -> None:
             for part in parts:
-                RangeWriter(transfer.to_json()).write(embed_rows(transfer, 1, reader.read(part)))
+                carry_range(world.store, transfer, part.range, 1)
 
-        late = [list(embed_rows(transfer, 1, reader.read(part))) for part in parts]
+        late = [list(embed_rows(transfer, 1, read_range(world.store, transfer, part.range, 1))) for part in parts]
         with Writer(world, three_nodes, life.own) as writer:
             with ThreadPoolExecutor(2) as pool:
                 for each in [pool.submit(attempt), pool.submit(attempt)]:
@@ -107,7 +107,7 @@ def test_two_attempts_of_every_range_side_by_side_and_a_late_third_one(
         life.own = writer.truth
         world.step("sync")
         for batches in late:
-            RangeWriter(transfer.to_json()).write(iter(batches))
+            RangeWriting(world.store, transfer).run(iter(batches))
         world.step("sync")
         outcome.application, outcome.again = f"{writer.writes} writes", 2 * len(parts)
         life.judge(outcome)

@@ -12,7 +12,7 @@ import numpy as np
 from cassandra import ConsistencyLevel
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 
-from jobs.articles import Articles
+from embedshift import Articles
 from scripts.run_cassandra import CassandraCluster
 from tests.articles.applications import WORDS
 from tests.world import DEADLINE_S, Row, World, now_us

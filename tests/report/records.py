@@ -106,7 +106,7 @@ def full_record(text: str = "my windows drip in the morning", name: str = "a1") 
             "from_us": 1_790_000_000_000_000,
         },
         space={"old": _space(256), "new": _space(384)},
-        endpoints={
+        vector_tables={
             "old": {"table": "articles", "model": "package:wordllama-l2-256", "dimension": 256, "fingerprint": "0a"},
             "new": {"table": "articles_v2", "model": "package:all-MiniLM-L6-v2", "dimension": 384, "fingerprint": "1b"},
         },

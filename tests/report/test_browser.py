@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from jobs.reporting.html_page import html_page
+from embedshift.reporting.page import html_page
 from tests.chromium import CONTRAST, STICKING_OUT, chrome, emulate, keep_screenshot
 from tests.report.records import HOSTILE, bare_record, full_record
 

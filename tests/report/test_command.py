@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.articles import Articles
-from jobs.catalog.ranges import Counts, RangeRecord, write_ranges
-from jobs.catalog.shadows import write_shadow
-from jobs.catalog.tally import Tally
-from jobs.catalog.validations import validations, write_validation
-from jobs.cli import main
-from jobs.reporting.files import write_pages
-from jobs.reporting.material import material
-from jobs.tokens import WHOLE_RING
+from embedshift import Articles
+from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
+from embedshift.catalog.shadow import ShadowStats, write_shadow
+from embedshift.catalog.validations import validations, write_validation
+from embedshift.cli.app import main
+from embedshift.reporting.data import material
+from embedshift.reporting.files import write_pages
+from embedshift.tokens import WHOLE_RING
 from tests.report.records import failed_record, full_record
 from tests.world import DEADLINE_S, ROOT, World, some_articles
 
@@ -38,10 +37,10 @@ def validated(world: World) -> World:
     record = {key: value for key, value in full_record(name="a001").items() if key not in ("shadow", "throughput")}
     for report in (failed_record("missing"), {**record, "migration": ours, "titles": None, "endpoints": None}):
         write_validation(world.store, ours, passed=report["passed"], content="5f0c", report=report)
-    tally = Tally(searches=3, from_us=1, to_us=2)
-    tally.old.count(0.003)
-    tally.new.count(0.004)
-    write_shadow(world.store, ours, "me/1", tally)
+    stats = ShadowStats(searches=3, from_us=1, to_us=2)
+    stats.old.count(0.003)
+    stats.new.count(0.004)
+    write_shadow(world.store, ours, "me/1", stats)
     halves = WHOLE_RING.split(2)
     write_ranges(world.store, ours, "load", [RangeRecord(each, "done", Counts(6, 6), seconds=0.5) for each in halves])
     return world
@@ -143,7 +142,7 @@ def test_what_cannot_be_had_is_said_in_one_line(validated, run, arguments, code,
 
 
 def test_other_commands_do_not_wait_for_the_libraries_of_the_report():
-    code = "import sys, jobs.cli; sys.exit(bool({'matplotlib', 'jinja2', 'pyspark', 'torch'} & {*sys.modules}))"
+    code = "import sys, embedshift.cli.migration; sys.exit(bool({'matplotlib', 'jinja2', 'pyspark', 'torch'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=DEADLINE_S, check=False).returncode == 0
 
 
@@ -160,7 +159,7 @@ def test_looking_makes_no_catalog(new_world, run):
     assert code == 4
     assert "there is no migration into articles_v2: run embedshift prepare first" in err
     assert run(world, "--list")[0] == 0
-    from jobs.catalog.tables import ALL
+    from embedshift.catalog.tables import ALL
 
     assert not any(world.store.records.has(table) for table in ALL)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.catalog.tally import Latencies, Mean, Tally
-from jobs.quality.overlap import overlap, rank_biased_overlap
+from embedshift.catalog.shadow import Latencies, Mean, ShadowStats
+from embedshift.validation.overlap import overlap, rank_biased_overlap
 
 TEN = list("abcdefghij")
 
@@ -75,15 +75,15 @@ def test_one_value_says_little_and_none_says_nothing():
 
 
 def test_tallies_survive_the_catalog_and_add_up():
-    one, other = Tally(2, 1, 0, 10, 20), Tally(3, 0, 1, 5, 15)
-    for tally in (one, other):
-        tally.overlap.count(0.5)
-        tally.rbo.count(0.25)
-        tally.old.count(0.003)
-        tally.new.count(0.004)
-    assert Tally.from_json(one.to_json()) == one
-    both = Tally.from_json(one.to_json()) + Tally.from_json(other.to_json())
+    one, other = ShadowStats(2, 1, 0, 10, 20), ShadowStats(3, 0, 1, 5, 15)
+    for stats in (one, other):
+        stats.overlap.count(0.5)
+        stats.rbo.count(0.25)
+        stats.old.count(0.003)
+        stats.new.count(0.004)
+    assert ShadowStats.from_json(one.to_json()) == one
+    both = ShadowStats.from_json(one.to_json()) + ShadowStats.from_json(other.to_json())
     assert (both.searches, both.dropped, both.failed, both.from_us, both.to_us) == (5, 1, 1, 5, 20)
     assert both.report()["overlap@10"]["mean"] == 0.5
     assert both.report()["latency"]["new"]["searches"] == 2
-    assert Tally() + one == one
+    assert ShadowStats() + one == one

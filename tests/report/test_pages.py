@@ -9,10 +9,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from jobs.reporting.files import rendered
-from jobs.reporting.html_page import html_page
-from jobs.reporting.markdown_page import markdown_page, plain
-from jobs.reporting.sections import sections
+from embedshift.reporting.files import rendered
+from embedshift.reporting.page import html_page, markdown_page, plain, sections
 from tests.report.records import HOSTILE, bare_record, failed_record, full_record, without_labels
 
 #: Key of a record → the section that it fills.

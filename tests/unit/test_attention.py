@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from jobs.embedding import attention as module
-from jobs.embedding import load_model
-from jobs.embedding.attention import QuickAttention, attention
-from jobs.settings import ModelSettings
+from embedshift.embedding import attention as module
+from embedshift.embedding import load_model
+from embedshift.embedding.attention import QuickAttention, attention
+from embedshift.settings import ModelSettings
 
 
 def drawn(texts: int = 3, heads: int = 4, tokens: int = 17, width: int = 32, size: float = 1, seed: int = 1):

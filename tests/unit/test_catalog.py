@@ -14,36 +14,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.catalog.alias import create_alias, find_alias, get_alias, history, move_alias
-from jobs.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters, write_dead_letters
-from jobs.catalog.endpoint import Endpoint, ModelRecord, index_name
-from jobs.catalog.migration import (
+from embedshift.catalog.alias import create_alias, find_alias, get_alias, history, move_alias
+from embedshift.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters, write_dead_letters
+from embedshift.catalog.lease import Lease, owned
+from embedshift.catalog.migration import (
     Migration,
-    Ownership,
     check_settings,
     create_migration,
     find_migration,
     get_migration,
-    owned,
     read_migration,
 )
-from jobs.catalog.states import ALLOWED, ENDED, NEXT, check_step
-from jobs.catalog.tables import ensure_catalog
-from jobs.catalog.validations import last_validation, write_validation
-from jobs.errors import OwnedByAnother, RefusedError, StateError
-from jobs.settings import IndexSettings, Settings, StoreSettings, parse_settings
-from jobs.stores import open_store
-from jobs.stores.contract import Store
-from jobs.tokens import WHOLE_RING, TokenRange
+from embedshift.catalog.states import ALLOWED, ENDED, NEXT, check_step
+from embedshift.catalog.tables import ensure_catalog
+from embedshift.catalog.validations import last_validation, write_validation
+from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name
+from embedshift.errors import OwnedByAnother, RefusedError, StateError
+from embedshift.settings import IndexSettings, Settings, StoreSettings, parse_settings
+from embedshift.stores import open_store
+from embedshift.stores.contract import Store
+from embedshift.tokens import WHOLE_RING, TokenRange
 
 LEASE = timedelta(seconds=30)
 SHORT = timedelta(milliseconds=150)
 
 
-def endpoint(table: str, model: str = "small") -> Endpoint:
+def vector_table(table: str, model: str = "small") -> VectorTable:
     record = ModelRecord(model, None, "q: ", "", 128, True, "float32", 8, f"fingerprint of {model}")
     options = IndexSettings(metric="cosine", connections=None, quantization="f16")
-    return Endpoint(table, "id", "{title}", "embedding", True, index_name(table, "embedding"), options, record)
+    return VectorTable(table, "id", "{title}", "embedding", True, index_name(table, "embedding"), options, record)
 
 
 def settings_of(**target: object) -> Settings:
@@ -66,7 +65,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def migration(store: Store) -> Migration:
-    return create_migration(store, settings_of(), endpoint("articles"), endpoint("articles_v2", "large"))
+    return create_migration(store, settings_of(), vector_table("articles"), vector_table("articles_v2", "large"))
 
 
 # Endpoints.
@@ -74,7 +73,7 @@ def migration(store: Store) -> Migration:
 
 @given(
     st.builds(
-        Endpoint,
+        VectorTable,
         table=st.sampled_from(["a", "Ä", 'quo"ted']),
         id=st.just("id"),
         text=st.text(st.characters(codec="utf-8"), max_size=10),
@@ -101,14 +100,14 @@ def migration(store: Store) -> Migration:
     )
 )
 def test_an_endpoint_survives_the_catalog(wanted):
-    again = Endpoint.from_json(wanted.to_json())
+    again = VectorTable.from_json(wanted.to_json())
     assert again == wanted
     assert again.model.settings().device == "auto"
 
 
 def test_options_that_nobody_named_stay_unnamed_in_the_catalog():
     """A server that does not know an option must not be asked for it because the catalog filled in a default."""
-    kept = Endpoint.from_json(endpoint("articles").to_json()).index_options
+    kept = VectorTable.from_json(vector_table("articles").to_json()).index_options
     assert kept.model_fields_set == {"metric", "connections", "quantization"}
 
 
@@ -116,8 +115,8 @@ def test_options_that_nobody_named_stay_unnamed_in_the_catalog():
 
 
 def test_an_alias_is_created_once(store):
-    create_alias(store, "articles", endpoint("articles"))
-    again = create_alias(store, "articles", endpoint("another"))
+    create_alias(store, "articles", vector_table("articles"))
+    again = create_alias(store, "articles", vector_table("another"))
     assert (again.target.table, again.version) == ("articles", 1)
     assert len(history(store, "articles")) == 1
 
@@ -129,10 +128,10 @@ def test_an_alias_that_is_not_there_says_how_to_make_it(store):
 
 
 def test_a_move_changes_table_and_model_together_and_is_remembered(store):
-    seen = create_alias(store, "articles", endpoint("articles"))
-    now = move_alias(store, seen, endpoint("articles_v2", "large"), migration="m", reason="cutover")
+    seen = create_alias(store, "articles", vector_table("articles"))
+    now = move_alias(store, seen, vector_table("articles_v2", "large"), migration="m", reason="cutover")
     assert (now.target.table, now.target.model.name, now.version) == ("articles_v2", "large", 2)
-    assert now.previous == endpoint("articles")
+    assert now.previous == vector_table("articles")
     moves = history(store, "articles")
     assert [(move["version"], move["reason"], move["migration"]) for move in moves] == [
         (1, "created", ""),
@@ -143,13 +142,13 @@ def test_a_move_changes_table_and_model_together_and_is_remembered(store):
 
 def test_one_switch_of_many_operators_exactly_one_moves_the_alias(store):
     """Invariant 5."""
-    seen = create_alias(store, "articles", endpoint("articles"))
+    seen = create_alias(store, "articles", vector_table("articles"))
     gate, outcomes = threading.Barrier(8), []
 
     def operator(number: int) -> None:
         gate.wait()
         try:
-            move_alias(store, seen, endpoint(f"articles_v{number}"), migration="m", reason="cutover")
+            move_alias(store, seen, vector_table(f"articles_v{number}"), migration="m", reason="cutover")
             outcomes.append(number)
         except RefusedError as error:
             outcomes.append(str(error))
@@ -172,7 +171,7 @@ def test_one_switch_of_many_operators_exactly_one_moves_the_alias(store):
 
 
 def test_a_migration_is_created_once(store, migration):
-    again = create_migration(store, settings_of(), endpoint("articles", "another"), endpoint("articles_v2"))
+    again = create_migration(store, settings_of(), vector_table("articles", "another"), vector_table("articles_v2"))
     assert again == migration
     assert migration.state == "preparing"
     assert not migration.copies_vectors
@@ -195,17 +194,17 @@ def test_settings_with_another_result_are_refused_by_the_names_of_their_keys(mig
 
 
 def test_a_target_may_be_migrated_to_again_once_its_migration_has_ended(store, migration):
-    with owned(store, migration, "prepare", LEASE) as ownership:
-        ownership.change(state="retired")
-    again = create_migration(store, settings_of(), endpoint("articles"), endpoint("articles_v2", "large"))
+    with owned(store, migration, "prepare", LEASE) as lease:
+        lease.change(state="retired")
+    again = create_migration(store, settings_of(), vector_table("articles"), vector_table("articles_v2", "large"))
     assert again.id != migration.id
     assert find_migration(store, settings_of()) == again
 
 
 def test_facts_add_up_and_the_state_moves(store, migration):
-    with owned(store, migration, "prepare", LEASE) as ownership:
-        ownership.change(rows=3)
-        ownership.change(state="prepared", seconds=1.5)
+    with owned(store, migration, "prepare", LEASE) as lease:
+        lease.change(rows=3)
+        lease.change(state="prepared", seconds=1.5)
     now = read_migration(store, migration.id)
     assert (now.state, dict(now.facts)) == ("prepared", {"rows": 3, "seconds": 1.5})
     assert now.owner == ""
@@ -226,11 +225,11 @@ def test_of_many_runs_at_once_exactly_one_owns_the_migration(store, migration):
     gate, outcomes = threading.Barrier(6), []
 
     def run() -> None:
-        ownership = Ownership(store, migration.id, LEASE)
+        lease = Lease(store, migration.id, LEASE)
         gate.wait()
         try:
-            ownership.take()
-            outcomes.append(ownership)
+            lease.take()
+            outcomes.append(lease)
         except OwnedByAnother:
             outcomes.append(None)
 
@@ -244,10 +243,10 @@ def test_of_many_runs_at_once_exactly_one_owns_the_migration(store, migration):
     winner.give_back()
 
 
-def silence(ownership: Ownership) -> None:
+def silence(lease: Lease) -> None:
     """What the death of a run looks like from outside: its lease is renewed no more."""
-    ownership._ended.set()
-    ownership._renewing.join()
+    lease._ended.set()
+    lease._renewing.join()
 
 
 def waited_for(condition) -> bool:
@@ -259,7 +258,7 @@ def waited_for(condition) -> bool:
 
 
 def test_a_run_that_is_silent_for_a_lease_loses_the_migration_and_changes_nothing_more(store, migration):
-    dead = Ownership(store, migration.id, SHORT)
+    dead = Lease(store, migration.id, SHORT)
     dead.take()
     silence(dead)
     until = read_migration(store, migration.id).lease_until_us

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs import __version__
-from jobs.cli import main
+from embedshift import __version__
+from embedshift.cli.app import main
 from tests.small_models import articles
 
 STEPS = ("migrate", "prepare", "load", "index", "sync", "validate", "cutover", "rollback", "retire", "status")
@@ -204,7 +204,7 @@ def test_a_search_before_there_is_an_alias_is_exit_4(run):
 
 
 def test_a_defect_of_ours_is_one_line_and_the_way_to_more(run, monkeypatch):
-    monkeypatch.setattr("jobs.status.find_migration", lambda *_: 1 / 0)
+    monkeypatch.setattr("embedshift.operations.status.find_migration", lambda *_: 1 / 0)
     outcome = run("status")
     assert outcome.code == 1
     assert outcome.line == "embedshift: ZeroDivisionError: division by zero (--debug shows where)"
@@ -213,7 +213,7 @@ def test_a_defect_of_ours_is_one_line_and_the_way_to_more(run, monkeypatch):
 
 
 def test_debug_ends_with_the_command_that_asked_for_it(run, monkeypatch):
-    monkeypatch.setattr("jobs.status.find_migration", lambda *_: 1 / 0)
+    monkeypatch.setattr("embedshift.operations.status.find_migration", lambda *_: 1 / 0)
     run("--debug", "status")
     assert "Traceback" not in run("status").err
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from jobs.catalog.ranges import Counts, Progress
-from jobs.console import Console
+from embedshift.catalog.ranges import Counts, Progress
+from embedshift.telemetry.console import Console
 
 
 def test_lines_for_people_go_to_standard_error_beside_json(capsys):
@@ -42,7 +42,7 @@ def test_a_quiet_console_says_nothing(capsys):
 
 
 def test_in_a_log_progress_is_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr("jobs.console._LINE_SECONDS", 0.0)
+    monkeypatch.setattr("embedshift.telemetry.console._LINE_SECONDS", 0.0)
     with Console().watching("load", 1000) as watch:
         watch.show(Progress(10, 0, 0, Counts()), 0, 0)
         watch.show(Progress(10, 4, 1, Counts()), 400, 2)
@@ -54,7 +54,7 @@ def test_in_a_log_progress_is_a_line_now_and_then(capsys, monkeypatch):
 
 
 def test_rows_of_an_earlier_run_do_not_count_as_speed(capsys, monkeypatch):
-    monkeypatch.setattr("jobs.console._LINE_SECONDS", 0.0)
+    monkeypatch.setattr("embedshift.telemetry.console._LINE_SECONDS", 0.0)
     with Console().watching("load", 1000) as watch:
         watch.show(Progress(10, 9, 0, Counts()), 900, 0)
         watch.show(Progress(10, 9, 0, Counts()), 900, 0)

@@ -13,21 +13,22 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.errors import SchemaError, StoreUnavailable
-from jobs.settings import IndexSettings, StoreSettings
-from jobs.stores.contract import Column, Index, Table
-from jobs.stores.cql import dialects, search
-from jobs.stores.cql.cassandra import Cassandra
-from jobs.stores.cql.projection import OLDEST, _inherited
-from jobs.stores.cql.schema import remarks
-from jobs.stores.cql.scylla import Scylla, pieces_of_tablets
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
+from embedshift.errors import SchemaError, StoreUnavailable
+from embedshift.settings import IndexSettings, StoreSettings
+from embedshift.stores.cql.cassandra import Cassandra
+from embedshift.stores.cql.projection import _inherited
+from embedshift.stores.cql.schema import remarks
+from embedshift.stores.cql.scylla import Scylla, pieces_of_tablets
+from embedshift.stores.cql.store import detect
+from embedshift.stores.model import MIN_WRITE_TIME_US, Column, Index, Table
+from embedshift.stores.similarity import from_similarity, similarities
+from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
 
 INDEX = Index("articles_idx", "articles", "embedding", 3, IndexSettings())
 
 
 class Recorded:
-    """Stands where a session would, answers from a list, and keeps what it was asked."""
+    """In place of a connection: answers from a list, and keeps the statements it was given."""
 
     keyspace = "ks"
 
@@ -47,20 +48,20 @@ class Recorded:
 
 
 def test_scylladb_is_known_by_its_versions_table():
-    link = Recorded({"SELECT version FROM system.versions": [{"version": "2026.1.3"}]})
-    found = dialects.detect(link)
+    connection = Recorded({"SELECT version FROM system.versions": [{"version": "2026.1.3"}]})
+    found = detect(connection)
     assert (found.product, found.version) == ("ScyllaDB", "2026.1.3")
-    assert link.asked == [("SELECT version FROM system.versions WHERE key = 'local'", ())]
+    assert connection.asked == [("SELECT version FROM system.versions WHERE key = 'local'", ())]
 
 
 def test_cassandra_is_known_by_its_lack():
-    link = Recorded(
+    connection = Recorded(
         {
             "SELECT version FROM system.versions": SchemaError("table versions does not exist"),
             "SELECT release_version FROM system.local": [{"release_version": "5.0.5"}],
         }
     )
-    found = dialects.detect(link)
+    found = detect(connection)
     assert (found.product, found.version) == ("Apache Cassandra", "5.0.5")
 
 
@@ -85,10 +86,10 @@ def test_a_cassandra_too_old_for_vectors():
 
 
 def test_a_keyspace_without_tablets_is_refused():
-    link = Recorded({"SELECT initial_tablets": []})
+    connection = Recorded({"SELECT initial_tablets": []})
     with pytest.raises(SchemaError, match="the keyspace ks has no tablets"):
-        Scylla("2026.1.0").check_index(link, INDEX)
-    assert link.asked == [
+        Scylla("2026.1.0").check_index(connection, INDEX)
+    assert connection.asked == [
         ("SELECT initial_tablets FROM system_schema.scylla_keyspaces WHERE keyspace_name = ?", ("ks",))
     ]
 
@@ -166,7 +167,7 @@ def test_every_vector_store_must_serve(vector_store):
 
 
 def test_without_a_status_address_a_search_is_tried():
-    link = Recorded(
+    connection = Recorded(
         {
             "SELECT column_name, kind": [
                 {"column_name": "embedding", "kind": "regular"},
@@ -174,13 +175,13 @@ def test_without_a_status_address_a_search_is_tried():
             ]
         }
     )
-    assert Scylla("2026.1.0").index_state(link, INDEX).status == "serving"
-    assert link.asked[-1] == (
+    assert Scylla("2026.1.0").index_state(connection, INDEX).status == "serving"
+    assert connection.asked[-1] == (
         "SELECT id FROM ks.articles ORDER BY embedding ANN OF ? LIMIT 1",
         ([1.0, 0.0, 0.0],),
     )
-    link.answers["SELECT id"] = StoreUnavailable("Vector Store is not ready")
-    state = Scylla("2026.1.0").index_state(link, INDEX)
+    connection.answers["SELECT id"] = StoreUnavailable("Vector Store is not ready")
+    state = Scylla("2026.1.0").index_state(connection, INDEX)
     assert (state.status, state.reason) == ("building", "Vector Store is not ready")
 
 
@@ -191,7 +192,7 @@ class Node:
 
 def test_the_tablets_of_a_table_cover_the_ring():
     near, far, table_id = Node("10.0.0.1"), Node("10.0.0.2"), uuid.uuid4()
-    link = Recorded(
+    connection = Recorded(
         {
             "SELECT id": [{"id": table_id}],
             "SELECT last_token": [
@@ -202,12 +203,12 @@ def test_the_tablets_of_a_table_cover_the_ring():
         },
         [near, far],
     )
-    pieces = Scylla("2026.1.0").tablets(link, "ks", "articles")
+    pieces = Scylla("2026.1.0").tablets(connection, "ks", "articles")
     assert [piece.range for piece in pieces] == [
         TokenRange(MIN_TOKEN, -5), TokenRange(-5, 0), TokenRange(0, MAX_TOKEN)
     ]  # fmt: skip
     assert [piece.hosts for piece in pieces] == [("10.0.0.1",), (), ("10.0.0.1", "10.0.0.2")]
-    assert link.asked == [
+    assert connection.asked == [
         ("SELECT id FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?", ("ks", "articles")),
         ("SELECT last_token, replicas FROM system.tablets WHERE table_id = ?", (table_id,)),
     ]
@@ -229,7 +230,7 @@ def test_a_collection_takes_the_time_of_the_row_s_latest_cell():
         (pa.array([10, 50, None, 10], pa.int64()), pa.array([None, 7, None, None], pa.int32())),
         (pa.array([20, 40, None, 10], pa.int64()), pa.array([9, None, None, None], pa.int32())),
     ]
-    assert _inherited(present, pairs, pa.int64()).to_pylist() == [20, 50, OLDEST, None]
+    assert _inherited(present, pairs, pa.int64()).to_pylist() == [20, 50, MIN_WRITE_TIME_US, None]
     assert _inherited(present, pairs, pa.int32()).to_pylist() == [9, 7, None, None]
 
 
@@ -244,7 +245,7 @@ def test_scores_from_vectors_equal_scores_from_cassandra_s_functions(metric):
     vectors, query = rng.standard_normal((20, 8)).astype(np.float32), rng.standard_normal(8).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     query /= np.linalg.norm(query)
-    ours = search.similarity(metric, vectors, query)
+    ours = similarities(metric, query, vectors)
     theirs = 1 / (1 - ours) if metric == "euclidean" else (1 + ours) / 2
-    assert search.from_similarity(metric, theirs.astype(np.float32)) == pytest.approx(ours, abs=1e-5)
+    assert from_similarity(metric, theirs.astype(np.float32)) == pytest.approx(ours, abs=1e-5)
     assert (ours <= 1.0001).all()

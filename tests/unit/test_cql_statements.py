@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.errors import SchemaError
-from jobs.settings import IndexSettings
-from jobs.stores.contract import Column, Index, Table
-from jobs.stores.cql import indexes, records, schema, search
-from jobs.stores.cql.cassandra import Cassandra
-from jobs.stores.cql.names import quote
-from jobs.stores.cql.projection import Projection
-from jobs.stores.cql.scylla import Scylla
-from jobs.stores.cql.statements import Writing
-from jobs.stores.record import RecordTable
-from jobs.stores.values import is_many_celled
+from embedshift.errors import SchemaError
+from embedshift.settings import IndexSettings
+from embedshift.stores.cql import indexes, records, schema, search
+from embedshift.stores.cql.cassandra import Cassandra
+from embedshift.stores.cql.projection import Projection
+from embedshift.stores.cql.quoting import quote
+from embedshift.stores.cql.scylla import Scylla
+from embedshift.stores.cql.write import Writing
+from embedshift.stores.cql_types import is_many_celled
+from embedshift.stores.model import Column, Index, Table
+from embedshift.stores.records import RecordTable
 
 CASSANDRA, SCYLLA = Cassandra("5.0.5"), Scylla("2026.1.0")
 ARTICLES = Table(

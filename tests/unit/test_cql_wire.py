@@ -14,10 +14,10 @@ from cassandra.protocol import _ProtocolHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.stores.contract import Column
-from jobs.stores.cql import wire
-from jobs.stores.cql.encode import aligned, wire_values
-from jobs.stores.values import arrow_type
+from embedshift.stores.cql import wire
+from embedshift.stores.cql.batch import aligned, wire_values
+from embedshift.stores.cql_types import arrow_type
+from embedshift.stores.model import Column
 
 VERSION = 4
 CODES = {"text": 0x0D, "bigint": 0x02, "int": 0x09, "double": 0x07, "boolean": 0x04, "uuid": 0x0C, "blob": 0x03}

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobs.catalog.ranges import Counts
-from jobs.stores.contract import Column
+from embedshift.catalog.ranges import Counts
+from embedshift.stores.model import Column
 from tests.world import ARTICLE, DIGEST, World
 
 COLUMNS = ("title", "content", "views")

@@ -7,7 +7,7 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.embedding import digest_texts
+from embedshift.embedding import digest_texts
 
 FINGERPRINT = "0123456789abcdef0123456789abcdef"
 texts = st.lists(st.text(st.characters(codec="utf-8"), max_size=40), min_size=1, max_size=20)

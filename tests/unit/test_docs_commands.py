@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-from jobs.cli import app
+from embedshift.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from jobs import errors
-from jobs.errors import CheckFailed, EmbedshiftError, RefusedError, SettingsError, UnavailableError, UsageError
+from embedshift import errors
+from embedshift.errors import CheckFailed, EmbedshiftError, RefusedError, SettingsError, UnavailableError, UsageError
 
 
 def tree(kind: type[EmbedshiftError] = EmbedshiftError) -> list[type[EmbedshiftError]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs.settings import load_settings
+from embedshift.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -40,7 +40,7 @@ def _is_broken(page: Path, link: str) -> bool:
 def _texts_of_the_code() -> list[str]:
     """Every text that the program may print, with … in place of what it fills in."""
     texts = []
-    for module in (ROOT / "jobs").rglob("*.py"):
+    for module in (ROOT / "embedshift").rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 texts.append(

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalog.ranges import Counts, RangeRecord, write_ranges
-from jobs.catalog.tables import ensure_catalog
-from jobs.embedding.rate import Rate
-from jobs.errors import UsageError
-from jobs.plan_cli import plan_
-from jobs.settings import IndexSettings, StoreSettings
-from jobs.spark.forecast import Load, forecast
-from jobs.stores import open_store
-from jobs.tokens import WHOLE_RING
+from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
+from embedshift.catalog.tables import ensure_catalog
+from embedshift.cli.maintenance import plan_
+from embedshift.embedding.throughput import Rate
+from embedshift.errors import UsageError
+from embedshift.operations.plan import Load, forecast
+from embedshift.settings import IndexSettings, StoreSettings
+from embedshift.stores import open_store
+from embedshift.tokens import WHOLE_RING
 from tests.world import some_articles
 
 OWNER = "embedshift@worker-17.example:12345"

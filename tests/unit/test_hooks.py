@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs.cli import main
-from jobs.errors import CheckFailed, SettingsError
-from jobs.hooks.asking import ask_before_cutover
-from jobs.hooks.calling import call
-from jobs.hooks.facts import facts
-from jobs.settings import Hook, Settings, load_settings, parse_settings
+from embedshift.cli.app import main
+from embedshift.errors import CheckFailed, SettingsError
+from embedshift.hooks import ask_before_cutover, call, facts
+from embedshift.settings import Hook, Settings, load_settings, parse_settings
 from tests.recorded import recorded
 from tests.world import eventually
 

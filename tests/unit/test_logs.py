@@ -7,14 +7,14 @@ import logging
 
 import pytest
 
-from jobs.cli import main
-from jobs.console import Console
-from jobs.errors import StoreUnavailable
-from jobs.logs import WORKER, LogPlan, current_plan, plan_of, start_log, start_worker_log, stop_log
-from jobs.settings import LogSettings
+from embedshift.cli.app import main
+from embedshift.errors import StoreUnavailable
+from embedshift.settings import LogSettings
+from embedshift.telemetry.console import Console
+from embedshift.telemetry.logs import WORKER, LogPlan, current_plan, plan_of, start_log, start_worker_log, stop_log
 
 TEXT = "the private text of an article"
-LOG = logging.getLogger("jobs.somewhere")
+LOG = logging.getLogger("embedshift.somewhere")
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_a_record_is_one_line_with_all_that_it_was_given(capsys):
     assert line.pop("process")
     assert line == {
         "level": "info",
-        "logger": "jobs.somewhere",
+        "logger": "embedshift.somewhere",
         "message": "a range\nis done",
         "run": "run-1",
         "rows": 5,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.stores.contract import TOKEN
-from jobs.stores.merge import merge
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN
+from embedshift.stores.merge_join import merge
+from embedshift.stores.model import TOKEN
+from embedshift.tokens import MAX_TOKEN, MIN_TOKEN
 
 ONE = pa.schema([(TOKEN, pa.int64()), ("id", pa.string()), ("side", pa.string())])
 TWO = pa.schema([(TOKEN, pa.int64()), ("id", pa.string()), ("place", pa.int32()), ("side", pa.string())])

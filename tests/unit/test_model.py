@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from jobs.embedding import Model, choose_precision, load_model
-from jobs.embedding.packaged import load_packaged
-from jobs.errors import InputError, ModelUnavailable
-from jobs.settings import ModelSettings
+from embedshift.embedding import Model, choose_precision, load_model
+from embedshift.embedding.packaged import load_packaged
+from embedshift.errors import InputError, ModelUnavailable
+from embedshift.settings import ModelSettings
 from tests.small_models import save_model
 
 MINILM = "package:all-MiniLM-L6-v2"

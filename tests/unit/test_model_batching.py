@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.embedding.batching import ROWS_MAX, token_batches
+from embedshift.embedding.batching import ROWS_MAX, token_batches
 
 lengths = st.lists(st.integers(0, 3000), max_size=600).map(lambda values: np.array(values, np.int64))
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.embedding.packaged import load_packaged
-from jobs.embedding.padding import Tokens
+from embedshift.embedding.batching import Tokens
+from embedshift.embedding.packaged import load_packaged
 
 TEXTS = st.lists(st.text(max_size=40) | st.just("bread " * 600), min_size=1, max_size=12)
 

@@ -17,32 +17,38 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.catalog.control import Word, read_word, say_word
-from jobs.catalog.pace import (
+from embedshift.catalog.signals import Signal, read_signal, send, signals_under
+from embedshift.catalog.tables import CONTROL, MIGRATION, ensure_catalog
+from embedshift.catalog.throttle import (
     PAUSE,
     THROTTLE,
     Limits,
-    Order,
-    give_order,
-    order_of,
-    pace_line,
-    read_order,
+    ThrottleState,
+    publish,
+    read_published,
     reason_to_wait,
     report_free,
     report_slowed,
+    throttle_line,
+    throttle_state,
     withdraw,
-    words_under,
 )
-from jobs.catalog.tables import CONTROL, MIGRATION, ensure_catalog
-from jobs.cli import main
-from jobs.errors import OwnedByAnother, SettingsError
-from jobs.hours import parse_hours
-from jobs.settings import StoreSettings, ThrottleSettings, parse_settings
-from jobs.spark.age import aged, stamped, stamped_schema
-from jobs.spark.pace import Orders, ReadingPace, WritingPace
-from jobs.spark.rate import Bucket, Governor, percentile_99, slower
-from jobs.stores import open_store
-from jobs.stores.contract import Store
+from embedshift.cli.app import main
+from embedshift.errors import OwnedByAnother, SettingsError
+from embedshift.settings import StoreSettings, ThrottleSettings, parse_settings
+from embedshift.spark.throttle import (
+    LatencyLimiter,
+    ReadThrottle,
+    ThrottleReader,
+    TokenBucket,
+    WriteThrottle,
+    percentile_99,
+    slower,
+)
+from embedshift.spark.ttl import aged, stamped, stamped_schema
+from embedshift.stores import open_store
+from embedshift.stores.contract import Store
+from embedshift.times import parse_hours
 from tests.world import World, some_articles
 
 # Hours.
@@ -118,9 +124,9 @@ TREE: dict[str, Any] = {
 def test_what_an_operator_said_goes_before_the_settings_key_by_key():
     settings = ThrottleSettings(rows_per_second=500, max_latency="30ms", between="22:00-6:00")
     assert Limits.of(None, settings) == Limits(500, 30, "22:00-06:00")
-    said = Word('{"rows_per_second": 50}', 0, "")
+    said = Signal('{"rows_per_second": 50}', 0, "")
     assert Limits.of(said, settings) == Limits(50, 30, "22:00-06:00")
-    off = Word(json.dumps(dict.fromkeys(("rows_per_second", "max_latency_ms", "between"))), 0, "")
+    off = Signal(json.dumps(dict.fromkeys(("rows_per_second", "max_latency_ms", "between"))), 0, "")
     assert Limits.of(off, settings) == Limits()
     assert Limits(1200, 30, "22:00-06:00").lines() == [
         "at most 1,200 rows/s",
@@ -137,9 +143,9 @@ def test_limits_that_make_no_sense_are_refused(section):
 
 def test_an_order_says_why_to_wait_and_each_tasks_share():
     noon = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
-    paused = Word("", 1_764_158_400_000_000, "alice@host:4711")
-    assert order_of(None, Limits(), noon, 3) == Order()
-    assert order_of(None, Limits(300, 30), noon, 3) == Order("", 100, 30)
+    paused = Signal("", 1_764_158_400_000_000, "alice@host:4711")
+    assert throttle_state(None, Limits(), noon, 3) == ThrottleState()
+    assert throttle_state(None, Limits(300, 30), noon, 3) == ThrottleState("", 100, 30)
     assert reason_to_wait(paused, Limits(), noon) == "paused by alice@host since 2025-11-26T12:00:00Z"
     nightly = Limits(between="22:00-06:00 UTC")
     assert reason_to_wait(None, nightly, noon) == "outside 22:00-06:00 UTC, goes on at 22:00"
@@ -154,16 +160,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_orders_and_reports_are_words_that_the_end_of_a_run_removes(store):
-    assert read_order(store, "m", "me") == Order()
-    give_order(store, "m", "me", Order("paused by ann", 5, None))
-    assert read_order(store, "m", "me") == Order("paused by ann", 5, None)
-    assert read_order(store, "m", "the next run") == Order()
+    assert read_published(store, "m", "me") == ThrottleState()
+    publish(store, "m", "me", ThrottleState("paused by ann", 5, None))
+    assert read_published(store, "m", "me") == ThrottleState("paused by ann", 5, None)
+    assert read_published(store, "m", "the next run") == ThrottleState()
     report_slowed(store, "m", 48.2, 30)
-    say_word(store, "m", PAUSE)
-    (told,) = words_under(store, "m", "slowed/").values()
+    send(store, "m", PAUSE)
+    (told,) = signals_under(store, "m", "slowed/").values()
     assert json.loads(told.text) == {"p99_ms": 48.2, "limit_ms": 30}
     report_free(store, "m")
-    assert words_under(store, "m", "slowed/") == {}
+    assert signals_under(store, "m", "slowed/") == {}
     report_slowed(store, "m", 48.2, 30)
     withdraw(store, "m")
     assert [row["name"] for row in store.records.select(CONTROL, {"migration": "m"})] == [PAUSE]
@@ -174,7 +180,7 @@ def test_orders_and_reports_are_words_that_the_end_of_a_run_removes(store):
 
 @given(st.floats(0.5, 5000), st.lists(st.integers(1, 500), min_size=1, max_size=30))
 def test_a_bucket_never_lets_more_pass_than_the_rate_and_what_was_saved(rate, portions):
-    bucket, now, passed = Bucket(), 0.0, 0
+    bucket, now, passed = TokenBucket(), 0.0, 0
     for portion in portions:
         now += bucket.wait_s(now, rate)
         assert passed <= rate * (now + 0.25) + 1e-3
@@ -185,7 +191,7 @@ def test_a_bucket_never_lets_more_pass_than_the_rate_and_what_was_saved(rate, po
 
 
 def test_a_bucket_forgets_its_debt_where_the_limit_is_lifted():
-    bucket = Bucket()
+    bucket = TokenBucket()
     bucket.wait_s(0.0, 1.0)
     bucket.owe(1000)
     assert bucket.wait_s(10.0, 1.0) == 990
@@ -201,12 +207,12 @@ def test_a_bucket_forgets_its_debt_where_the_limit_is_lifted():
 
 def governed(latency: Callable[[float], float], limit_s: float, seconds: int = 200) -> Iterator[float]:
     """The rate of a writer of at most 1,000 rows/s, each tenth of a second, at a store whose latency is of the rate."""
-    governor = Governor()
+    limiter = LatencyLimiter()
     for tick in range(seconds * 10):
-        rate = governor.rate or 1000.0
+        rate = limiter.rate or 1000.0
         rows = max(1, int(rate / 10))
-        governor.learn(tick / 10, [latency(rate)] * rows, rows, rows / 1000, limit_s)
-        yield governor.rate or 1000.0
+        limiter.learn(tick / 10, [latency(rate)] * rows, rows, rows / 1000, limit_s)
+        yield limiter.rate or 1000.0
 
 
 def test_a_governor_halves_the_rate_while_writes_are_slow_and_raises_it_by_steps():
@@ -231,11 +237,11 @@ def test_a_governor_lets_go_once_writes_are_quick_again():
 
 def test_a_governor_without_a_limit_or_below_it_leaves_all_as_it_is():
     assert set(governed(lambda _: 0.001, 0.03, seconds=20)) == {1000.0}
-    governor = Governor()
+    limiter = LatencyLimiter()
     for tick in range(100):
-        governor.learn(tick / 10, [9.0] * 50, 50, 0.1, None)
-    assert governor.rate is None
-    assert governor.speed == pytest.approx(500)
+        limiter.learn(tick / 10, [9.0] * 50, 50, 0.1, None)
+    assert limiter.rate is None
+    assert limiter.speed == pytest.approx(500)
 
 
 def test_one_slow_write_of_a_hundred_is_none_and_never_less_than_a_row_a_second_passes():
@@ -253,17 +259,17 @@ def rows_of(count: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict({"n": pa.array(range(count))})
 
 
-def orders(store: Store, order: Order, *, owner: str = "me", lease_s: float = 60) -> Orders:
+def orders(store: Store, order: ThrottleState, *, owner: str = "me", lease_s: float = 60) -> ThrottleReader:
     lease_until_us = time.time_ns() // 1000 + int(lease_s * 1e6)
     store.records.put(MIGRATION, [{"id": "m", "owner": owner, "lease_until_us": lease_until_us}])
-    give_order(store, "m", "me", order)
-    found = Orders("m", "me")
+    publish(store, "m", "me", order)
+    found = ThrottleReader("m", "me")
     found.store = store
     return found
 
 
 def test_what_is_written_comes_in_parts_that_keep_to_the_share(store):
-    pace, began = WritingPace(orders(store, Order(rows_per_second=100))), time.monotonic()
+    pace, began = WriteThrottle(orders(store, ThrottleState(rows_per_second=100))), time.monotonic()
     parts = [part.num_rows for part in pace.parts(rows_of(55))]
     pace.end()
     assert sum(parts) == 55
@@ -272,7 +278,7 @@ def test_what_is_written_comes_in_parts_that_keep_to_the_share(store):
 
 
 def test_the_reader_pays_only_for_rows_that_the_writer_does_not(store):
-    pace, began = ReadingPace(orders(store, Order(rows_per_second=10))), time.monotonic()
+    pace, began = ReadThrottle(orders(store, ThrottleState(rows_per_second=10))), time.monotonic()
     pace.turn(0)
     pace.turn(1000)
     pace.pass_on(997)
@@ -281,15 +287,15 @@ def test_the_reader_pays_only_for_rows_that_the_writer_does_not(store):
 
 
 def test_without_an_order_nothing_is_cut_small_or_held_up(store):
-    pace = WritingPace(orders(store, Order()))
+    pace = WriteThrottle(orders(store, ThrottleState()))
     assert [part.num_rows for part in pace.parts(rows_of(256))][:1] == [128]
     assert len(list(pace.parts(rows_of(1000)))) == 1
-    ReadingPace(Orders("m", "")).turn(10**9)
+    ReadThrottle(ThrottleReader("m", "")).turn(10**9)
 
 
 @pytest.mark.parametrize("gone", [{"owner": "another"}, {"lease_s": -120}], ids=["taken", "dead"])
 def test_a_task_does_not_wait_for_a_run_that_is_over(store, gone):
-    pace = ReadingPace(orders(store, Order(wait="paused by ann"), **gone))
+    pace = ReadThrottle(orders(store, ThrottleState(wait="paused by ann"), **gone))
     with pytest.raises(OwnedByAnother, match="the run of this task has ended"):
         pace.turn(0)
 
@@ -328,12 +334,12 @@ def test_a_pause_is_said_once_shown_with_who_said_it_and_taken_back(command):
     assert command("pause")[1] == (
         "articles-to-articles_v2 is paused: its tasks stop within five seconds\nnext: embedshift resume\n"
     )
-    word = read_word(world.store, world.migration.id, PAUSE)
+    word = read_signal(world.store, world.migration.id, PAUSE)
     assert word is not None
     assert "was paused before, by " in command("pause")[1]
-    assert read_word(world.store, world.migration.id, PAUSE) == word
+    assert read_signal(world.store, world.migration.id, PAUSE) == word
     assert "pace: paused by " in command("status")[1]
-    assert json.loads(command("status", "--json")[1])["migration"]["pace"]["paused"]["by"] in word.said_by
+    assert json.loads(command("status", "--json")[1])["migration"]["pace"]["paused"]["by"] in word.sent_by
     assert "goes on" in command("resume")[1]
     assert "was not paused" in command("resume")[1]
     status = json.loads(command("status", "--json")[1])["migration"]["pace"]
@@ -351,7 +357,7 @@ def test_limits_add_up_until_they_are_lifted(command):
     assert "at most 500 rows/s" in command("status")[1]
     assert "no limits" in command("throttle", "--off")[1]
     assert "p99 of writes at most 30 ms\n" in command("throttle", "--as-settings")[1]
-    assert read_word(command.world.store, command.world.migration.id, THROTTLE) is None
+    assert read_signal(command.world.store, command.world.migration.id, THROTTLE) is None
     command.world.store.records.put(MIGRATION, [{"id": command.world.migration.id, "state": "aborted"}])
     assert command("pause")[0] == 4
 
@@ -391,5 +397,7 @@ def test_before_there_is_a_migration_there_is_nothing_to_pause(tmp_path, capsys)
 def test_the_line_of_a_pace_has_reason_and_limits():
     limits = {"rows_per_second": 500.0, "max_latency_ms": 30.0, "between": None}
     slowed = {"reason": "slowed: p99 of writes 48 ms > 30 ms", "limits": limits}
-    assert pace_line(slowed) == "slowed: p99 of writes 48 ms > 30 ms; at most 500 rows/s; p99 of writes at most 30 ms"
-    assert pace_line({"reason": None, "limits": dict.fromkeys(limits)}) == ""
+    assert (
+        throttle_line(slowed) == "slowed: p99 of writes 48 ms > 30 ms; at most 500 rows/s; p99 of writes at most 30 ms"
+    )
+    assert throttle_line({"reason": None, "limits": dict.fromkeys(limits)}) == ""

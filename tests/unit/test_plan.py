@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.spark.plan import cut, ranges_for
-from jobs.stores.contract import Piece
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, from_ring, unite
+from embedshift.spark.ranges import cut, ranges_for
+from embedshift.stores.model import Piece
+from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, from_ring, unite
 
 rings = st.lists(st.integers(MIN_TOKEN, MAX_TOKEN), max_size=40).map(
     lambda tokens: [Piece(each) for each in from_ring(tokens)]

@@ -11,26 +11,27 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from jobs.embedding import load_model
-from jobs.errors import InputError
-from jobs.quality.checks import Check, checks
-from jobs.quality.exact import Nearest
-from jobs.quality.findings import Survey
-from jobs.quality.latency import Latency, Times, latency
-from jobs.quality.lengths import Lengths, cut_by, lengths_of
-from jobs.quality.overlap import Mean, mean_of, overlap, rank_biased_overlap
-from jobs.quality.pairs import principal
-from jobs.quality.probes import Sample
-from jobs.quality.recall import Recall, measured_recall
-from jobs.quality.relevance import Question, compare
-from jobs.quality.subject import Subject
-from jobs.quality.weaker import Weaker
-from jobs.settings import IndexSettings, ModelSettings, StoreSettings, ValidationSettings
-from jobs.stores import open_store
-from jobs.stores.contract import Column, Hit, Index, Store, Table, write_time
-from jobs.stores.cql.cassandra import size_of
-from jobs.stores.cql.scylla import Scylla
-from jobs.stores.values import vector_type
+from embedshift.embedding import load_model
+from embedshift.errors import InputError
+from embedshift.settings import IndexSettings, ModelSettings, StoreSettings, ValidationSettings
+from embedshift.stores import open_store
+from embedshift.stores.contract import Store
+from embedshift.stores.cql.cassandra import size_of
+from embedshift.stores.cql.scylla import Scylla
+from embedshift.stores.cql_types import vector_type
+from embedshift.stores.model import Column, Hit, Index, Table, write_time
+from embedshift.validation.checks import Check, checks
+from embedshift.validation.exact_knn import Nearest
+from embedshift.validation.latency import Latency, Times, latency
+from embedshift.validation.overlap import Mean, mean_of, overlap, rank_biased_overlap
+from embedshift.validation.questions import Question
+from embedshift.validation.recall import Recall, measured_recall
+from embedshift.validation.relevance import compare
+from embedshift.validation.sample import Sample, principal
+from embedshift.validation.survey_result import Survey
+from embedshift.validation.table_pair import Subject
+from embedshift.validation.truncation import Lengths, cut_by, lengths_of
+from embedshift.validation.unlabelled import Unlabelled
 
 
 def test_texts_longer_than_the_model_reads_are_counted_with_their_denominator() -> None:
@@ -288,13 +289,13 @@ def test_truncation_is_said_and_refused_only_beyond_a_limit() -> None:
     assert not passed("truncated", lengths=lengths, truncated=0.2)
 
 
-def weak(share: float) -> Weaker:
+def weak(share: float) -> Unlabelled:
     questions = [Question(str(at), "t", {"a": 1}) for at in range(100)]
     good = {question.id: ["a"] for question in questions}
     lost = round(100 * (1 - share))
     titles = compare(questions, good, {**good, **{str(at): ["x"] for at in range(lost)}})
     near = Mean(share, share - 0.05, min(1.0, share + 0.05))
-    return Weaker("titles", 100, titles, near, near, {"old": 1.0, "new": share}, 100)
+    return Unlabelled("titles", 100, titles, near, near, {"old": 1.0, "new": share}, 100)
 
 
 LIMITS = {"overlap_at_10": 0.5, "self_retrieval": 0.9, "titles_drop": 0.1}
@@ -303,14 +304,14 @@ LIMITS = {"overlap_at_10": 0.5, "self_retrieval": 0.9, "titles_drop": 0.1}
 def test_weaker_evidence_refuses_nothing_unless_a_limit_is_set() -> None:
     names = ("overlap_at_10", "self_retrieval", "titles_ndcg_at_10")
 
-    assert all(made(name, weaker=weak(0.1)) is None for name in names)
-    assert all(passed(name, weaker=weak(1.0), **LIMITS) for name in names)
-    assert not any(passed(name, weaker=weak(0.3), **LIMITS) for name in names)
+    assert all(made(name, unlabelled=weak(0.1)) is None for name in names)
+    assert all(passed(name, unlabelled=weak(1.0), **LIMITS) for name in names)
+    assert not any(passed(name, unlabelled=weak(0.3), **LIMITS) for name in names)
 
 
 def test_a_limit_that_cannot_be_measured_fails() -> None:
     for name in ("overlap_at_10", "self_retrieval", "titles_ndcg_at_10"):
-        assert not passed(name, weaker=None, **LIMITS)
+        assert not passed(name, unlabelled=None, **LIMITS)
     assert not passed("latency_ratio", latency=None, latency_ratio=2.0)
 
 

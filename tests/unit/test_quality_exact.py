@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from jobs.errors import InputError
-from jobs.quality import repeats as repeats_module
-from jobs.quality.content import Content
-from jobs.quality.exact import Nearest, all_finite, exact_scores
-from jobs.quality.findings import Examples
-from jobs.quality.recall import Found, recall_at, wilson
-from jobs.quality.repeats import Repeats
+from embedshift.errors import InputError
+from embedshift.validation import duplicates as repeats_module
+from embedshift.validation.content_hash import Content
+from embedshift.validation.duplicates import Repeats
+from embedshift.validation.exact_knn import Nearest, all_finite, exact_scores
+from embedshift.validation.recall import Found, recall_at, wilson
+from embedshift.validation.survey_result import Examples
 
 METRICS = ["cosine", "dot_product", "euclidean"]
 Vectors = NDArray[np.float32]

@@ -12,27 +12,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.errors import InputError
-from jobs.quality.checks import Check, checks
-from jobs.quality.content import Content
-from jobs.quality.exact import Nearest
-from jobs.quality.findings import Survey
-from jobs.quality.recall import Recall
-from jobs.quality.record import record
-from jobs.quality.relevance import (
-    Question,
-    Relevance,
-    compare,
-    judge,
-    known_articles,
-    paired_difference,
-    ranked_ids,
-    read_questions,
-)
-from jobs.quality.repeats import Repeats
-from jobs.settings import ModelSettings, StoreSettings, ValidationSettings
-from jobs.stores import open_store
-from jobs.stores.contract import Column, Hit, Table, write_time
+from embedshift.errors import InputError
+from embedshift.settings import ModelSettings, StoreSettings, ValidationSettings
+from embedshift.stores import open_store
+from embedshift.stores.model import Column, Hit, Table, write_time
+from embedshift.validation.checks import Check, checks
+from embedshift.validation.content_hash import Content
+from embedshift.validation.duplicates import Repeats
+from embedshift.validation.exact_knn import Nearest
+from embedshift.validation.questions import Question, known_articles, read_questions
+from embedshift.validation.recall import Recall
+from embedshift.validation.relevance import Relevance, compare, judge, paired_difference, ranked_ids
+from embedshift.validation.survey_result import Survey
+from embedshift.validation.validation import record
 
 CRANFIELD = Path(__file__).parents[3] / "shared" / "data" / "cranfield"
 
@@ -373,7 +365,7 @@ def test_a_record_without_questions_has_no_relevance() -> None:
 @pytest.mark.skipif(not CRANFIELD.is_dir(), reason=f"the Cranfield collection is not in {CRANFIELD}")
 @pytest.mark.skipif(importlib.util.find_spec("wordllama") is None, reason="the package wordllama is not installed")
 def test_on_cranfield_the_figures_are_the_published_ones() -> None:
-    from jobs.embedding import load_model
+    from embedshift.embedding import load_model
 
     articles = [json.loads(line) for line in (CRANFIELD / "articles.jsonl").read_text().splitlines()]
     questions = read_questions(CRANFIELD / "queries.jsonl")

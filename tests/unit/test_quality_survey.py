@@ -19,22 +19,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from jobs.embedding import DIGEST, Model, Template, digest_texts, load_model
-from jobs.errors import ModelUnavailable
-from jobs.quality.agreement import agreement
-from jobs.quality.checks import checks
-from jobs.quality.content import Content, content_of
-from jobs.quality.exact import exact_scores
-from jobs.quality.findings import Survey
-from jobs.quality.probes import draw_sample
-from jobs.quality.recall import recall_at, search_index
-from jobs.quality.subject import Subject
-from jobs.quality.survey import survey_range
-from jobs.settings import IndexSettings, ModelSettings, StoreSettings, ValidationSettings
-from jobs.stores import open_store
-from jobs.stores.contract import Column, Index, Store, Table, remaining_ttl, write_time
-from jobs.stores.values import vector_type
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange
+from embedshift.embedding import DIGEST, Model, Template, digest_texts, load_model
+from embedshift.errors import ModelUnavailable
+from embedshift.settings import IndexSettings, ModelSettings, StoreSettings, ValidationSettings
+from embedshift.stores import open_store
+from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import vector_type
+from embedshift.stores.model import Column, Index, Table, remaining_ttl, write_time
+from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange
+from embedshift.validation.checks import checks
+from embedshift.validation.content_hash import Content, content_of
+from embedshift.validation.exact_knn import exact_scores
+from embedshift.validation.recall import recall_at, search_index
+from embedshift.validation.reembed import agreement
+from embedshift.validation.sample import draw_sample
+from embedshift.validation.survey import survey_range
+from embedshift.validation.survey_result import Survey
+from embedshift.validation.table_pair import Subject
 
 DIMENSION = 16
 FINGERPRINT = "0123456789abcdef0123456789abcdef"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobs.catalog.ranges import (
+from embedshift.catalog.ranges import (
     Counts,
     RangeRecord,
     _bucket,
@@ -23,11 +23,11 @@ from jobs.catalog.ranges import (
     split_failed,
     write_ranges,
 )
-from jobs.catalog.tables import BUCKETS, ensure_catalog
-from jobs.settings import StoreSettings
-from jobs.stores import open_store
-from jobs.stores.contract import Store
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, from_ring, subtract, unite
+from embedshift.catalog.tables import BUCKETS, ensure_catalog
+from embedshift.settings import StoreSettings
+from embedshift.stores import open_store
+from embedshift.stores.contract import Store
+from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, from_ring, subtract, unite
 
 STEP = "load"
 _names = (f"migration-{number}" for number in itertools.count())

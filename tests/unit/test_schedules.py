@@ -16,8 +16,8 @@ import pytest
 import typer
 import yaml
 
-from jobs.catalog.window import parse_window
-from jobs.cli import app
+from embedshift.cli.app import app
+from embedshift.times import parse_window
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"

@@ -12,18 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.errors import SettingsError
-from jobs.explain import explain
-from jobs.settings import (
-    Settings,
-    StoreSettings,
-    credentials,
-    format_duration,
-    known_keys,
-    load_settings,
-    parse_duration,
-    parse_settings,
-)
+from embedshift.cli.admin import explain
+from embedshift.errors import SettingsError
+from embedshift.settings import Settings, StoreSettings, credentials, known_keys, load_settings, parse_settings
+from embedshift.times import format_duration, parse_duration
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEAST: dict[str, Any] = {

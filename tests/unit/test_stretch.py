@@ -9,10 +9,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.spark.plan import cut_rest, task_bounds
-from jobs.spark.stretch import Stretch
-from jobs.stores.contract import TOKEN, Estimate
-from jobs.tokens import TokenRange, unite
+from embedshift.spark.ranges import cut_rest, task_bounds
+from embedshift.spark.scan_limit import ScanLimit
+from embedshift.stores.model import TOKEN, Estimate
+from embedshift.tokens import TokenRange, unite
 
 RANGE = TokenRange(0, 100)
 scans = st.lists(st.integers(1, 100), max_size=40).map(sorted)
@@ -33,38 +33,40 @@ def tokens_of(found: Iterator[pa.RecordBatch]) -> list[int]:
 
 @given(scans, sizes, st.integers(1, 50))
 def test_a_stretch_ends_with_the_partition_in_which_it_is_enough(tokens, lengths, most):
-    stretch = Stretch(RANGE, most)
-    read = tokens_of(stretch.lead(batches(tokens, lengths)))
-    assert read == [token for token in tokens if token in stretch.read]
-    if stretch.rest is None:
+    scan_limit = ScanLimit(RANGE, most)
+    read = tokens_of(scan_limit.lead(batches(tokens, lengths)))
+    assert read == [token for token in tokens if token in scan_limit.read]
+    if scan_limit.rest is None:
         assert read == tokens
     else:
-        assert unite([stretch.read, stretch.rest]) == [RANGE]
+        assert unite([scan_limit.read, scan_limit.rest]) == [RANGE]
         # Enough, and not more than the partition under way: without it, it was not enough.
         assert len(read) - Counter(read)[read[-1]] < most <= len(read)
 
 
 @given(scans, scans, sizes, sizes, st.integers(1, 50))
 def test_the_target_is_read_no_further_than_the_source(source, target, lengths, others, most):
-    stretch = Stretch(RANGE, most)
-    tokens_of(stretch.lead(batches(source, lengths)))
-    assert tokens_of(stretch.follow(batches(target, others))) == [token for token in target if token in stretch.read]
+    scan_limit = ScanLimit(RANGE, most)
+    tokens_of(scan_limit.lead(batches(source, lengths)))
+    assert tokens_of(scan_limit.follow(batches(target, others))) == [
+        token for token in target if token in scan_limit.read
+    ]
 
 
 @given(scans, sizes)
 def test_a_stretch_without_bounds_is_the_whole_range(tokens, lengths):
-    stretch = Stretch(RANGE)
-    assert tokens_of(stretch.lead(batches(tokens, lengths))) == tokens
-    assert stretch.rest is None
+    scan_limit = ScanLimit(RANGE)
+    assert tokens_of(scan_limit.lead(batches(tokens, lengths))) == tokens
+    assert scan_limit.rest is None
 
 
 def test_long_texts_are_enough_before_many_rows_are():
     columns = {TOKEN: pa.array([1, 2], pa.int64()), "content": pa.array(["x" * 100] * 2)}
     scanned = [pa.RecordBatch.from_pydict(columns)]
     scanned.append(scanned[0].set_column(0, TOKEN, pa.array([2, 3], pa.int64())))
-    stretch = Stretch(RANGE, 1000, 150)
-    assert tokens_of(stretch.lead(iter(scanned))) == [1, 2, 2]
-    assert stretch.rest == TokenRange(2, 100)
+    scan_limit = ScanLimit(RANGE, 1000, 150)
+    assert tokens_of(scan_limit.lead(iter(scanned))) == [1, 2, 2]
+    assert scan_limit.rest == TokenRange(2, 100)
 
 
 @given(st.integers(1, 99))

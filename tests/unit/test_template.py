@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.embedding import Template
-from jobs.errors import SettingsError
+from embedshift.embedding import Template
+from embedshift.errors import SettingsError
 
 literals = st.text(st.characters(codec="utf-8", exclude_characters="{}"), max_size=6)
 texts = st.one_of(

@@ -10,7 +10,17 @@ from cassandra.murmur3 import murmur3 as drivers_murmur3
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from jobs.tokens import MAX_TOKEN, MIN_TOKEN, WHOLE_RING, TokenRange, from_ring, murmur3, subtract, uncovered, unite
+from embedshift.tokens import (
+    MAX_TOKEN,
+    MIN_TOKEN,
+    WHOLE_RING,
+    TokenRange,
+    from_ring,
+    murmur3,
+    subtract,
+    uncovered,
+    unite,
+)
 
 unhurried = settings(deadline=None)
 tokens = st.one_of(

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.errors import InputError
-from jobs.stores.values import (
+from embedshift.errors import InputError
+from embedshift.stores.cql_types import (
     arrow_type,
     from_json,
     is_opaque,

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from jobs.catalog.alias import create_alias, move_alias
-from jobs.catalog.migration import check_settings, read_migration
-from jobs.catalog.tables import ensure_catalog
-from jobs.catalog.versions import as_prepared, between, is_served_by, next_table, open_migration, settings_now
-from jobs.console import Console
-from jobs.errors import UsageError
-from jobs.retire import retire_old
-from jobs.settings import ModelSettings, Settings, StoreSettings, parse_settings
-from jobs.stores import open_store
-from tests.recorded import endpoint, make_table, record
+from embedshift.catalog.alias import create_alias, move_alias
+from embedshift.catalog.migration import check_settings, read_migration
+from embedshift.catalog.tables import ensure_catalog
+from embedshift.catalog.versions import as_prepared, between, is_served_by, next_table, open_migration, settings_now
+from embedshift.errors import UsageError
+from embedshift.settings import ModelSettings, Settings, StoreSettings, parse_settings
+from embedshift.steps.context import StepContext
+from embedshift.steps.retire import retire_old
+from embedshift.stores import open_store
+from embedshift.telemetry.console import Console
+from tests.recorded import make_table, record, vector_table
 
 
 @pytest.fixture
@@ -43,14 +44,14 @@ def chain(store: Any, models: str, **more: Any) -> list[Settings]:
     """Upgrades from model to model, each one switched; the settings of each."""
     made = [settings(**more)]
     make_table(store, "articles")
-    create_alias(store, "articles", endpoint("articles", models[0]))
+    create_alias(store, "articles", vector_table("articles", models[0]))
     for number, (old, new) in enumerate(pairwise(models), 2):
-        live = endpoint("articles" if number == 2 else f"articles_v{number - 1}", old)
+        live = vector_table("articles" if number == 2 else f"articles_v{number - 1}", old)
         made.append(between(made[0], live, f"articles_v{number}", ModelSettings(name=new)))
         make_table(store, f"articles_v{number}")
         record(store, made[-1], "switched", upgrade=True)
         alias = create_alias(store, "articles", live)
-        move_alias(store, alias, endpoint(f"articles_v{number}", new), migration="", reason="cutover")
+        move_alias(store, alias, vector_table(f"articles_v{number}", new), migration="", reason="cutover")
     return made[1:]
 
 
@@ -103,14 +104,14 @@ def test_a_migration_prepared_by_hand_is_the_files_own_again(store):
 
 def test_after_an_abort_the_upgrade_before_it_is_meant(store):
     chain(store, "ab")
-    given_up = between(settings(), endpoint("articles_v2", "b"), "articles_v3", ModelSettings(name="c"))
+    given_up = between(settings(), vector_table("articles_v2", "b"), "articles_v3", ModelSettings(name="c"))
     record(store, given_up, "aborted", upgrade=True)
     assert settings_now(settings(), store).target.table == "articles_v2"
     assert open_migration(store, "articles") is None
 
 
 def test_the_same_model_with_another_prompt_is_another_one():
-    live = endpoint("articles", "a")
+    live = vector_table("articles", "a")
     assert is_served_by(live, ModelSettings(name="a", device="cpu"))
     assert not is_served_by(live, ModelSettings(name="a", query_prompt="query: "))
     assert not is_served_by(live, ModelSettings(name="a", revision="main"))
@@ -133,15 +134,25 @@ def test_the_newest_old_tables_are_kept_and_the_live_one_always(store, keep, lef
     chain(store, "abcd")
     names = ["articles", "articles_v2", "articles_v3", "articles_v4"]
 
-    gone = retire_old(file, store, Console(quiet=True))
+    gone = retire_old(StepContext("upgrade", file, store, Console(quiet=True)))
     assert [name for name in names if store.exists(name)] == left
     assert gone == [name for name in names if name not in left]
-    assert retire_old(file, store, Console(quiet=True)) == []
+    assert retire_old(StepContext("upgrade", file, store, Console(quiet=True))) == []
 
 
 def test_nothing_is_retired_within_its_grace_time_or_while_an_alias_names_it(store):
     chain(store, "abc")
-    assert retire_old(settings(retire={"after": "1h", "watch": 0, "keep": 0}), store, Console(quiet=True)) == []
-    create_alias(store, "of_others", endpoint("articles", "a"))
-    assert retire_old(settings(retire={"after": 0, "watch": 0, "keep": 0}), store, Console(quiet=True)) == []
+    assert (
+        retire_old(
+            StepContext("upgrade", settings(retire={"after": "1h", "watch": 0, "keep": 0}), store, Console(quiet=True))
+        )
+        == []
+    )
+    create_alias(store, "of_others", vector_table("articles", "a"))
+    assert (
+        retire_old(
+            StepContext("upgrade", settings(retire={"after": 0, "watch": 0, "keep": 0}), store, Console(quiet=True))
+        )
+        == []
+    )
     assert store.exists("articles")

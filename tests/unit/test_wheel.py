@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import jobs
+import embedshift
 
 ROOT = Path(__file__).resolve().parents[2]
-_BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "jobs")
+_BUILT_OF = ("pyproject.toml", "README.md", "LICENSE", "embedshift")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in _BUILT_OF:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
-    shutil.rmtree(folder / "jobs" / "__pycache__", ignore_errors=True)
+    shutil.rmtree(folder / "embedshift" / "__pycache__", ignore_errors=True)
     built = subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"],
         cwd=folder,
@@ -43,33 +43,37 @@ def test_it_carries_what_the_program_needs(wheel: Path) -> None:
         inside = set(packed.namelist())
     wanted = {
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "jobs").rglob("*")
+        for path in (ROOT / "embedshift").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
 
     assert wanted - inside == set()
-    assert {"jobs/py.typed", "jobs/reporting/templates/report.css", "jobs/spark/log4j2.properties"} <= wanted
-    assert {each.partition("/")[0] for each in inside - wanted} == {f"embedshift-{jobs.__version__}.dist-info"}
+    assert {
+        "embedshift/py.typed",
+        "embedshift/reporting/templates/report.css",
+        "embedshift/spark/log4j2.properties",
+    } <= wanted
+    assert {each.partition("/")[0] for each in inside - wanted} == {f"embedshift-{embedshift.__version__}.dist-info"}
 
 
 def test_it_says_its_version_its_licence_and_its_command(wheel: Path) -> None:
-    about = f"embedshift-{jobs.__version__}.dist-info"
+    about = f"embedshift-{embedshift.__version__}.dist-info"
     with zipfile.ZipFile(wheel) as packed:
         said = email.message_from_bytes(packed.read(f"{about}/METADATA"))
         commands = packed.read(f"{about}/entry_points.txt").decode()
         licence = packed.read(f"{about}/licenses/LICENSE").decode()
 
-    assert said["Version"] == jobs.__version__
+    assert said["Version"] == embedshift.__version__
     assert said["License-Expression"] == "Apache-2.0"
     assert said["Requires-Python"] == ">=3.11"
-    assert "embedshift = jobs.__main__:entry" in commands
+    assert "embedshift = embedshift.__main__:entry" in commands
     assert licence == (ROOT / "LICENSE").read_text("utf-8")
 
 
 def test_it_runs_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(tmp_path)
-    program = "import jobs; print(jobs.__file__); from jobs.__main__ import entry; entry()"
+    program = "import embedshift; print(embedshift.__file__); from embedshift.__main__ import entry; entry()"
     said = subprocess.run(
         [sys.executable, "-P", "-c", program, "--version"],
         cwd=tmp_path.parent,
@@ -80,4 +84,7 @@ def test_it_runs_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None:
         check=False,
     )
 
-    assert said.stdout.splitlines() == [str(tmp_path / "jobs" / "__init__.py"), f"embedshift {jobs.__version__}"]
+    assert said.stdout.splitlines() == [
+        str(tmp_path / "embedshift" / "__init__.py"),
+        f"embedshift {embedshift.__version__}",
+    ]

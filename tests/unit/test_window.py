@@ -6,8 +6,8 @@ from datetime import datetime
 
 import pytest
 
-from jobs.catalog.window import parse_window
-from jobs.errors import UsageError
+from embedshift.errors import UsageError
+from embedshift.times import parse_window
 
 MONDAY, TUESDAY, SATURDAY, SUNDAY = 23, 24, 28, 29  # of November 2026
 

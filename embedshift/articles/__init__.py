@@ -1,0 +1,1 @@
+"""The client library: search, insert, update and delete articles through the alias."""

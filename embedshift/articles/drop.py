@@ -1,0 +1,92 @@
+"""The end of an alias: its table, its index, and everything that the catalog has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from embedshift.catalog.alias import Alias, check_unmoved, get_alias
+from embedshift.catalog.migration import Migration, forget_work, is_owned, migrations, read_migration
+from embedshift.catalog.states import STATES, label
+from embedshift.catalog.tables import ALIAS, ALIAS_HISTORY, FEED, MIGRATION, ensure_catalog
+from embedshift.catalog.vector_table import VectorTable
+from embedshift.errors import RefusedError
+from embedshift.settings import Settings
+from embedshift.stores.contract import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What went: tables, and migrations whose records are gone with them."""
+
+    alias: str
+    tables: tuple[str, ...]
+    migrations: tuple[str, ...]
+
+
+def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None) -> Dropped:
+    """Drop the alias's table and catalog rows. Run again after a failure, it goes on.
+
+    Args:
+        confirm: asks for the live table's name and returns what was typed; None where the caller has said yes.
+
+    Raises:
+        StateError: there is no such alias.
+        RefusedError: a migration runs, another alias names the table, or its name was not typed.
+    """
+    alias = get_alias(store, settings.alias)
+    live = alias.target
+    # The catalog of an older version may lack tables that are looked through here.
+    ensure_catalog(store)
+    known = migrations(store, settings.alias)
+    running = next((each for each in known if not STATES[each.state].at_rest), None)
+    if running is not None:
+        raise RefusedError(
+            f"{live.table} was not dropped: migration {running.id} is {label(running.state)}",
+            hint="end it first: embedshift retire, rollback or abort",
+        )
+    vector_tables = _vector_tables(live, known)
+    _check_other_aliases(store, settings.alias, vector_tables)
+    if confirm is not None and confirm(live.table) != live.table:
+        raise RefusedError(f"{live.table} was not dropped: its name was not typed", hint="type it, or say --yes")
+    gone = []
+    for vector_table in vector_tables:
+        if store.exists(vector_table.table):
+            _confirm(store, alias, known)
+            store.drop_index(vector_table.index)
+            store.drop(vector_table.table)
+            gone.append(vector_table.table)
+    for migration in known:
+        forget_work(store, migration.id)
+        store.records.delete(MIGRATION, {"id": migration.id})
+    # The alias last: as long as it is there, the rest can be found again.
+    store.records.delete(FEED, {"alias": settings.alias})
+    store.records.delete(ALIAS_HISTORY, {"alias": settings.alias})
+    store.records.delete(ALIAS, {"alias": settings.alias})
+    return Dropped(settings.alias, tuple(gone), tuple(each.id for each in known))
+
+
+def _confirm(store: Store, alias: Alias, known: list[Migration]) -> None:
+    """The last look before a table goes: the alias is where it was, and no run works at a migration of it."""
+    check_unmoved(store, alias)
+    for seen in known:
+        now = read_migration(store, seen.id)
+        if not STATES[now.state].at_rest or is_owned(now):
+            raise RefusedError(
+                f"{alias.target.table} was not dropped: migration {now.id} is {label(now.state)}",
+                hint="look at embedshift status and decide again",
+            )
+
+
+def _vector_tables(live: VectorTable, known: list[Migration]) -> list[VectorTable]:
+    """The live table, and the targets of migrations that were rolled back: nothing else leads to them."""
+    left = [each.target for each in known if each.state == "rolled_back"]
+    return [live, *{each.table: each for each in left if each.table != live.table}.values()]
+
+
+def _check_other_aliases(store: Store, alias: str, vector_tables: list[VectorTable]) -> None:
+    tables = {vector_table.table for vector_table in vector_tables}
+    for row in store.records.select(ALIAS, {}):
+        if row["alias"] != alias and VectorTable.from_json(row["target"]).table in tables:
+            table = VectorTable.from_json(row["target"]).table
+            raise RefusedError(f"{table} is live: the alias {row['alias']} names it too", hint="drop that alias first")

@@ -1,0 +1,120 @@
+"""The other table of a running migration: written after the live one, and never at its expense."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from embedshift.articles.keys import Key, keys_batch, name_of
+from embedshift.articles.routing import LiveTable, Routing
+from embedshift.articles.rows import Cells, Texts, cells_batch, embed, made_values, texts_of
+from embedshift.catalog.dead_letters import DeadLetter, write_dead_letters
+from embedshift.errors import EmbedshiftError, SchemaError
+from embedshift.stores.contract import Store
+from embedshift.tokens import WHOLE_RING
+
+_LOG = logging.getLogger(__name__)
+#: The steps of letters that a client leaves; sync settles the first kind, and rollback, with its own, the second.
+_THERE, _BACK = "client", "back/client"
+
+
+class DualWriter:
+    """Writes into the second tables. Whatever fails there is logged and left to sync as a dead letter.
+
+    Args:
+        refresh: looks the view up anew; a failure in a table that is no second one any more is no failure.
+    """
+
+    def __init__(self, store: Store, refresh: Callable[[], Routing]) -> None:
+        self._store = store
+        self._refresh = refresh
+
+    def write(self, routing: Routing, rows: Sequence[Cells], embedded: Mapping[int, Mapping[str, Any]]) -> None:
+        """Write rows that are in the live table by now.
+
+        Args:
+            rows: as the live table got them, less vectors and digests.
+            embedded: of each row whose text was embedded, by its place, the template's columns.
+        """
+        for live_table in routing.others:
+            failed = self._tried(partial(self._write, live_table, rows, embedded), len(rows))
+            self._record(routing, live_table, [(rows[row].key, reason) for row, reason in sorted(failed.items())])
+
+    def delete(self, routing: Routing, keys: Sequence[Key], at_us: Sequence[int]) -> None:
+        """Delete rows that are gone from the live table by now, at the same times."""
+        for live_table in routing.others:
+            failed = self._tried(partial(self._delete, live_table, keys, at_us), len(keys))
+            self._record(routing, live_table, [(keys[row], reason) for row, reason in sorted(failed.items())])
+
+    def _tried(self, work: Callable[[], dict[int, str]], rows: int) -> dict[int, str]:
+        try:
+            return work()
+        except EmbedshiftError as error:
+            reason = error.what
+        # Whatever a driver or a model may throw must not undo what the live table has; the words could hold a text.
+        except Exception as error:  # noqa: BLE001
+            reason = type(error).__name__
+        return dict.fromkeys(range(rows), reason)
+
+    def _delete(self, live_table: LiveTable, keys: Sequence[Key], at_us: Sequence[int]) -> dict[int, str]:
+        self._store.delete(live_table.table, keys_batch(live_table.table, keys), np.array(at_us, np.int64))
+        return {}
+
+    def _write(
+        self, live_table: LiveTable, rows: Sequence[Cells], embedded: Mapping[int, Mapping[str, Any]]
+    ) -> dict[int, str]:
+        vector_table, table = live_table.vector_table, live_table.table
+        unknown = {name for row in rows for name in row.values if table.column(name) is None}
+        if unknown:
+            raise SchemaError(f"{table.name} has no column {min(unknown)}")
+        at = list(embedded)
+        texts = texts_of(vector_table, table, [embedded[row] for row in at])
+        made, failed = self._embedded(live_table, at, texts)
+        whole = [row for row in range(len(rows)) if row not in failed]
+        cells = [replace(rows[row], values={**rows[row].values, **made.get(row, {})}) for row in whole]
+        if cells:
+            rejected = self._store.write(table, cells_batch(table, cells))
+            failed |= {whole[each.row]: each.reason for each in rejected}
+        return failed
+
+    def _embedded(
+        self, live_table: LiveTable, at: Sequence[int], texts: Texts
+    ) -> tuple[dict[int, dict[str, Any]], dict[int, str]]:
+        told = [n for n in range(len(at)) if not texts.empty[n]]
+        vectors: dict[int, Any] = {}
+        failed: dict[int, str] = {}
+        if told:
+            result = embed(live_table.vector_table, [texts.texts[n] for n in told])
+            failed = {at[told[n]]: reason for n, reason in result.faults.items()}
+            vectors = {n: result.vectors[row] for row, n in enumerate(told)}
+        made = {row: made_values(live_table.vector_table, texts, n, vectors.get(n)) for n, row in enumerate(at)}
+        return made, failed
+
+    def _record(self, routing: Routing, live_table: LiveTable, failed: Sequence[tuple[Key, str]]) -> None:
+        if not failed:
+            return
+        names = [name_of(routing.live.table, key) for key, _ in failed]
+        try:
+            now = self._refresh()
+            if live_table.vector_table.table not in [each.vector_table.table for each in (now.live, *now.others)]:
+                return  # retired, or dropped, since the view was made
+            step = _BACK if live_table.way_back else _THERE
+            letters = [
+                DeadLetter(name, WHOLE_RING, step, reason, 1) for name, (_, reason) in zip(names, failed, strict=True)
+            ]
+            write_dead_letters(self._store, live_table.migration, letters)
+        except EmbedshiftError as error:
+            # Sync compares every row, with a letter or without: the letter only makes it known before.
+            _LOG.warning("%d dead letters, such as that of %s, are not recorded: %s", len(names), names[0], error)
+        _LOG.warning(
+            "%d articles, such as %s, were not written to %s (%s); sync repairs them",
+            len(names),
+            names[0],
+            live_table.vector_table.table,
+            failed[0][1],
+        )

@@ -1,0 +1,197 @@
+"""Clean-up by a rule: what was deactivated long ago, or what a system outside no longer has.
+
+Two passes over the live table: the first judges, counts and archives; the second deletes, each row only where it is
+still as it was when it was judged. What was touched in between is left to the next purge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from embedshift.articles.delete import DEACTIVATED, Deleting, check_soft_delete
+from embedshift.articles.files import Archive
+from embedshift.articles.keys import Clock, Key, RowLocks, key_of, keys_batch, name_of
+from embedshift.articles.routing import AliasCache, Routing
+from embedshift.articles.rows import own_columns
+from embedshift.errors import InputError, RefusedError
+from embedshift.stores.contract import Store
+from embedshift.stores.model import Table, write_time
+from embedshift.times import now_us
+
+_BATCH_ROWS = 500
+#: Files tell the time of their last change in coarse steps.
+_FILE_CLOCK_US = 10_000
+
+Row = Mapping[str, Any]
+#: Whether a row, with the write time of its newest cell in microseconds, is to go.
+Rule = Callable[[Routing, Row, int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What a purge did: rows looked at, rows that the rule took, those deleted and those archived."""
+
+    rows: int
+    chosen: int
+    deleted: int
+    archived: int
+    dry_run: bool
+
+
+class Purge:
+    """Deletes by a rule, through the alias."""
+
+    def __init__(
+        self, store: Store, alias_cache: AliasCache, deleting: Deleting, clock: Clock, locks: RowLocks
+    ) -> None:
+        self._store = store
+        self._alias_cache = alias_cache
+        self._deleting = deleting
+        self._clock = clock
+        self._locks = locks
+
+    def inactive(self, inactive_for: timedelta, archive: Path | None, *, dry_run: bool) -> Purged:
+        """Delete what was deactivated longer ago than that."""
+        if inactive_for < timedelta(0):
+            raise InputError(f"inactive_for is {inactive_for}", hint="give a duration such as 30d")
+        self._alias_cache.reading(check_soft_delete)
+        before_ms = now_us() // 1000 - int(inactive_for.total_seconds() * 1000)
+
+        def rule(routing: Routing, row: Row, newest_us: int) -> bool:
+            return row[DEACTIVATED] is not None and row[DEACTIVATED] <= before_ms
+
+        return self._purge(rule, archive, max_share=1.0, dry_run=dry_run)
+
+    def not_in(self, path: Path, archive: Path | None, *, max_share: float, dry_run: bool) -> Purged:
+        """Delete what is not in a file of ids; what was written after the file is spared."""
+        if not 0 <= max_share <= 1:
+            raise InputError(f"max_share is {max_share}", hint="give a share from 0 to 1")
+        known, made_us = self._alias_cache.reading(lambda routing: _ids(path, routing.live.table))
+
+        def rule(routing: Routing, row: Row, newest_us: int) -> bool:
+            return _hash(name_of(routing.live.table, dict(row))) not in known and newest_us <= made_us
+
+        return self._purge(rule, archive, max_share=max_share, dry_run=dry_run)
+
+    def _purge(self, rule: Rule, archive: Path | None, *, max_share: float, dry_run: bool) -> Purged:
+        routing = self._alias_cache.now()
+        table = routing.live.table
+        own = own_columns(routing.live.vector_table, table)
+        kept = Archive(archive, (*table.keys, *own)) if archive is not None and not dry_run else None
+        try:
+            rows, chosen = self._judge(routing, rule, kept)
+            if chosen and len(chosen) > max_share * rows:
+                raise RefusedError(
+                    f"{len(chosen):,} of {rows:,} articles would go, more than {max_share:.0%} of {table.name}",
+                    hint="look whether the file is whole, or raise --max-share",
+                )
+            if kept is not None:
+                kept.finish()
+        except BaseException:
+            if kept is not None:
+                kept.give_up()
+            raise
+        deleted = 0 if dry_run else self._delete(rule, chosen)
+        return Purged(rows, len(chosen), deleted, kept.rows if kept is not None else 0, dry_run)
+
+    def _judge(self, routing: Routing, rule: Rule, archive: Archive | None) -> tuple[int, dict[bytes, int]]:
+        """Rows looked at; and of those to go, by the hash of their name, the write time of the newest cell."""
+        table = routing.live.table
+        own = [column.name for column in own_columns(routing.live.vector_table, table)]
+        values = own if archive is not None else _judged(table)
+        chosen: dict[bytes, int] = {}
+        total = 0
+        for batch in self._scan(table, values, own):
+            total += len(batch)
+            taken = [row for row in batch if rule(routing, row, _newest(row, own))]
+            chosen |= {_hash(name_of(table, row)): _newest(row, own) for row in taken}
+            if archive is not None:
+                archive.write(taken)
+        return total, chosen
+
+    def _delete(self, rule: Rule, chosen: Mapping[bytes, int]) -> int:
+        if not chosen:
+            return 0
+        deleted = 0
+        table = self._alias_cache.now().live.table
+        for batch in self._scan(table, [], []):
+            keys = [{key.name: row[key.name] for key in table.keys} for row in batch]
+            keys = [key for key in keys if _hash(name_of(table, key)) in chosen]
+            if keys:
+                gone: set[str] = set()
+                self._alias_cache.writing(partial(self._sweep, rule, keys, chosen, gone))
+                deleted += len(gone)
+        return deleted
+
+    def _sweep(
+        self, rule: Rule, keys: list[Key], chosen: Mapping[bytes, int], gone: set[str], routing: Routing
+    ) -> None:
+        """Delete those that are as they were; ``gone`` takes their names, and they go again after a move."""
+        table = routing.live.table
+        own = [column.name for column in own_columns(routing.live.vector_table, table)]
+        with self._locks.held(name_of(table, key) for key in keys):
+            # Before the look: what another client writes after it is newer than the deletion.
+            at_us = self._clock.next()
+            rows = self._store.fetch(table, keys_batch(table, keys), values=_judged(table), times=own).to_pylist()
+            still = []
+            for row in rows:
+                name, newest = name_of(table, row), _newest(row, own)
+                if name in gone or (newest == chosen[_hash(name)] and rule(routing, row, newest)):
+                    still.append({key.name: row[key.name] for key in table.keys})
+            if still:
+                self._deleting.delete_rows(routing, still, at_us)
+                gone |= {name_of(table, key) for key in still}
+
+    def _scan(self, table: Table, values: list[str], times: list[str]) -> Iterator[list[dict[str, Any]]]:
+        for piece in self._store.ring(table.name):
+            for batch in self._store.scan(table, piece.range, values=values, times=times, batch_rows=_BATCH_ROWS):
+                yield batch.to_pylist()
+
+
+def _judged(table: Table) -> list[str]:
+    return [DEACTIVATED] if table.column(DEACTIVATED) is not None else []
+
+
+def _newest(row: Row, columns: list[str]) -> int:
+    return max((row[write_time(name)] or 0 for name in columns), default=0)
+
+
+def _hash(name: str) -> bytes:
+    return xxhash.xxh3_128_digest(name.encode())
+
+
+def _ids(path: Path, table: Table) -> tuple[set[bytes], int]:
+    """The hashes of a file's ids, 16 bytes each, and when the file was made, in microseconds."""
+    known: set[bytes] = set()
+    try:
+        made_us = path.stat().st_mtime_ns // 1000 + _FILE_CLOCK_US
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    known.add(_hash(_name(path, number, line, table)))
+    except OSError as error:
+        raise InputError(f"cannot read the ids {path} ({error.strerror})", hint="name a JSONL file") from error
+    if not known:
+        raise InputError(f"{path} holds no id, and then every article would go", hint="look how it was made")
+    return known, made_us
+
+
+def _name(path: Path, number: int, line: bytes, table: Table) -> str:
+    names = {key.name for key in table.keys}
+    try:
+        value = json.loads(line.decode("utf-8-sig"))
+        if isinstance(value, dict):
+            value = {name: part for name, part in value.items() if name in names}
+        return name_of(table, key_of(table, value))
+    except InputError as error:
+        raise InputError(f"{path}, line {number}: {error.what}", hint="mend that line") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}, line {number} is not JSON", hint="mend that line") from error

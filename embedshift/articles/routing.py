@@ -1,0 +1,173 @@
+"""Where articles are at this moment: the live table of the alias, and the other table of each running migration.
+
+The view is cached for a stated time. A write that ends after its view has run out looks again, and is made once more
+where the alias has moved meanwhile: so every write reaches the new table, or comes before the last sync of the cutover.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeVar
+
+from embedshift.catalog.alias import get_alias
+from embedshift.catalog.migration import migrations
+from embedshift.catalog.states import ENDED
+from embedshift.catalog.vector_table import VectorTable
+from embedshift.errors import EmbedshiftError, SchemaError, StateError
+from embedshift.settings import Settings
+from embedshift.stores.contract import Store
+from embedshift.stores.model import Table
+
+_LOG = logging.getLogger(__name__)
+#: How often one call looks again and is made anew; an alias does not move more often than that.
+_TRIES = 4
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTable:
+    """A table that holds the articles, as the catalog and as the store describe it.
+
+    ``migration`` is the running migration in which it is the other table, empty for the live one; ``way_back`` says
+    that the live table is that migration's target, so that this one is kept for a rollback.
+    """
+
+    vector_table: VectorTable
+    table: Table
+    migration: str = ""
+    way_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The live table, the second tables, and when they were looked up (seconds of the monotonic clock)."""
+
+    live: LiveTable
+    others: tuple[LiveTable, ...]
+    seen_s: float
+
+    def same(self, other: Routing) -> bool:
+        """Whether both name the same tables, with the same columns."""
+        return (self.live, self.others) == (other.live, other.others)
+
+    def reaches(self, other: Routing) -> bool:
+        """Whether a write by this view has reached every table of the other."""
+        mine = {live_table.vector_table.table for live_table in self.others}
+        return self.live.vector_table == other.live.vector_table and all(
+            live_table.vector_table.table in mine for live_table in other.others
+        )
+
+
+class AliasCache:
+    """Follows the alias. Threads may share it."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._alias = settings.alias
+        self._cache_s = settings.articles_cache.total_seconds()
+        self._routing: Routing | None = None
+        self._lock = Lock()
+
+    def now(self) -> Routing:
+        """The view, not older than the cache allows.
+
+        Raises:
+            StateError: there is no such alias.
+            SchemaError: it points to a table that does not exist.
+        """
+        routing = self._routing
+        if routing is not None and self._fresh(routing):
+            return routing
+        with self._lock:
+            if self._routing is not None and self._fresh(self._routing):
+                return self._routing
+            self._routing = self._look()
+            return self._routing
+
+    def seen(self) -> Routing | None:
+        """The last view, however old, without a look at the store; None before the first."""
+        return self._routing
+
+    def refresh(self) -> Routing:
+        """The view as it is now, whatever the cache holds."""
+        routing = self._look()
+        with self._lock:
+            if self._routing is None or self._routing.seen_s < routing.seen_s:
+                self._routing = routing
+        return routing
+
+    def reading(self, operation: Callable[[Routing], Result]) -> Result:
+        """Read by the view; where that fails and the view has changed, once more by the new one."""
+        routing = self.now()
+        try:
+            return operation(routing)
+        except EmbedshiftError:
+            fresh = self.refresh()
+            if fresh.same(routing):
+                raise
+            return operation(fresh)
+
+    def writing(
+        self, operation: Callable[[Routing], Result], doubtful: Callable[[Result], bool] = lambda result: False
+    ) -> Result:
+        """Write by the view; anew where it fails or has run out, and the tables are others by then.
+
+        Args:
+            operation: writes at times of its own, so that it may be repeated.
+            doubtful: whether a result holds failures that a view too old may have caused.
+        """
+        routing = self.now()
+        for _ in range(_TRIES):
+            try:
+                result = operation(routing)
+            except EmbedshiftError:
+                fresh = self.refresh()
+                if fresh.same(routing):
+                    raise
+            else:
+                doubted = doubtful(result)
+                if self._fresh(routing) and not doubted:
+                    return result
+                fresh = self.refresh()
+                if fresh.same(routing) if doubted else routing.reaches(fresh):
+                    return result
+            _LOG.info("the alias %s is at %s now: writing once more", self._alias, fresh.live.vector_table.table)
+            routing = fresh
+        raise StateError(f"the alias {self._alias} moved {_TRIES} times during one call", hint="try again")
+
+    def _fresh(self, routing: Routing) -> bool:
+        return time.monotonic() - routing.seen_s <= self._cache_s
+
+    def _look(self) -> Routing:
+        seen_s = time.monotonic()
+        vector_table = get_alias(self._store, self._alias).target
+        if not self._store.exists(vector_table.table):
+            raise SchemaError(
+                f"the alias {self._alias} points to {vector_table.table}, which does not exist",
+                hint="look at embedshift status; restore the table, or run embedshift articles drop",
+            )
+        return Routing(
+            LiveTable(vector_table, self._store.describe(vector_table.table)), self._others(vector_table), seen_s
+        )
+
+    def _others(self, live: VectorTable) -> tuple[LiveTable, ...]:
+        live_tables = []
+        for migration in migrations(self._store, self._alias):
+            if migration.state in ("preparing", "aborting", *ENDED):
+                continue
+            pair = migration.source, migration.target
+            if live.table not in [each.table for each in pair]:
+                continue
+            way_back = migration.target.table == live.table
+            other = migration.source if way_back else migration.target
+            try:
+                table = self._store.describe(other.table)
+            except SchemaError:
+                continue  # dropped by hand, or by a retire that is under way
+            live_tables.append(LiveTable(other, table, migration.id, way_back))
+        return tuple(live_tables)

@@ -1,0 +1,115 @@
+"""Rows of a client's write as ``Store.write`` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedshift.articles.keys import Key
+from embedshift.catalog.vector_table import VectorTable, proven_model
+from embedshift.embedding import DIGEST, Embedded, Template, digest_texts
+from embedshift.stores.cql_types import arrow_type
+from embedshift.stores.model import Column, Table, write_time
+
+# A model is loaded once a process, whoever asks: so its lock is the process's too.
+_locks: dict[str, Lock] = {}
+_making = Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What is embedded of n articles: ``texts`` n strings, ``empty`` n booleans, ``digests`` of 16 bytes each."""
+
+    texts: list[str]
+    empty: list[bool]
+    digests: list[bytes]
+
+
+def texts_of(vector_table: VectorTable, table: Table, rows: Sequence[Mapping[str, Any]]) -> Texts:
+    """Render the endpoint's template over rows that hold its columns; a missing one counts as null."""
+    if not rows:
+        return Texts([], [], [])
+    template = Template.parse(vector_table.text)
+    types = {column.name: arrow_type(column.type) for column in table.columns}
+    batch = pa.RecordBatch.from_pydict(
+        {name: pa.array([row.get(name) for row in rows], types[name]) for name in template.columns}
+    )
+    texts, empty = template.render(batch), template.empty(batch)
+    digests = digest_texts(vector_table.model.fingerprint, texts, empty)
+    return Texts(texts.to_pylist(), empty.to_pylist(), digests.to_pylist())
+
+
+def _lock_of(vector_table: VectorTable) -> Lock:
+    with _making:
+        return _locks.setdefault(vector_table.model.fingerprint, Lock())
+
+
+def embed(vector_table: VectorTable, texts: Sequence[str]) -> Embedded:
+    """Embed documents with the endpoint's model. Raises ModelUnavailable where it is not to be had."""
+    with _lock_of(vector_table):
+        return proven_model(vector_table).embed(texts)
+
+
+def make_ready(vector_table: VectorTable) -> None:
+    """Load the endpoint's model, where this process has not loaded it yet."""
+    with _lock_of(vector_table):
+        proven_model(vector_table)
+
+
+def embed_question(vector_table: VectorTable, question: str) -> NDArray[np.float32]:
+    """Embed one question, shape (dimension,).
+
+    Raises:
+        InputError: it is empty, or cannot be embedded.
+        ModelUnavailable: the model is not to be had.
+    """
+    with _lock_of(vector_table):
+        return proven_model(vector_table).embed_question(question)
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The cells of one row, all written at one time; None deletes a cell, what is not named stays as it is."""
+
+    key: Key
+    values: Mapping[str, Any]
+    at_us: int
+
+
+def made_columns(vector_table: VectorTable) -> tuple[str, ...]:
+    """The columns that only embedshift writes: the vector, and its digest."""
+    return (vector_table.vector, DIGEST)
+
+
+def own_columns(vector_table: VectorTable, table: Table) -> tuple[Column, ...]:
+    """The columns beside the key that callers read and write."""
+    made = made_columns(vector_table)
+    return tuple(column for column in table.others if column.name not in made)
+
+
+def made_values(vector_table: VectorTable, texts: Texts, row: int, vector: Any) -> dict[str, Any]:
+    """Vector and digest of one text; a row without text has the digest that says so, and its vector is deleted."""
+    made: dict[str, Any] = {vector_table.vector: None if texts.empty[row] else vector}
+    if vector_table.digests:
+        made[DIGEST] = texts.digests[row]
+    return made
+
+
+def cells_batch(table: Table, rows: Sequence[Cells]) -> pa.RecordBatch:
+    """Rows as one batch; they need not have the same columns."""
+    arrays: dict[str, pa.Array] = {}
+    for column in table.columns:
+        kind = arrow_type(column.type)
+        if column in table.keys:
+            arrays[column.name] = pa.array([row.key[column.name] for row in rows], kind)
+        elif any(column.name in row.values for row in rows):
+            arrays[column.name] = pa.array([row.values.get(column.name) for row in rows], kind)
+            times = [row.at_us if column.name in row.values else None for row in rows]
+            arrays[write_time(column.name)] = pa.array(times, pa.int64())
+    return pa.RecordBatch.from_pydict(arrays)

@@ -1,0 +1,77 @@
+"""The live table as the settings and the catalog describe it together."""
+
+from __future__ import annotations
+
+from embedshift.catalog.alias import find_alias
+from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, record_of
+from embedshift.embedding import DIGEST, Template, load_model
+from embedshift.errors import ModelUnavailable, RefusedError, SchemaError, SettingsError
+from embedshift.settings import IndexSettings, ModelSettings, Settings
+from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import readable, vector_dimension
+from embedshift.stores.model import Table
+
+
+def live_vector_table(settings: Settings, store: Store, table: Table) -> VectorTable:
+    """The live table as an endpoint, once its columns, its model and the alias agree with the settings."""
+    _check_columns(settings, table)
+    column = table.column(settings.source.vector)
+    dimension = vector_dimension(column.type) if column else None
+    if dimension is None:
+        raise SchemaError(
+            f"{table.name} has no vector column {settings.source.vector}", hint="name it in source.vector"
+        )
+    alias = find_alias(store, settings.alias)
+    if alias is not None:
+        if alias.target.table != table.name:
+            raise RefusedError(
+                f"the alias {settings.alias} points to {alias.target.table}, not to source.table {table.name}",
+                hint="migrate from the table that is live",
+            )
+        _check_same_text(settings, alias.target)
+        _check_same_model(settings.source.model, alias.target.model)
+        return alias.target
+    model = load_model(settings.source.model)
+    if model.dimension != dimension:
+        raise ModelUnavailable(
+            f"{model.settings.name} makes {model.dimension} dimensions, {table.name}.{settings.source.vector} "
+            f"holds {dimension}",
+            hint="name in source.model the model that made the vectors",
+        )
+    present = store.index_on(table.name, settings.source.vector)
+    return VectorTable(
+        table.name,
+        settings.source.id,
+        settings.source.text,
+        settings.source.vector,
+        table.column(DIGEST) is not None,
+        present.name if present else index_name(table.name, settings.source.vector),
+        present.options if present else IndexSettings(),
+        record_of(model),
+    )
+
+
+def _check_columns(settings: Settings, table: Table) -> None:
+    if table.column(settings.source.id) is None:
+        names = ", ".join(column.name for column in table.columns)
+        raise SchemaError(f"{table.name} has no column {settings.source.id}", hint=f"set source.id to one of {names}")
+    Template.parse(settings.source.text).check(readable(table), table.name)
+
+
+def _check_same_text(settings: Settings, recorded: VectorTable) -> None:
+    for name in ("id", "text", "vector"):
+        wanted, known = getattr(settings.source, name), getattr(recorded, name)
+        if wanted != known:
+            raise SettingsError(
+                f"source.{name} is {wanted}, but the alias says that the vectors were made with {known}",
+                hint=f"set source.{name} as it was",
+            )
+
+
+def _check_same_model(wanted: ModelSettings, recorded: ModelRecord) -> None:
+    now = wanted.model_copy(update={"device": "auto"})
+    if now != recorded.settings():
+        raise SettingsError(
+            f"source.model is {wanted.name}, but the alias says that {recorded.name} made the vectors",
+            hint="set source.model as it was, with its prompts and length",
+        )

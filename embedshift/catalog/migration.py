@@ -1,0 +1,198 @@
+"""The row of a migration: what it moves from where to where, how far it is, and which run owns it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+from embedshift.catalog.actor import is_dead
+from embedshift.catalog.states import ENDED, STATES
+from embedshift.catalog.tables import BUCKETS, CONTROL, DEAD_LETTER, MIGRATION, RANGE, SHADOW, VALIDATION
+from embedshift.catalog.vector_table import VectorTable
+from embedshift.errors import RefusedError, SchemaError, StateError
+from embedshift.settings import Settings
+from embedshift.stores.contract import Store
+from embedshift.stores.records import Record
+from embedshift.times import now_us
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the steps have written down of a migration; None until they have. Times are microseconds since the epoch.
+
+    ``upgrade`` says that ``embedshift upgrade`` began it. ``sync_pass`` numbers the passes; while one is open,
+    ``sync_since_us`` says from when on it compares rows (None: all), and ``sync_pass_us`` when it began.
+    ``compared_us`` is when the last complete pass began.
+    """
+
+    upgrade: bool = False
+    rows_estimated: int = 0
+    ranges_planned: int = 0
+    rows: int | None = None
+    dead: int | None = None
+    load_seconds: float = 0.0
+    index_seconds: float | None = None
+    sync_pass: int = 0
+    sync_pass_open: bool = False
+    sync_pass_us: int | None = None
+    sync_since_us: int | None = None
+    compared_us: int | None = None
+    switched_us: int | None = None
+    retired_us: int | None = None
+    aborted_us: int | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> Facts:
+        """The inverse of writing ``asdict`` as JSON; what another version wrote besides is left out."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A migration as the catalog has it."""
+
+    id: str
+    alias: str
+    source: VectorTable
+    target: VectorTable
+    result_keys: Mapping[str, str]
+    state: str
+    facts: Facts
+    owner: str
+    owned_since_us: int
+    lease_until_us: int
+    created_us: int
+    updated_us: int
+
+    @property
+    def copies_vectors(self) -> bool:
+        """Whether source and target have one model, so that vectors are copied and not computed."""
+        return self.source.model.fingerprint == self.target.model.fingerprint
+
+
+def _of(row: Record) -> Migration:
+    return Migration(
+        row["id"],
+        row["alias"],
+        VectorTable.from_json(row["source_endpoint"]),
+        VectorTable.from_json(row["target_endpoint"]),
+        json.loads(row["result_keys"]),
+        row["state"],
+        Facts.from_json(row["facts"]),
+        row["owner"] or "",
+        row["owned_since_us"] or 0,
+        row["lease_until_us"] or 0,
+        row["created_us"],
+        row["updated_us"],
+    )
+
+
+def migrations(store: Store, alias: str | None = None) -> list[Migration]:
+    """All migrations, or those of an alias, oldest first; none where there is no catalog yet."""
+    try:
+        rows = [row for row in store.records.select(MIGRATION, {}) if alias in (None, row["alias"])]
+    except SchemaError:
+        if store.records.has(MIGRATION):
+            raise
+        return []
+    return sorted((_of(row) for row in rows), key=lambda each: each.created_us)
+
+
+def find_migration(store: Store, settings: Settings) -> Migration | None:
+    """The migration that these settings speak of, ended or not: the newest into this target."""
+    fitting = [each for each in migrations(store, settings.alias) if each.target.table == settings.target.table]
+    return fitting[-1] if fitting else None
+
+
+def get_migration(store: Store, settings: Settings) -> Migration:
+    """The migration of these settings.
+
+    Raises:
+        StateError: there is none.
+        RefusedError: it was prepared under settings that give another result; the keys that differ are named.
+    """
+    migration = find_migration(store, settings)
+    if migration is None:
+        raise StateError(f"there is no migration into {settings.target.table}", hint="run embedshift prepare first")
+    check_settings(migration, settings)
+    return migration
+
+
+def check_settings(migration: Migration, settings: Settings) -> None:
+    """Raises RefusedError where the settings would change the migration's result."""
+    now = settings.result_keys()
+    names = sorted({*migration.result_keys, *now})
+    if STATES[migration.state].index_settled:
+        # The index of a live table may have been given other options in place since.
+        names = [name for name in names if not name.startswith("target.index.")]
+    changed = [
+        f"{name} (was {migration.result_keys.get(name, 'unset')}, now {now.get(name, 'unset')})"
+        for name in names
+        if migration.result_keys.get(name) != now.get(name)
+    ]
+    if changed:
+        raise RefusedError(
+            f"migration {migration.id} was prepared under other settings: {', '.join(changed)}",
+            hint="put them back, or name another target.table",
+        )
+
+
+def create_migration(
+    store: Store, settings: Settings, source: VectorTable, target: VectorTable, facts: Facts | None = None
+) -> Migration:
+    """Record a migration; where the same one is already there, that one is returned."""
+    ended = sum(each.target.table == target.table for each in migrations(store, settings.alias) if each.state in ENDED)
+    name = f"{source.table}-to-{target.table}" + (f"-{ended + 1}" if ended else "")
+    store.records.insert(
+        MIGRATION,
+        {
+            "id": name,
+            "alias": settings.alias,
+            "source": source.table,
+            "target": target.table,
+            "source_endpoint": source.to_json(),
+            "target_endpoint": target.to_json(),
+            "result_keys": json.dumps(settings.result_keys()),
+            "settings_digest": settings.digest(),
+            "state": "preparing",
+            "facts": json.dumps(asdict(facts or Facts())),
+            "owner": "",
+            "owned_since_us": 0,
+            "lease_until_us": 0,
+            "created_us": now_us(),
+            "updated_us": now_us(),
+        },
+    )
+    return get_migration(store, settings)
+
+
+def forget_work(store: Store, migration: str) -> None:
+    """Forget the ranges, dead letters, validations, words and shadow readings of a migration; its own row stays."""
+    rows = store.records.select(RANGE, {})
+    steps = {(row["step"], row["bucket"]) for row in rows if row["migration"] == migration}
+    store.records.delete(RANGE, *({"migration": migration, "step": step, "bucket": at} for step, at in steps))
+    for bucket in range(BUCKETS):
+        store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket})
+    for table in (VALIDATION, CONTROL, SHADOW):
+        store.records.delete(table, {"migration": migration})
+
+
+def read_migration(store: Store, migration: str) -> Migration:
+    """The row of that id, as it is now."""
+    row = store.records.get(MIGRATION, {"id": migration})
+    if row is None:
+        raise StateError(f"there is no migration {migration}")
+    return _of(row)
+
+
+def is_owned(migration: Migration) -> bool:
+    """Whether a living run owns it."""
+    return bool(migration.owner) and migration.lease_until_us > now_us() and not is_dead(migration.owner)
+
+
+def peek_owner(store: Store, migration: str) -> tuple[str, int]:
+    """Which run owns it, and until when (microseconds): read at a quorum, for the many that look again and again."""
+    row = next(store.records.select(MIGRATION, {"id": migration}), None)
+    return ("", 0) if row is None else (row["owner"] or "", row["lease_until_us"] or 0)

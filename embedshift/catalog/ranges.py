@@ -1,0 +1,228 @@
+"""The ranges of a step: planned, done or failed, one row each. What is covered stays covered, however it was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from embedshift.catalog.tables import BUCKETS, RANGE
+from embedshift.stores.contract import Store
+from embedshift.stores.records import Record
+from embedshift.times import now_us
+from embedshift.tokens import TokenRange, uncovered, unite
+
+#: Rows written or deleted at once: bounds the requests in memory, and the time for which a file is locked.
+_ROWS_AT_ONCE = 5_000
+#: The columns of a row that make its counts, in the order of ``Counts``.
+_COUNTED = ("rows_read", "written", "unchanged", "dead", "deleted", "shadowed")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the rows of a range. Balanced when ``read == written + unchanged + dead``.
+
+    ``deleted`` are rows of the target that the source has not; ``shadowed`` are rows written that a newer deletion
+    hides.
+    """
+
+    read: int = 0
+    written: int = 0
+    unchanged: int = 0
+    dead: int = 0
+    deleted: int = 0
+    shadowed: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.read + other.read,
+            self.written + other.written,
+            self.unchanged + other.unchanged,
+            self.dead + other.dead,
+            self.deleted + other.deleted,
+            self.shadowed + other.shadowed,
+        )
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every row that was read is accounted for."""
+        return self.read == self.written + self.unchanged + self.dead
+
+    @property
+    def difference(self) -> int:
+        """Rows in which source and target differed and that could be mended."""
+        return self.written + self.deleted - self.shadowed
+
+    def summary(self) -> dict[str, int]:
+        """The counts as the result of a step has them."""
+        return {
+            "rows": self.read,
+            "written": self.written,
+            "unchanged": self.unchanged,
+            "dead": self.dead,
+            "deleted": self.deleted,
+            "shadowed": self.shadowed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRecord:
+    """One range of a step.
+
+    ``state`` is planned, done or failed; ``seconds`` is how long it took, ``ended_us`` when its row was written.
+    """
+
+    range: TokenRange
+    state: str = "planned"
+    counts: Counts = Counts()
+    attempts: int = 0
+    owner: str = ""
+    error: str = ""
+    seconds: float = 0.0
+    ended_us: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The sum over the ranges of a step."""
+
+    ranges: int
+    done: int
+    failed: int
+    counts: Counts
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned range is done."""
+        return self.ranges > 0 and self.done == self.ranges
+
+
+def _bucket(range_start: int) -> int:
+    # The high bits of a token are its place on the ring; a multiplicative hash spreads neighbours.
+    return ((range_start & (2**64 - 1)) * 0x9E3779B97F4A7C15 >> 32) % BUCKETS
+
+
+def _row(migration: str, step: str, record: RangeRecord) -> Record:
+    return {
+        "migration": migration,
+        "step": step,
+        "bucket": _bucket(record.range.start),
+        "range_start": record.range.start,
+        "range_end": record.range.end,
+        "state": record.state,
+        "rows_read": record.counts.read,
+        "written": record.counts.written,
+        "unchanged": record.counts.unchanged,
+        "dead": record.counts.dead,
+        "deleted": record.counts.deleted,
+        "shadowed": record.counts.shadowed,
+        "attempts": record.attempts,
+        "owner": record.owner,
+        "error": record.error,
+        "seconds": record.seconds,
+        "updated_us": now_us(),
+    }
+
+
+def _record(row: Record) -> RangeRecord:
+    counts = Counts(*(row[name] for name in _COUNTED))
+    return RangeRecord(
+        TokenRange(row["range_start"], row["range_end"]),
+        row["state"],
+        counts,
+        row["attempts"],
+        row["owner"],
+        row["error"],
+        row["seconds"],
+        row["updated_us"],
+    )
+
+
+def read_bucket(store: Store, migration: str, step: str, bucket: int) -> Iterator[RangeRecord]:
+    """The ranges of a step that lie in one of the ``BUCKETS`` partitions."""
+    return map(_record, store.records.select(RANGE, {"migration": migration, "step": step, "bucket": bucket}))
+
+
+def write_ranges(store: Store, migration: str, step: str, records: Sequence[RangeRecord]) -> None:
+    """Write the rows of ranges, over what stood at the same start."""
+    for at in range(0, len(records), _ROWS_AT_ONCE):
+        rows = [_row(migration, step, record) for record in records[at : at + _ROWS_AT_ONCE]]
+        store.records.put(RANGE, rows)
+
+
+def read_ranges(store: Store, migration: str, step: str) -> Iterator[RangeRecord]:
+    """Every range of a step, in no order."""
+    return map(_record, _rows(store, migration, step))
+
+
+def _rows(store: Store, migration: str, step: str) -> Iterator[Record]:
+    for bucket in range(BUCKETS):
+        yield from store.records.select(RANGE, {"migration": migration, "step": step, "bucket": bucket})
+
+
+def progress(store: Store, migration: str, step: str) -> Progress:
+    """Count the ranges of a step and what became of their rows."""
+    states = {"planned": 0, "done": 0, "failed": 0}
+    sums = [0] * len(_COUNTED)
+    # Asked every second over perhaps a hundred thousand rows: no object is made of any.
+    for row in _rows(store, migration, step):
+        state = row["state"]
+        states[state] += 1
+        if state == "done":
+            for at, name in enumerate(_COUNTED):
+                sums[at] += row[name]
+    return Progress(sum(states.values()), states["done"], states["failed"], Counts(*sums))
+
+
+def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRange]) -> list[RangeRecord]:
+    """Plan what is not covered yet: what is done stays done, however the rest was cut before.
+
+    A done range that left dead letters is planned anew: a later run tries these rows again.
+
+    Args:
+        plan: how to cut the ring; a piece that is partly covered is cut to what is not.
+
+    Returns:
+        The planned ranges, in ring order.
+    """
+    known = list(read_ranges(store, migration, step))
+    done = [record for record in known if record.state == "done" and not record.counts.dead]
+    covered = unite(record.range for record in done)
+    planned = [RangeRecord(part) for part in uncovered(plan, covered)]
+    # First the new rows, then the end of the old: a run killed in between has planned too much, never too little.
+    write_ranges(store, migration, step, planned)
+    kept = {record.range.start for record in (*done, *planned)}
+    _forget(store, migration, step, [record for record in known if record.range.start not in kept])
+    return planned
+
+
+def split_failed(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> list[RangeRecord]:
+    """Halve what failed, so that the next try asks for less at once; the halves keep the count of attempts.
+
+    Returns:
+        The records with halves in the places of those that failed.
+    """
+    planned: list[RangeRecord] = []
+    halves: list[RangeRecord] = []
+    for record in records:
+        if record.state != "failed":
+            planned.append(record)
+            continue
+        parts = record.range.split(2 if record.range.width > 1 else 1)
+        halves += [replace(record, range=part, state="planned") for part in parts]
+    write_ranges(store, migration, step, halves)
+    return planned + halves
+
+
+def forget_step(store: Store, migration: str, step: str) -> None:
+    """Remove the rows of a step that is history."""
+    buckets = ({"migration": migration, "step": step, "bucket": bucket} for bucket in range(BUCKETS))
+    store.records.delete(RANGE, *buckets)
+
+
+def _forget(store: Store, migration: str, step: str, records: Sequence[RangeRecord]) -> None:
+    for at in range(0, len(records), _ROWS_AT_ONCE):
+        starts = [record.range.start for record in records[at : at + _ROWS_AT_ONCE]]
+        keys = [
+            {"migration": migration, "step": step, "bucket": _bucket(start), "range_start": start} for start in starts
+        ]
+        store.records.delete(RANGE, *keys)

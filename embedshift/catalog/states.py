@@ -1,0 +1,100 @@
+"""The states of a migration: the one place that says what each state allows, what lies behind it and what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from embedshift.errors import StateError
+
+#: The steps of a migration in their order.
+ORDER = ("prepare", "load", "index", "sync", "validate", "cutover", "retire")
+#: Steps that ``migrate`` repeats until the switch has begun: the tables change, and a proof gets old.
+_REPEATED = ("sync", "validate")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state of a migration.
+
+    Args:
+        next: the step that usually comes next; empty if none does.
+        done: how many steps of ``ORDER`` lie behind it. A rollback or an abort undoes some.
+        allows: the commands that may run in it. A step that is done may run again and finds nothing to do.
+        ended: nothing is left to do, and another migration may use the target's name.
+        at_rest: no migration runs: its source is gone, or the alias is back at the source.
+        index_settled: the target's index is built and may have been given other options in place since.
+        decide: somebody must decide before ``migrate`` goes on.
+    """
+
+    next: str
+    done: int
+    allows: tuple[str, ...]
+    ended: bool = False
+    at_rest: bool = False
+    index_settled: bool = False
+    decide: bool = False
+
+
+_ANY_TIME = ("dead-letters", "reindex")
+
+STATES = {
+    "preparing": State("prepare", 0, ("prepare", "abort")),
+    "prepared": State("load", 1, ("prepare", "load", "abort", *_ANY_TIME)),
+    "loaded": State("index", 2, ("load", "index", "abort", *_ANY_TIME)),
+    "indexed": State("sync", 3, ("index", "sync", "abort", "shadow", *_ANY_TIME)),
+    "synced": State("validate", 4, ("sync", "validate", "abort", "shadow", *_ANY_TIME)),
+    "validated": State("cutover", 5, ("sync", "validate", "cutover", "abort", "shadow", *_ANY_TIME)),
+    "switching": State("cutover", 5, ("cutover", "rollback")),
+    "switched": State("retire", 6, ("sync", "rollback", "retire", *_ANY_TIME), index_settled=True),
+    "rolling_back": State("rollback", 6, ("rollback",), index_settled=True, decide=True),
+    "rolled_back": State("sync", 3, ("sync", "abort", "shadow", *_ANY_TIME), at_rest=True, decide=True),
+    "retired": State("", 7, (), ended=True, at_rest=True, index_settled=True, decide=True),
+    "aborting": State("abort", 0, ("abort",), decide=True),
+    "aborted": State("", 0, (), ended=True, at_rest=True),
+}
+#: State → the step that usually comes next.
+NEXT = {name: state.next for name, state in STATES.items()}
+#: Command → the states in which it may run.
+ALLOWED = {
+    command: tuple(name for name, state in STATES.items() if command in state.allows)
+    for command in dict.fromkeys(each for state in STATES.values() for each in state.allows)
+}
+#: States in which nothing of the migration is left to do.
+ENDED = tuple(name for name, state in STATES.items() if state.ended)
+#: Step → state before → state after. From a state that is not named a step changes nothing.
+_AFTER = {
+    "load": {"prepared": "loaded"},
+    "index": {"loaded": "indexed"},
+    "sync": {"indexed": "synced", "validated": "synced", "rolled_back": "synced"},
+}
+
+
+def check_step(step: str, state: str, migration: str) -> None:
+    """Raises StateError, naming the state and the right step, if ``step`` may not run."""
+    if step in STATES[state].allows:
+        return
+    right = NEXT[state]
+    hint = f"run embedshift {right}" if right else "start another migration with embedshift prepare"
+    raise StateError(f"{step} may not run: migration {migration} is {label(state)}", hint=hint)
+
+
+def after(step: str, state: str) -> str | None:
+    """The state that a successful step leads to; None if it stays."""
+    return _AFTER[step].get(state)
+
+
+def is_done(step: str, state: str) -> bool:
+    """Whether ``migrate`` has nothing left to do in a step of ``ORDER``."""
+    if step in _REPEATED:
+        return state == "switching"
+    return ORDER.index(step) < STATES[state].done
+
+
+def next_command(state: str) -> str:
+    """The command that comes next; empty if none does."""
+    return f"embedshift {NEXT[state]}" if NEXT[state] else ""
+
+
+def label(state: str) -> str:
+    """The state for people: ``rolled back``."""
+    return state.replace("_", " ")

@@ -1,0 +1,80 @@
+"""The records of validations: the proof that a cutover asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from embedshift.catalog.tables import VALIDATION
+from embedshift.stores.contract import Store
+from embedshift.stores.records import Record
+from embedshift.times import now_us
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationRecord:
+    """One validation: when, of which content, with what outcome."""
+
+    made_us: int
+    passed: bool
+    content: str
+    report: Mapping[str, Any]
+
+
+def write_validation(store: Store, migration: str, *, passed: bool, content: str, report: Mapping[str, Any]) -> None:
+    """Record a validation of a content fingerprint."""
+    row = {"migration": migration, "made_us": now_us(), "passed": passed, "content": content}
+    store.records.put(VALIDATION, [{**row, "report": json.dumps(report)}])
+
+
+def last_validation(store: Store, migration: str) -> ValidationRecord | None:
+    """The newest validation, passed or not; None where there is none."""
+    rows = _rows(store, migration)
+    return _record(rows[-1]) if rows else None
+
+
+def validations(store: Store, migration: str) -> list[ValidationRecord]:
+    """Every validation of a migration, oldest first."""
+    return [_record(row) for row in _rows(store, migration)]
+
+
+def _rows(store: Store, migration: str) -> list[Record]:
+    return sorted(store.records.select(VALIDATION, {"migration": migration}), key=lambda row: int(row["made_us"]))
+
+
+def _record(row: Record) -> ValidationRecord:
+    return ValidationRecord(row["made_us"], row["passed"], row["content"], json.loads(row["report"]))
+
+
+Format = Literal["html", "markdown", "json"]
+_ENDINGS: dict[Format, str] = {"html": ".html", "markdown": ".md", "json": ".json"}
+
+
+def record_path(named: Path | None, migration: str, number: int | None = None) -> Path:
+    """The JSON record of a migration's newest validation, or of that number in the same folder.
+
+    Args:
+        named: ``validation.report``.
+    """
+    newest = named or Path(f"validation-{migration}.json")
+    return newest if number is None else newest.with_name(f"validation-{migration}-{number}.json")
+
+
+def beside(record: Path, form: Format) -> Path:
+    """The file of another format beside a record."""
+    if form == "json":
+        return record
+    page = record.with_suffix(_ENDINGS[form])
+    return page if page != record else record.with_name(record.name + _ENDINGS[form])
+
+
+def pages_of(named: Path | None, migration: str) -> list[Path]:
+    """The files made of a migration's validations that are there: pages of the newest, and all of numbered ones."""
+    newest = record_path(named, migration)
+    found = [beside(newest, "html"), beside(newest, "markdown")]
+    for ending in _ENDINGS.values():
+        found += sorted(newest.parent.glob(f"validation-{migration}-*{ending}"))
+    return [path for path in dict.fromkeys(found) if path.is_file()]

@@ -1,0 +1,115 @@
+"""What an alias points at: a table, its index, and the model that must embed its questions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from embedshift.embedding import Model, load_model
+from embedshift.errors import ModelUnavailable
+from embedshift.settings import IndexSettings, ModelSettings
+from embedshift.stores.model import Index
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """A model as it is written down: enough to load it again, and to know that it is the same one."""
+
+    name: str
+    revision: str | None
+    query_prompt: str
+    document_prompt: str
+    max_length: int | None
+    normalize: bool
+    precision: Literal["float32", "bfloat16", "float16"]
+    dimension: int
+    fingerprint: str
+
+    def settings(self, device: str = "auto") -> ModelSettings:
+        """The settings that load this model."""
+        return ModelSettings(
+            name=self.name,
+            revision=self.revision,
+            query_prompt=self.query_prompt,
+            document_prompt=self.document_prompt,
+            max_length=self.max_length,
+            normalize=self.normalize,
+            device=device,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VectorTable:
+    """A table, the template of its texts, the column and index of its vectors, and their model.
+
+    ``digests`` says whether the table has the column ``embedding_digest``.
+    """
+
+    table: str
+    id: str
+    text: str
+    vector: str
+    digests: bool
+    index_name: str
+    index_options: IndexSettings
+    model: ModelRecord
+
+    @property
+    def index(self) -> Index:
+        """The vector index in the store's words."""
+        return Index(self.index_name, self.table, self.vector, self.model.dimension, self.index_options)
+
+    def to_json(self) -> str:
+        """The text that the catalog keeps."""
+        tree = {name: getattr(self, name) for name in ("table", "id", "text", "vector", "digests", "index_name")}
+        options = self.index_options.model_dump(mode="json", exclude_unset=True)
+        return json.dumps({**tree, "index_options": options, "model": asdict(self.model)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> VectorTable:
+        """The inverse of ``to_json``."""
+        tree = json.loads(text)
+        tree["index_options"] = IndexSettings.model_validate(tree["index_options"])
+        tree["model"] = ModelRecord(**tree["model"])
+        return cls(**tree)
+
+
+def index_name(table: str, vector: str) -> str:
+    """How the vector index of a table is called."""
+    return f"{table}_{vector}_ann"
+
+
+def proven_model(vector_table: VectorTable, device: str = "auto") -> Model:
+    """The model of an endpoint, loaded once a process, after it has proved to be the recorded one.
+
+    Args:
+        device: where it runs, as ``model.device`` of the settings names it.
+
+    Raises:
+        ModelUnavailable: it cannot be loaded, or its fingerprint is another.
+    """
+    record = vector_table.model
+    model = load_model(record.settings(device), record.precision)
+    if model.fingerprint != record.fingerprint:
+        raise ModelUnavailable(
+            f"the model {record.name} has fingerprint {model.fingerprint}, the catalog says {record.fingerprint}",
+            hint="put back the model files and library versions of that time",
+        )
+    return model
+
+
+def record_of(model: Model) -> ModelRecord:
+    """A loaded model as the catalog writes it down."""
+    settings = model.settings
+    return ModelRecord(
+        name=settings.name,
+        revision=settings.revision,
+        query_prompt=settings.query_prompt,
+        document_prompt=settings.document_prompt,
+        max_length=settings.max_length,
+        normalize=settings.normalize,
+        precision=model.precision,
+        dimension=model.dimension,
+        fingerprint=model.fingerprint,
+    )

@@ -1,0 +1,20 @@
+"""Text in, vectors out: template, model, batching, precision, digests."""
+
+from embedshift.embedding.fingerprint import DIGEST, digest_texts
+from embedshift.embedding.model import Embedded, Model, Precision, count_gpus, device_of, load_model, use_threads
+from embedshift.embedding.precision import choose_precision
+from embedshift.embedding.template import Template
+
+__all__ = [
+    "DIGEST",
+    "Embedded",
+    "Model",
+    "Precision",
+    "Template",
+    "choose_precision",
+    "count_gpus",
+    "device_of",
+    "digest_texts",
+    "load_model",
+    "use_threads",
+]

@@ -1,0 +1,77 @@
+"""The fingerprint of a model as it was loaded: two models with one fingerprint give one text the same vector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def fingerprint_of(network: SentenceTransformer, **choices: object) -> str:
+    """Hash weights, tokeniser, layout and the choices that shape a document's vector (prompt, length, precision).
+
+    Read from memory, not from files: what counts is what was loaded. Must be taken before weights are cast.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    state = xxhash.xxh3_128()
+    for name, tensor in sorted(network.state_dict().items()):
+        state.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        state.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+    state.update(json.dumps(_tokenizer(network), sort_keys=True).encode())
+    for module in network:
+        describe = getattr(module, "get_config_dict", dict)
+        config = cast(Callable[[], object], describe)()
+        state.update(f"{type(module).__name__} {json.dumps(config, sort_keys=True, default=str)}".encode())
+    state.update(json.dumps(choices, sort_keys=True, default=str).encode())
+    return state.hexdigest()
+
+
+def _tokenizer(network: SentenceTransformer) -> Any:
+    tokenizer = network.tokenizer
+    inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    if not hasattr(inner, "to_str"):
+        return sorted(tokenizer.get_vocab().items())
+    described = json.loads(inner.to_str())
+    # Both change with use: the library sets them anew at each call.
+    described.pop("truncation", None)
+    described.pop("padding", None)
+    return described
+
+
+#: The column of the digest, in every table that embedshift fills.
+DIGEST = "embedding_digest"
+
+
+def digest_texts(fingerprint: str, texts: pa.Array, empty: pa.Array) -> pa.Array:
+    """The 128-bit digests of texts under one model.
+
+    A row without text has a digest of its own kind, so that an article whose text was emptied is seen as changed.
+
+    Args:
+        fingerprint: the model's fingerprint.
+        texts: n strings, as the template rendered them.
+        empty: n booleans, where there is nothing to embed.
+
+    Returns:
+        n binary values of 16 bytes. XXH3-128 seeded by the fingerprint's own hash.
+    """
+    seed = xxhash.xxh3_64_intdigest(fingerprint.encode())
+    offsets = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset : texts.offset + len(texts) + 1].tolist()
+    data = texts.buffers()[2]
+    text = memoryview(data) if data is not None else memoryview(b"")
+    without = xxhash.xxh3_128_digest(b"no text", seed=~seed & (2**64 - 1))
+    digest = xxhash.xxh3_128_digest
+    out = [
+        without if blank else digest(text[offsets[row] : offsets[row + 1]], seed=seed)
+        for row, blank in enumerate(empty.to_pylist())
+    ]
+    return pa.array(out, pa.binary())

@@ -1,0 +1,109 @@
+"""The errors of embedshift, each with its exit code.
+
+    EmbedshiftError                 1  a check failed, or a step could not finish
+    ├── CheckFailed                 1  a validation, an audit or a balance did not pass
+    ├── UsageError                  2  the caller asked for something that makes no sense
+    │   ├── SettingsError           2  a settings file is wrong; all its faults at once
+    │   ├── TimeFormatError         2  a duration, a moment or a window of time cannot be read
+    │   ├── InputError              2  a line, a row or a question cannot be used
+    │   ├── SchemaError             2  a table lacks what is needed, or has what cannot be copied
+    │   └── NotFoundError           2  there is no article of that id
+    ├── UnavailableError            3  something outside cannot be had
+    │   ├── StoreUnavailable        3  the database does not answer, or not to us
+    │   └── ModelUnavailable        3  a model cannot be loaded, or is another than the recorded one
+    └── RefusedError                4  the state of things forbids it
+        ├── StateError              4  this step may not follow the present state
+        └── OwnedByAnother          4  another run holds the migration
+
+Every error is one line: what happened and to what, then what to do next (``hint``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class EmbedshiftError(Exception):
+    """An expected failure.
+
+    Args:
+        what: what happened, and to what: one line, without a final full stop.
+        hint: what to do next; may be empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        line = f"{self.what}: {self.hint}" if self.hint else self.what
+        return " ".join(line.split())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions cross process borders (Spark, multiprocessing); the default drops the keywords.
+        return _rebuild, (type(self), self.what, self.hint)
+
+
+def _rebuild(kind: type[EmbedshiftError], what: str, hint: str) -> EmbedshiftError:
+    return kind(what, hint=hint)
+
+
+class CheckFailed(EmbedshiftError):
+    """A check was made and did not pass."""
+
+
+class UsageError(EmbedshiftError):
+    """The caller asked for something that makes no sense."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A settings file or an override is wrong."""
+
+
+class TimeFormatError(UsageError, ValueError):
+    """A duration, a moment or a window of time cannot be read; a ValueError too, as settings are checked by one."""
+
+
+class InputError(UsageError):
+    """A line, a row or a question cannot be used."""
+
+
+class SchemaError(UsageError):
+    """A table lacks what is needed, or has what cannot be copied."""
+
+
+class NotFoundError(UsageError):
+    """There is no article of that id."""
+
+
+class UnavailableError(EmbedshiftError):
+    """Something outside cannot be had."""
+
+    exit_code = 3
+
+
+class StoreUnavailable(UnavailableError):
+    """The database does not answer, or does not answer us."""
+
+
+class ModelUnavailable(UnavailableError):
+    """A model cannot be loaded, or is not the one that was recorded."""
+
+
+class RefusedError(EmbedshiftError):
+    """The state of things forbids it."""
+
+    exit_code = 4
+
+
+class StateError(RefusedError):
+    """This step may not follow the present state."""
+
+
+class OwnedByAnother(RefusedError):
+    """Another run holds the migration."""

@@ -1,0 +1,43 @@
+"use strict";
+
+// Texts of the store become text nodes and never markup.
+const at = (id) => document.getElementById(id);
+
+function element(name, text, attributes = {}) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function show(view) {
+  document.body.classList.remove("lost");
+  document.title = `${view.headline} · embedshift`;
+  at("clock").textContent = view.clock;
+  at("headline").textContent = view.headline;
+  at("steps").replaceChildren(...view.steps.map(([mark, name, state]) =>
+    element("li", `${mark} ${name}`, {class: state.replace(" ", "-")})));
+  at("share").hidden = view.share === null;
+  at("share").value = view.share ?? 0;
+  at("rows").replaceChildren(...view.rows.flatMap(([label, text]) => [element("dt", label), element("dd", text)]));
+  at("slow").hidden = view.slowest.length === 0;
+  at("slowest-head").replaceChildren(...view.head.map((head) => element("th", head, {scope: "col", role: "columnheader"})));
+  at("slowest").replaceChildren(...view.slowest.map((cells) => {
+    const row = element("tr", "", {role: "row"});
+    row.append(...cells.map((cell, place) => element("td", cell, {role: "cell", "data-label": view.head[place]})));
+    return row;
+  }));
+}
+
+function lost(why) {
+  document.body.classList.add("lost");
+  at("headline").textContent = why;
+}
+
+// A stream ends every few minutes by design; the browser opens the next one by itself.
+const stream = new EventSource("events");
+stream.addEventListener("progress", (event) => show(JSON.parse(event.data)));
+stream.addEventListener("trouble", (event) => lost(JSON.parse(event.data)));
+let silent;
+stream.onopen = () => clearTimeout(silent);
+stream.onerror = () => { silent = setTimeout(() => lost("embedshift serve does not answer; what follows is old"), 8000); };

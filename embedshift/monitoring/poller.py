@@ -1,0 +1,115 @@
+"""Looking at the catalog again and again, at little cost: what can be large is read as rarely as it takes long."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from threading import Lock
+
+from embedshift.catalog.alias import find_alias
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.migration import Migration, find_migration, is_owned
+from embedshift.catalog.signals import STEP, read_signal
+from embedshift.catalog.states import next_command
+from embedshift.catalog.throttle import throttle_of
+from embedshift.catalog.versions import settings_now
+from embedshift.monitoring.progress import (
+    ProgressSnapshot,
+    bare_snapshot,
+    step_of_ranges,
+    steps_of,
+    work_of,
+)
+from embedshift.monitoring.range_totals import RangeTotal, RangeTotals
+from embedshift.settings import Settings
+from embedshift.stores.contract import Store
+from embedshift.times import now_us
+
+#: Reading the ranges, or the dead letters, may take this share of the time and no more.
+_SHARE = 0.1
+#: Dead letters are counted one by one; not at every look.
+_LETTERS_EVERY_S = 10.0
+
+
+class Poller:
+    """Looks at one migration. May be asked from several threads; they share a look that is fresh enough."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._lock = Lock()
+        self._ledger: RangeTotals | None = None
+        self._total, self._total_us = RangeTotal(), 0
+        self._letters = 0
+        self._ranges_due = self._letters_due = 0.0
+        self._last: tuple[float, ProgressSnapshot] | None = None
+
+    def look(self, max_age_s: float = 0.0) -> ProgressSnapshot:
+        """How the migration stands: as of now, or as another thread has just found it.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        with self._lock:
+            if self._last is None or time.monotonic() - self._last[0] >= max_age_s:
+                snapshot = self._look()
+                self._last = (time.monotonic(), snapshot)
+            return self._last[1]
+
+    def _look(self) -> ProgressSnapshot:
+        # A server may run for longer than a migration: it follows what upgrades begin.
+        settings = settings_now(self._settings, self._store)
+        alias, migration = find_alias(self._store, settings.alias), find_migration(self._store, settings)
+        at_us = now_us()
+        bare = bare_snapshot(at_us, self._settings.alias, alias)
+        if migration is None:
+            return bare
+        owned = is_owned(migration)
+        running = self._running(migration) if owned else None
+        step = step_of_ranges(migration, running)
+        total = self._ranges(migration.id, step) if step else RangeTotal()
+        since_us = migration.owned_since_us if owned else at_us
+        return replace(
+            bare,
+            migration=migration.id,
+            source=migration.source.table,
+            target=migration.target.table,
+            model=migration.target.model.name,
+            state=migration.state,
+            steps=steps_of(migration.state, running),
+            running=running,
+            owner=migration.owner if owned else None,
+            since_us=since_us if owned else None,
+            work=work_of(step, total, since_us, self._total_us) if step and total.ranges else None,
+            dead_letters=self._dead_letters(migration.id),
+            slowed=throttle_of(self._store, migration, settings.throttle)["reason"] or "",
+            next="" if owned else next_command(migration.state),
+        )
+
+    def _running(self, migration: Migration) -> str:
+        word = read_signal(self._store, migration.id, STEP)
+        # A run of an older version says no word: the state tells which step it most likely is.
+        said = word.text if word and word.sent_us >= migration.owned_since_us else ""
+        return said or next_command(migration.state).rpartition(" ")[2]
+
+    def _ranges(self, migration: str, step: str) -> RangeTotal:
+        if self._ledger is None or self._ledger.key != (migration, step):
+            self._ledger, self._ranges_due = RangeTotals(self._store, migration, step), 0.0
+        if time.monotonic() >= self._ranges_due:
+            started = time.monotonic()
+            self._total, self._total_us = self._ledger.look(), now_us()
+            self._ranges_due = _due(started)
+        return self._total
+
+    def _dead_letters(self, migration: str) -> int:
+        if time.monotonic() >= self._letters_due:
+            started = time.monotonic()
+            self._letters = sum(1 for _ in read_dead_letters(self._store, migration))
+            self._letters_due = max(_due(started), started + _LETTERS_EVERY_S)
+        return self._letters
+
+
+def _due(started: float) -> float:
+    """When a look that began then may be taken again."""
+    ended = time.monotonic()
+    return ended + (ended - started) * (1 / _SHARE - 1)

@@ -1,0 +1,1 @@
+"""What can be asked at any time: none of it changes the state of a migration."""

@@ -1,0 +1,167 @@
+"""The report as one page of HTML that needs nothing else: no network, no script. Every text in it is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from embedshift import __version__
+from embedshift.reporting import origin, proof, serving
+from embedshift.reporting.charts import picture
+from embedshift.reporting.section import Section, Table, moment
+
+_MAKERS = (
+    proof.checks,
+    proof.faults,
+    proof.relevance,
+    proof.unlabelled,
+    proof.lost_most,
+    proof.recall,
+    serving.latency,
+    serving.shadow,
+    serving.lengths,
+    serving.projection,
+    serving.throughput,
+    serving.space,
+    origin.models,
+    origin.timings,
+    origin.settings,
+)
+
+
+def sections(record: Mapping[str, Any]) -> list[Section]:
+    """Every section; one that the record has nothing for says why."""
+    return [make(record) for make in _MAKERS]
+
+
+#: Below this, two means are the same to three decimals.
+_SAME = 0.0005
+
+
+def verdict(record: Mapping[str, Any]) -> str:
+    """Whether the target may be switched to, by how many checks, and what became of relevance."""
+    checks = record.get("checks") or []
+    failed = [str(check["name"]) for check in checks if not check["passed"]]
+    if record.get("passed"):
+        head = f"{new_table(record)} may be switched to: {len(checks)} of {len(checks)} checks passed"
+    else:
+        head = (
+            f"{new_table(record)} must not be switched to: {len(failed)} of {len(checks)} checks failed"
+            f" ({', '.join(failed)})"
+        )
+    return f"{head}; {_relevance(record)}"
+
+
+def new_table(record: Mapping[str, Any]) -> str:
+    """The name of the table that was validated, as far as the record knows it."""
+    named = ((record.get("endpoints") or {}).get("new") or {}).get("table")
+    return str(named or str(record.get("migration") or "").partition("-to-")[2] or "the new table")
+
+
+def _relevance(record: Mapping[str, Any]) -> str:
+    labelled, unlabelled = record.get("relevance"), record.get("weaker")
+    if labelled and labelled.get("difference"):
+        return _moved(labelled, "ndcg@10", "nDCG@10")
+    if unlabelled and unlabelled.get("difference"):
+        measure = "ndcg@10" if "ndcg@10" in unlabelled["difference"] else next(iter(unlabelled["difference"]))
+        kind = f" ({unlabelled.get('kind') or 'without labels'} as questions)"
+        return _moved(unlabelled, measure, measure.replace("ndcg", "nDCG") + kind)
+    if labelled:
+        return "relevance could not be judged: the table has no article of any question"
+    return "relevance was not measured: there are no labelled questions"
+
+
+def _moved(judged: Mapping[str, Any], measure: str, name: str) -> str:
+    change = judged["difference"][measure]
+    old, new = judged["old"][measure], judged["new"][measure]
+    confidence = f"{(change.get('confidence') or 0.95) * 100:g} %"
+    interval = f"({change['mean']:+.3f}, {confidence} {change['low']:.2f} to {change['high']:.2f})"
+    if abs(change["mean"]) < _SAME:
+        return f"{name} stayed at {new:.3f} {interval}"
+    return f"{name} {'rose' if change['mean'] > 0 else 'fell'} from {old:.3f} to {new:.3f} {interval}"
+
+
+def html_page(record: Mapping[str, Any]) -> str:
+    """The page of a record."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("embedshift.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made = sections(record)
+    # Drawn from numbers and words of ours only, so it is markup as it stands.
+    drawn = {each.id: Markup(picture(each.picture, record)) for each in made if each.picture}
+    return environment.get_template("report.html").render(
+        title=str(record.get("migration") or "validation"),
+        verdict=verdict(record),
+        passed=bool(record.get("passed")),
+        when=moment(record.get("made_us") or record.get("started_us")),
+        shown=[each for each in made if not each.absent],
+        absent=[each for each in made if each.absent],
+        pictures=drawn,
+        version=__version__,
+    )
+
+
+_MARKS = re.compile(r"([\\`*_\[\]<>&|~#!$])")
+#: What a forge makes links or mentions of, whatever is escaped: a space of no width keeps it from that.
+_LINKS = re.compile(r"((?<!\w)@|:(?=//)|www(?=\.))", re.IGNORECASE)
+_NO_WIDTH = "\u200b"
+
+
+def markdown_page(record: Mapping[str, Any]) -> str:
+    """The Markdown of a record."""
+    mark = "✅" if record.get("passed") else "❌"
+    made = sections(record)
+    blocks = [
+        f"# Validation of {plain(record.get('migration') or 'a migration')}",
+        f"{mark} **{plain(verdict(record))}**",
+        f"Made {plain(moment(record.get('made_us') or record.get('started_us')))}.",
+    ]
+    for section in made:
+        if not section.absent:
+            blocks.extend(_section(section))
+    left_out = [f"- {plain(each.title)}: {plain(each.absent)}" for each in made if each.absent]
+    if left_out:
+        blocks.extend(("## Not in this report", "\n".join(left_out)))
+    return "\n\n".join(blocks) + "\n"
+
+
+def plain(text: Any) -> str:
+    """A text that Markdown shows as it is, on one line."""
+    return _LINKS.sub(rf"\1{_NO_WIDTH}", _MARKS.sub(r"\\\1", " ".join(str(text).split())))
+
+
+def _section(section: Section) -> Iterator[str]:
+    if section.folded:
+        yield f"<details><summary>{plain(section.title)}</summary>"
+    else:
+        yield f"## {plain(section.title)}"
+    if section.lead:
+        yield plain(section.lead)
+    for table in section.tables:
+        if len(section.tables) > 1 or table.caption.startswith("“"):
+            yield f"**{plain(table.caption)}**"
+        yield "\n".join(_table(table))
+    if section.folded:
+        yield "</details>"
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield _row(table.headers)
+    yield _row(["--:" if at in table.numeric else "---" for at in range(len(table.headers))], escape=False)
+    for at, row in enumerate(table.rows):
+        yield _row(
+            [f"**{plain(cell)}**" if cell else "" for cell in row] if at in table.faulty else [*map(plain, row)],
+            escape=False,
+        )
+
+
+def _row(cells: Sequence[str], *, escape: bool = True) -> str:
+    return f"| {' | '.join(plain(cell) if escape else cell for cell in cells)} |"

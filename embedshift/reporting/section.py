@@ -1,0 +1,117 @@
+"""What a report is made of: sections with tables and a picture, the same for every format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of texts.
+
+    Args:
+        caption: what it shows.
+        headers: one a column.
+        rows: as many cells each as there are headers; the first one names the row.
+        numeric: which columns hold figures.
+        faulty: which rows did not pass.
+    """
+
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int] = frozenset()
+    faulty: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report.
+
+    Args:
+        id: its anchor.
+        title: its heading.
+        lead: what a reader should know before; may be empty.
+        tables: in their order.
+        picture: the name of its picture in ``pictures``; may be empty.
+        absent: why there is nothing to show; empty where there is.
+        folded: whether a page shows it only when it is asked for.
+    """
+
+    id: str
+    title: str
+    lead: str = ""
+    tables: Sequence[Table] = ()
+    picture: str = ""
+    absent: str = ""
+    folded: bool = False
+
+
+NONE = "–"
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Whole numbers with their thousands, others with so many significant digits."""
+    if not isinstance(value, int | float):
+        return NONE
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 10):
+        return f"{int(value):,}"
+    return f"{value:,.{digits}g}"
+
+
+def share(value: Any) -> str:
+    """A share or a measure between 0 and 1, to the fourth decimal."""
+    return f"{value:.4f}" if isinstance(value, int | float) else NONE
+
+
+def percent(value: Any) -> str:
+    """A share as percent."""
+    return f"{value * 100:.1f} %" if isinstance(value, int | float) else NONE
+
+
+def signed(value: Any) -> str:
+    """A difference, with its sign."""
+    return f"{value:+.4f}" if isinstance(value, int | float) else NONE
+
+
+def span(interval: Any, form: str = ".4f") -> str:
+    """An interval, ``{"low", "high"}``."""
+    if not isinstance(interval, dict) or interval.get("low") is None or interval.get("high") is None:
+        return NONE
+    return f"{interval['low']:{form}} to {interval['high']:{form}}"
+
+
+def milliseconds(value: Any) -> str:
+    """A latency."""
+    return f"{value:,.3g} ms" if isinstance(value, int | float) else NONE
+
+
+def seconds(value: Any) -> str:
+    """How long something took."""
+    if not isinstance(value, int | float):
+        return NONE
+    if value < 90:
+        return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(value: Any) -> str:
+    """Bytes, in units of 1024."""
+    if not isinstance(value, int | float):
+        return NONE
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def moment(time_us: Any) -> str:
+    """A moment, from microseconds since the epoch."""
+    if not isinstance(time_us, int) or time_us <= 0:
+        return NONE
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,97 @@
+"""Settings of the database, and the secrets beside them: user and password, which are no settings."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from embedshift.errors import SettingsError
+from embedshift.settings.values import Duration, Frozen
+
+
+class TlsSettings(Frozen):
+    """Encryption between embedshift and the cluster."""
+
+    ca: Path = Field(description="PEM file of the authority that signed the servers' certificates")
+    certificate: Path | None = Field(
+        None, description="PEM file of this client's certificate, where servers ask for one"
+    )
+    key: Path | None = Field(None, description="PEM file of this client's private key")
+    check_hostname: bool = Field(True, description="refuse a server whose certificate names another host")
+
+
+class ConsistencySettings(Frozen):
+    """How many replicas must answer."""
+
+    read: str = Field("LOCAL_QUORUM", description="scans and searches; below a quorum a scan may miss rows")
+    write: str = Field("LOCAL_QUORUM", description="rows and vectors; never weakened by a retry")
+    serial: str = Field("LOCAL_SERIAL", description="the catalog's compare-and-set; SERIAL across datacenters")
+
+
+class CatalogSettings(Frozen):
+    """Where the catalog lives on a cluster."""
+
+    keyspace: str | None = Field(None, description="a keyspace of its own; the table's keyspace where null")
+    replication: dict[str, str | int] | None = Field(
+        None, description="replication of that keyspace where schema apply creates it; as the table's where null"
+    )
+
+
+class StoreSettings(Frozen):
+    """The database of the articles."""
+
+    kind: Literal["embedded", "cql"] = Field(
+        "embedded", description="embedded: SQLite and USearch; cql: ScyllaDB, Cassandra"
+    )
+    path: Path | None = Field(None, description="embedded: the SQLite file; indexes lie beside it")
+    hosts: tuple[str, ...] = Field((), description="cql: contact points")
+    port: int = Field(9042, ge=1, le=65535, description="cql: the port of the native protocol")
+    local_dc: str | None = Field(None, description="cql: the datacenter to talk to; required")
+    keyspace: str | None = Field(
+        None, pattern=r"^[a-zA-Z][a-zA-Z0-9_]{0,47}$", description="cql: the keyspace of the tables"
+    )
+    replication: dict[str, str | int] | None = Field(
+        None, description="cql: replication of the keyspace where schema apply creates it"
+    )
+    tls: TlsSettings | None = Field(None, description="cql: encryption; off where null")
+    credentials_file: Path | None = Field(
+        None, description="cql: a file with two lines, user and password; else SCYLLA_USERNAME and SCYLLA_PASSWORD"
+    )
+    consistency: ConsistencySettings = ConsistencySettings()
+    request_timeout: Duration = Field(timedelta(seconds=12), description="one request; scans retry with smaller pages")
+    connect_timeout: Duration = Field(timedelta(seconds=10), description="opening one connection")
+    concurrency: int = Field(64, ge=1, le=1024, description="most writes in flight, for each task; fewer when slow")
+    vector_status: tuple[str, ...] = Field(
+        (), description="ScyllaDB: addresses of the vector store, http://host:port, to ask whether an index serves"
+    )
+    catalog: CatalogSettings = CatalogSettings()
+
+    @model_validator(mode="after")
+    def _complete(self) -> StoreSettings:
+        if self.kind == "embedded" and self.path is None:
+            raise ValueError("an embedded store needs path: the SQLite file, such as .embedshift/articles.sqlite")
+        if self.kind == "cql":
+            missing = [key for key in ("hosts", "local_dc", "keyspace") if not getattr(self, key)]
+            if missing:
+                raise ValueError(f"a cql store needs {', '.join(missing)}")
+        return self
+
+
+def credentials(store: StoreSettings) -> tuple[str, str] | None:
+    """User and password from the credentials file or the environment, or None where neither names them."""
+    if store.credentials_file is None:
+        user, password = os.environ.get("SCYLLA_USERNAME"), os.environ.get("SCYLLA_PASSWORD")
+        return (user, password) if user and password is not None else None
+    try:
+        lines = store.credentials_file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read store.credentials_file {store.credentials_file} ({error.strerror})"
+        ) from error
+    if len(lines) < 2:
+        raise SettingsError(f"{store.credentials_file} needs two lines, user and password")
+    return lines[0].strip(), lines[1].strip()

@@ -1,0 +1,118 @@
+"""A whole settings file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from embedshift.settings.database import StoreSettings
+from embedshift.settings.operations import HookSettings, LogSettings, MetricsSettings, ThrottleSettings
+from embedshift.settings.steps import (
+    AuditSettings,
+    CutoverSettings,
+    LoadSettings,
+    RetireSettings,
+    SyncSettings,
+    ValidationSettings,
+)
+from embedshift.settings.tables import ModelSettings, SourceSettings, TargetSettings
+from embedshift.settings.values import AliasName, Duration, Frozen
+
+
+class ArticlesSettings(Frozen):
+    """What an application's client does."""
+
+    cache: Duration | None = Field(
+        None, description="how long a client keeps the alias, at most cutover.client_cache; as long as that where null"
+    )
+    max_text: int = Field(1_000_000, ge=1, description="most bytes of an article's text; a longer one is refused")
+    batch: int = Field(256, ge=1, le=10_000, description="articles that add_many embeds and writes at once")
+    shadow: float = Field(
+        0,
+        ge=0,
+        le=1,
+        description="share of the searches that is also sent to the new table of a running migration, to compare them",
+    )
+
+
+class SparkSettings(Frozen):
+    """The Spark session, where spark-submit does not bring one."""
+
+    master: str = Field("local[*]", description="local[*] on one machine; spark-submit --master overrides it")
+    conf: dict[str, str | int | float | bool] = Field({}, description="further Spark properties; never a secret")
+
+
+class Settings(Frozen):
+    """A whole settings file."""
+
+    alias: AliasName = Field(description="the name that applications search by")
+    store: StoreSettings
+    source: SourceSettings
+    target: TargetSettings
+    load: LoadSettings = LoadSettings()
+    sync: SyncSettings = SyncSettings()
+    validation: ValidationSettings = ValidationSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
+    cutover: CutoverSettings = CutoverSettings()
+    retire: RetireSettings = RetireSettings()
+    hooks: HookSettings = HookSettings()
+    audit: AuditSettings = AuditSettings()
+    articles: ArticlesSettings = ArticlesSettings()
+    spark: SparkSettings = SparkSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Settings:
+        if self.source.table.lower() == self.target.table.lower():
+            raise ValueError("source.table and target.table are the same; a migration fills a table of its own")
+        if self.articles.cache is not None and self.articles.cache > self.cutover.client_cache:
+            raise ValueError(
+                "articles.cache is longer than cutover.client_cache: a cutover would not wait for such clients"
+            )
+        return self
+
+    @property
+    def articles_cache(self) -> timedelta:
+        """How long a client keeps the alias."""
+        return self.cutover.client_cache if self.articles.cache is None else self.articles.cache
+
+    @property
+    def target_model(self) -> ModelSettings:
+        """The model of the target: the source's own where only the index changes."""
+        return self.target.model or self.source.model
+
+    def result_keys(self) -> dict[str, str]:
+        """Every setting that decides what the target will hold, as ``key.path`` to text.
+
+        A migration may be taken up again under other timeouts or another Spark master, never under another of these.
+        """
+        model = {"name", "revision", "query_prompt", "document_prompt", "max_length", "normalize"}
+        chosen = self.model_dump(
+            mode="json",
+            include={
+                "alias": True,
+                "source": {"table": True, "id": True, "text": True, "vector": True, "model": model},
+                "target": {"table": True, "model": model, "index": True},
+                "load": {"precision"},
+            },
+        )
+        return {key: json.dumps(value) for key, value in _flatten(chosen)}
+
+    def digest(self) -> str:
+        """A short hash of ``result_keys``."""
+        text = json.dumps(self.result_keys(), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _flatten(tree: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        name = f"{path}{key}"
+        leaves += _flatten(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
+    return leaves

@@ -1,0 +1,89 @@
+"""Work that only reads, spread over the token ranges of a table, its results summed on the way."""
+
+from __future__ import annotations
+
+import operator
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import accumulate
+from typing import TYPE_CHECKING, TypeVar
+
+import pyarrow as pa
+
+from embedshift.settings import StoreSettings
+from embedshift.spark.reader import comparison_of, shared_store
+from embedshift.spark.transfer import Transfer
+from embedshift.stores.contract import Store
+from embedshift.tokens import TokenRange
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+Sum = TypeVar("Sum")
+#: Tasks for each core: enough to balance, few enough that their results are small to collect.
+_TASKS_A_CORE = 4
+
+
+def aggregate(
+    session: SparkSession,
+    store: StoreSettings,
+    ranges: Sequence[TokenRange],
+    work: Callable[[Store, TokenRange], Sum],
+) -> Sum:
+    """Do ``work`` on every range and add the results up: within a task first, then over the tasks.
+
+    Args:
+        work: can be pickled; its results can be added and pickled.
+    """
+    tasks = min(len(ranges), session.sparkContext.defaultParallelism * _TASKS_A_CORE)
+    parts = [ranges[number * len(ranges) // tasks : (number + 1) * len(ranges) // tasks] for number in range(tasks)]
+    # As a table, not as an RDD: its tasks run in the workers that transfers use, which have the model.
+    summed = session.range(0, tasks, 1, tasks).mapInArrow(partial(_summed, store, work, parts), "sum binary")
+    sums: list[Sum] = [pickle.loads(row[0]) for row in summed.collect()]
+    return reduce(operator.add, sums)
+
+
+def _summed(
+    settings: StoreSettings,
+    work: Callable[[Store, TokenRange], Sum],
+    parts: Sequence[Sequence[TokenRange]],
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[pa.RecordBatch]:
+    store = shared_store(settings)
+    for number in (each.as_py() for batch in batches for each in batch.column(0)):
+        sums = accumulate((work(store, each) for each in parts[number]), operator.add)
+        # Only the last sum is kept: memory does not grow with the number of ranges.
+        last = pa.array([pickle.dumps(each) for each in deque(sums, maxlen=1)], pa.binary())
+        yield pa.RecordBatch.from_arrays([last], ["sum"])
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Rows compared, rows of which something would be written, and rows that would be deleted."""
+
+    read: int = 0
+    written: int = 0
+    deleted: int = 0
+
+    def plain(self) -> dict[str, int]:
+        """The counts as JSON has them."""
+        return {"read": self.read, "written": self.written, "deleted": self.deleted}
+
+    def __add__(self, other: Preview) -> Preview:
+        """The sum over ranges that share no row."""
+        return Preview(self.read + other.read, self.written + other.written, self.deleted + other.deleted)
+
+
+def preview(session: SparkSession, transfer: Transfer, ranges: Sequence[TokenRange]) -> Preview:
+    """Compare every range and count."""
+    return aggregate(session, transfer.store_settings, ranges, partial(_preview, transfer.to_json()))
+
+
+def _preview(text: str, store: Store, within: TokenRange) -> Preview:
+    comparison = comparison_of(store, Transfer.from_json(text))
+    rows = sum(batch.num_rows for batch in comparison.batches(within))
+    return Preview(comparison.read, rows - comparison.deleted, comparison.deleted)

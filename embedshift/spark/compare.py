@@ -1,0 +1,294 @@
+"""What one table lacks of another, range by range: rows to embed, cells to carry, rows and cells to delete.
+
+Cells are compared by write time: a write keeps its time when it is copied, so that equal times are equal cells. Texts
+are compared by digest. The newer side of a cell is never overwritten, whichever side that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import reduce
+from time import time_ns
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embedshift.embedding import DIGEST
+from embedshift.spark.compare_vectors import Vectors, greatest
+from embedshift.spark.rows import DELETED_AT, Action, Layout, to_carry
+from embedshift.spark.scan_limit import ScanLimit
+from embedshift.spark.ttl import aged, stamped, stamped_schema
+from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import is_many_celled
+from embedshift.stores.merge_join import Merged, key_array, merge, paired, scan_schema
+from embedshift.stores.model import Column, remaining_ttl, write_time
+from embedshift.tokens import TokenRange
+
+#: Is told how many rows of the source come next, and returns when they may.
+Turn = Callable[[int], None]
+
+
+def at_once(rows: int) -> None:
+    """A turn that waits for nothing."""
+    del rows
+
+
+@dataclass(slots=True)
+class RangeComparison:
+    """Compares one token range of two tables. Iterate ``batches`` first, then read the counts.
+
+    Args:
+        store: where both tables are.
+        layout: which columns are carried.
+        orphans_before_us: what was written to the target at this time or later is never deleted; None: all may be.
+        window_rows: rows read at once from either side.
+        spared: names (``Layout.names``) of rows that are never deleted.
+        clock_skew_us: how far the clocks of writers may be apart.
+        into_live: whether readers are answered by the target: what write times do not decide stays as it is there.
+        inspect: whether the target's vectors are read and looked at.
+        since_us: only rows of the source written at this time or later are compared; None: all rows of both tables.
+        by_log: whether the source's change log tells which rows these are. Write times tell of no deleted row.
+        turn: called before each window.
+    """
+
+    store: Store
+    layout: Layout
+    orphans_before_us: int | None
+    window_rows: int
+    protected: frozenset[str] = frozenset()
+    clock_skew_us: int = 0
+    into_live: bool = False
+    inspect: bool = False
+    since_us: int | None = None
+    by_log: bool = False
+    turn: Turn = at_once
+    read: int = 0
+    unchanged: int = 0
+    deleted: int = 0
+    _vectors: Vectors = field(init=False)
+    _many_celled: list[Column] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._vectors = Vectors(self.layout, inspect=self.inspect)
+        self._many_celled = [column for column in self.layout.carried if is_many_celled(column.type)]
+
+    def batches(self, within: TokenRange, scan_limit: ScanLimit | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows to embed, write or delete, in the schema of ``Layout.schema``; where given, of that stretch only."""
+        if self.since_us is None:
+            yield from self._of_all(scan_limit or ScanLimit(within))
+            return
+        for keys in self._written_since(self.since_us, within):
+            self.turn(keys.num_rows)
+            if keys.num_rows:
+                yield from self.of_keys(keys)
+
+    def _of_all(self, scan_limit: ScanLimit) -> Iterator[pa.RecordBatch]:
+        source, target, within = self.layout.source_table, self.layout.target_table, scan_limit.within
+        merged = merge(
+            scan_limit.lead(
+                stamped(self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows))
+            ),
+            scan_limit.follow(
+                stamped(self.store.scan(target, within, **self._target_columns(), batch_rows=self.window_rows))
+            ),
+            schemas=(
+                stamped_schema(scan_schema(source, **self._source_columns())),
+                stamped_schema(scan_schema(target, **self._target_columns())),
+            ),
+            keys=[key.name for key in self.layout.keys],
+        )
+        for each in merged:
+            self.turn(each.left.num_rows + each.left_only.num_rows)
+            right_only = scan_limit.trim(each.right_only)
+            # Rows may have been held while they waited for their turn, or for the other table's: their TTLs ran on.
+            yield from self._of(Merged(*map(aged, (each.left, each.right, each.left_only, right_only))))
+
+    def _written_since(self, since_us: int, within: TokenRange) -> Iterator[pa.RecordBatch]:
+        """Primary keys of rows of the source, some of them perhaps several times."""
+        source = self.layout.source_table
+        if self.by_log:
+            # A writer whose clock is ahead is in the log under a time to come.
+            yield from self.store.changes(source, within, since_us, time_ns() // 1000 + self.clock_skew_us)
+            return
+        carried = [column.name for column in self.layout.carried]
+        for rows in self.store.scan(source, within, times=carried, batch_rows=self.window_rows):
+            written = [pc.greater_equal(rows.column(write_time(name)), since_us) for name in carried]
+            recent = reduce(pc.or_, [pc.fill_null(each, False) for each in written])
+            yield rows.filter(recent).select([key.name for key in self.layout.keys])
+
+    def of_keys(self, keys: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The same for the rows of some primary keys."""
+        left = self.store.fetch(self.layout.source_table, keys, **self._source_columns())
+        right = self.store.fetch(self.layout.target_table, keys, **self._target_columns())
+        yield from self._of(paired(left, right, [key.name for key in self.layout.keys]))
+
+    def _source_columns(self) -> dict[str, list[str]]:
+        carried = [column.name for column in self.layout.carried]
+        values = list(carried)
+        if self.layout.copies_vectors:
+            values += [self.layout.source.vector, *([DIGEST] if self.layout.source.digests else [])]
+        return {"values": values, "times": carried}
+
+    def _target_columns(self) -> dict[str, list[str]]:
+        carried = [column.name for column in self.layout.carried]
+        text = [name for name in self._vectors.template.columns if name in carried]
+        values = [DIGEST] if self.layout.target.digests else text
+        values += [column.name for column in self._many_celled]
+        values += [self.layout.target.vector] * self.inspect
+        return {"values": values, "times": [*carried, *(column.name for column in self.layout.made)]}
+
+    def _of(self, merged: Merged) -> Iterator[pa.RecordBatch]:
+        self.read += merged.left.num_rows + merged.left_only.num_rows
+        if merged.left_only.num_rows:
+            yield self._rows(merged.left_only, None)
+        if merged.left.num_rows:
+            doubtful = self._erasures(merged.left, merged.right)
+            settled = pc.invert(doubtful)
+            yield from self._changed(merged.left.filter(settled), merged.right.filter(settled))
+            again = merged.right.filter(doubtful)
+            yield from self._look_again(again, read=again.num_rows)
+        orphans = merged.right_only.filter(self._deletable(merged.right_only))
+        yield from self._look_again(orphans, read=0)
+
+    def _look_again(self, right: pa.RecordBatch, *, read: int) -> Iterator[pa.RecordBatch]:
+        """Read the source once more before anything is deleted: a row may have come since its range was scanned.
+
+        Clients write the source first, so what the target had before this reading is in the source, or deleted there.
+        ``read`` of these rows are counted as read already.
+        """
+        if right.num_rows == 0:
+            return
+        keys = [key.name for key in self.layout.keys]
+        looked_us = time_ns() // 1000
+        fresh = self.store.fetch(self.layout.source_table, right.select(keys), **self._source_columns())
+        partner = pc.index_in(key_array(right, keys), value_set=key_array(fresh, keys))
+        there = pc.is_valid(partner)
+        self.read += len(partner) - partner.null_count - read
+        if pc.any(there).as_py():
+            yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there), looked_us)
+        orphans = right.filter(pc.invert(there))
+        if self.protected:
+            orphans = orphans.filter(
+                pa.array([name not in self.protected for name in self.layout.names(orphans)], pa.bool_())
+            )
+        if orphans.num_rows:
+            self.deleted += orphans.num_rows
+            newest = greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
+            at = pc.fill_null(newest, self._marker_only_before(looked_us))
+            yield to_carry(self.layout, orphans, Action.DELETE, {DELETED_AT: at})
+
+    def _marker_only_before(self, looked_us: int) -> int:
+        """When to delete a row without cells, kept by its marker alone, whose write time no scan can tell.
+
+        Just before the source was seen to lack it: what is inserted later, or by a clock within the skew, stays.
+        """
+        at = looked_us - self.clock_skew_us
+        return at if self.orphans_before_us is None else min(at, self.orphans_before_us)
+
+    def _timed(self, rows: pa.RecordBatch) -> list[str]:
+        names = [column.name for column in (*self.layout.carried, *self.layout.made)]
+        return [name for name in names if write_time(name) in rows.schema.names]
+
+    def _deletable(self, right: pa.RecordBatch) -> pa.Array:
+        if self.orphans_before_us is None:
+            return pa.array(np.full(right.num_rows, True))
+        newest = greatest([right.column(write_time(name)) for name in self._timed(right)])
+        return pc.fill_null(pc.less(newest, self.orphans_before_us), True)
+
+    def _erasable(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
+        ours, theirs = left.column(write_time(name)), right.column(write_time(name))
+        gone = pc.and_(pc.is_null(ours), pc.is_valid(theirs))
+        if self.orphans_before_us is None:
+            return gone
+        return pc.and_(gone, pc.fill_null(pc.less(theirs, self.orphans_before_us), False))
+
+    def _erasures(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
+        """Where a pair has a cell, or an element of a collection, in the target only."""
+        nowhere = pa.array(np.full(left.num_rows, False))
+        erased = [self._erasable(left, right, column.name) for column in self.layout.carried]
+        apart = [self._apart(left, right, column) for column in self._many_celled]
+        return reduce(pc.or_, [*erased, *apart], nowhere)
+
+    def _apart(self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column) -> pa.Array:
+        """Where two collections differ and their times do not say so: an element was removed, or expired."""
+        if self.into_live:
+            return pa.array(np.full(left.num_rows, False))
+        name = column.name
+        differ = pc.not_equal(left.column(name), right.column(name))
+        if column.untimed:
+            return pc.fill_null(differ, pc.xor(pc.is_valid(left.column(name)), pc.is_valid(right.column(name))))
+        newer = pc.greater(left.column(write_time(name)), right.column(write_time(name)))
+        return pc.fill_null(pc.and_(differ, pc.invert(newer)), False)
+
+    def _changed(
+        self, left: pa.RecordBatch, right: pa.RecordBatch, looked_us: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        if left.num_rows:
+            rows = self._rows(self._overlaid(left, right), right, looked_us)
+            self.unchanged += left.num_rows - rows.num_rows
+            if rows.num_rows:
+                yield rows
+
+    def _overlaid(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:
+        """``left`` with the parts of the text that the target keeps as its own: a vector is of the text beside it."""
+        names = [column.name for column in self.layout.carried if column.name in self._vectors.template.columns]
+        own = {name: self._kept(left, right, name) for name in names}
+        rows = reduce(pc.or_, own.values(), pa.array(np.full(left.num_rows, False)))
+        if not pc.any(rows).as_py():
+            return left
+        keys = [key.name for key in self.layout.keys]
+        theirs = self.store.fetch(self.layout.target_table, right.filter(rows).select(keys), values=names, times=names)
+        place = pc.index_in(key_array(left, keys), value_set=key_array(theirs, keys))
+        theirs = theirs.take(place)
+        for name in names:
+            taken = pc.and_(own[name], pc.is_valid(place))
+            for part in (name, write_time(name), remaining_ttl(name)):
+                column = pc.if_else(taken, theirs.column(part), left.column(part))
+                left = left.set_column(left.schema.get_field_index(part), part, column)
+        return left
+
+    def _kept(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
+        """Where a cell of the target stays although the source has an older one, or none."""
+        ours, theirs = left.column(write_time(name)), right.column(write_time(name))
+        alone = pc.and_(pc.is_null(ours), pc.is_valid(theirs))
+        alone = pc.and_not(alone, self._erasable(left, right, name))
+        return pc.or_(alone, pc.fill_null(pc.greater(theirs, ours), False))
+
+    def _rows(self, left: pa.RecordBatch, right: pa.RecordBatch | None, looked_us: int | None = None) -> pa.RecordBatch:
+        """The rows of ``left`` that the target lacks as a whole (``right`` None) or in part.
+
+        ``looked_us`` is when ``left`` was read again, with ``right`` known already; None: it was not.
+        """
+        columns, touched, computed = self._vectors.of(left, right)
+        for column in self.layout.carried:
+            name, ours = column.name, left.column(write_time(column.name))
+            taken, at = (pc.is_valid(ours), ours) if right is None else self._cell(left, right, column, looked_us)
+            if name in self._vectors.template.columns:
+                # What is embedded is the whole text, whichever part of it the target has already.
+                whole = pc.and_(pc.and_(computed, pc.is_valid(ours)), pc.invert(taken))
+                taken, at = pc.or_(taken, whole), pc.if_else(whole, ours, at)
+            columns[name] = pc.if_else(taken, left.column(name), None)
+            columns[write_time(name)] = at
+            columns[remaining_ttl(name)] = pc.if_else(taken, left.column(remaining_ttl(name)), None)
+            touched = pc.or_(touched, pc.is_valid(at))
+        action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
+        return to_carry(self.layout, left, action, columns).filter(touched)
+
+    def _cell(
+        self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column, looked_us: int | None
+    ) -> tuple[pa.Array, pa.Array]:
+        """Where a cell is carried, and when it counts as written or, where not carried, as deleted; null: neither."""
+        ours, theirs = (rows.column(write_time(column.name)) for rows in (left, right))
+        taken = pc.and_(pc.fill_null(pc.greater(ours, theirs), True), pc.is_valid(ours))
+        erased = self._erasable(left, right, column.name)
+        if looked_us is None or column not in self._many_celled:
+            return taken, pc.if_else(taken, ours, pc.if_else(erased, theirs, None))
+        # Above what the target has (CQL replaces a collection by deleting what is older than the new elements), and
+        # below what comes after the source was seen as it is.
+        above = pc.max_element_wise(pc.add(theirs, 1), looked_us - self.clock_skew_us, skip_nulls=True)
+        apart = self._apart(left, right, column)
+        written = pc.and_(pc.or_(taken, apart), pc.is_valid(ours))
+        at = pc.if_else(apart, above, ours)
+        return written, pc.if_else(written, at, pc.if_else(erased, above, None))

@@ -1,0 +1,150 @@
+"""The vectors that a comparison of two tables wants: which are missing or stale, and when they count as written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.spark.rows import Layout, pack_vectors
+from embedshift.stores.model import remaining_ttl, write_time
+
+#: The write time of cells of a row whose own cells tell none: older than any real write, so that it hides nothing.
+MIN_WRITE_TIME_US = 1
+#: Seconds that may lie between the scans of the two sides, and so between two readings of one TTL.
+_TTL_SLACK_S = 60
+#: How far the length of a normalised vector may be from 1.
+_NORM_TOLERANCE = 1e-3
+
+
+class Vectors:
+    """Vector and digest of rows that travel between two tables.
+
+    Args:
+        layout: which columns are carried; its target's model makes the vectors.
+        inspect: whether the target's vectors are there to be looked at.
+    """
+
+    def __init__(self, layout: Layout, *, inspect: bool = False) -> None:
+        self._inspect = inspect
+        self._layout = layout
+        self.template = Template.parse(layout.source.text)
+
+    def of(self, left: pa.RecordBatch, right: pa.RecordBatch | None) -> tuple[dict[str, pa.Array], pa.Array, pa.Array]:
+        """Columns of vector and digest; where they are to be written; where the vector must be computed."""
+        texts, empty = self.template.render(left), self.template.empty(left)
+        digest = digest_texts(self._layout.target.model.fingerprint, texts, empty)
+        written = [name for name in self.template.columns if write_time(name) in left.schema.names]
+        age = self._age(left, written)
+        ttl = self._vector_ttl(left, written)
+        if right is None:
+            wanted, had_vector = pa.array(np.full(left.num_rows, True)), pa.array(np.full(left.num_rows, False))
+        else:
+            wanted, had_vector, age = self._stale(left, right, digest, empty, age, ttl)
+        has_text = pc.and_(wanted, pc.invert(empty))
+        copied = self._copied(left, digest)
+        computed = pc.and_(has_text, pc.is_null(copied))
+        name = self._layout.target.vector
+        columns = {
+            name: pc.if_else(has_text, copied, None),
+            write_time(name): pc.if_else(pc.or_(has_text, pc.and_(wanted, had_vector)), age, None),
+            remaining_ttl(name): pc.if_else(has_text, ttl, None),
+        }
+        if self._layout.target.digests:
+            columns |= {
+                DIGEST: pc.if_else(wanted, digest, None),
+                write_time(DIGEST): pc.if_else(wanted, age, None),
+                remaining_ttl(DIGEST): pc.if_else(wanted, ttl, None),
+            }
+        return columns, wanted, computed
+
+    def _age(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
+        """When a vector counts as written: with the newest part of its text; without a text, with the newest cell."""
+        carried = [column.name for column in self._layout.carried]
+        of_text, of_all = (
+            greatest([left.column(write_time(name)) for name in names], left.num_rows) for names in (written, carried)
+        )
+        return pc.coalesce(of_text, of_all, pa.scalar(MIN_WRITE_TIME_US, pa.int64()))
+
+    def _stale(
+        self,
+        left: pa.RecordBatch,
+        right: pa.RecordBatch,
+        digest: pa.Array,
+        empty: pa.Array,
+        age: pa.Array,
+        ttl: pa.Array,
+    ) -> tuple[pa.Array, pa.Array, pa.Array]:
+        """Where the target's vector is not that of the text, where it has one, and the time at which to write."""
+        had_vector = pc.is_valid(right.column(write_time(self._layout.target.vector)))
+        stale = pc.fill_null(pc.not_equal(digest, self._target_digest(right)), True)
+        stale = pc.or_(stale, pc.and_(pc.invert(had_vector), pc.invert(empty)))
+        stale = pc.or_(stale, self._ends_apart(right, ttl))
+        if self._inspect:
+            stale = pc.or_(stale, self._broken(right))
+        for name in self.template.columns:
+            if write_time(name) in left.schema.names:
+                theirs = pc.greater(right.column(write_time(name)), left.column(write_time(name)))
+                stale = pc.and_(stale, pc.invert(pc.fill_null(theirs, False)))
+        present = greatest([right.column(write_time(column.name)) for column in self._layout.made])
+        # A vector that is as old as its text and yet wrong: at an equal time the wrong one might stay.
+        repaired = pc.max_element_wise(age, pc.add(present, 1), skip_nulls=True)
+        return stale, had_vector, pc.if_else(pc.fill_null(pc.greater(age, present), True), age, repaired)
+
+    def _broken(self, right: pa.RecordBatch) -> pa.Array:
+        """Where the target's vector is not finite, not of length 1 though it should be, or older than its digest."""
+        name = self._layout.target.vector
+        column = right.column(name)
+        there = pc.is_valid(column)
+        broken = np.zeros(right.num_rows, np.bool_)
+        vectors = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        wrong = ~np.isfinite(lengths)
+        if self._layout.target.model.normalize:
+            wrong |= np.abs(lengths - 1) > _NORM_TOLERANCE
+        broken[there.to_numpy(zero_copy_only=False)] = wrong
+        if not self._layout.target.digests:
+            return pa.array(broken)
+        together = pc.equal(right.column(write_time(name)), right.column(write_time(DIGEST)))
+        return pc.or_(pa.array(broken), pc.and_(there, pc.invert(pc.fill_null(together, False))))
+
+    def _ends_apart(self, right: pa.RecordBatch, ttl: pa.Array) -> pa.Array:
+        """Where the target's vector would outlive its text, or die before it: the same text was written anew."""
+        made = self._layout.made[-1].name
+        held = right.column(remaining_ttl(made))
+        once = pc.xor(pc.is_valid(held), pc.is_valid(ttl))
+        far = pc.greater(pc.abs(pc.subtract(held, ttl)), _TTL_SLACK_S)
+        return pc.and_(pc.is_valid(right.column(write_time(made))), pc.or_(once, pc.fill_null(far, False)))
+
+    def _target_digest(self, right: pa.RecordBatch) -> pa.Array:
+        if self._layout.target.digests:
+            return right.column(DIGEST)
+        # A table without digests is taken at its word: its vectors are those of its texts.
+        texts, empty = self.template.render(right), self.template.empty(right)
+        return digest_texts(self._layout.target.model.fingerprint, texts, empty)
+
+    def _vector_ttl(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
+        """The vector lives as long as the longest-lived part of its text."""
+        longest = greatest([left.column(remaining_ttl(name)) for name in written], left.num_rows, pa.int32())
+        endless = pa.array(np.full(left.num_rows, False))
+        for name in written:
+            forever = pc.and_(pc.is_valid(left.column(name)), pc.is_null(left.column(remaining_ttl(name))))
+            endless = pc.or_(endless, forever)
+        return pc.if_else(endless, None, longest)
+
+    def _copied(self, left: pa.RecordBatch, digest: pa.Array) -> pa.Array:
+        """The source's own vectors, packed, where they are of the same model and of this text."""
+        if not self._layout.copies_vectors:
+            return pa.nulls(left.num_rows, pa.binary())
+        packed = pack_vectors(left.column(self._layout.source.vector))
+        if not self._layout.source.digests:
+            return packed
+        return pc.if_else(pc.fill_null(pc.equal(left.column(DIGEST), digest), False), packed, None)
+
+
+def greatest(arrays: list[pa.Array], rows: int = 0, kind: pa.DataType | None = None) -> pa.Array:
+    """The greatest value of each row, null where every array has null; of no arrays, ``rows`` nulls."""
+    if not arrays:
+        return pa.nulls(rows, kind or pa.int64())
+    return pc.max_element_wise(*arrays, skip_nulls=True)

@@ -1,0 +1,78 @@
+"""Dead letters after a job: those that have found their way since are forgotten, the rest are weighed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from embedshift.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters
+from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.errors import CheckFailed
+from embedshift.spark.embed import embed_rows
+from embedshift.spark.reader import comparison_of
+from embedshift.spark.rows import Layout
+from embedshift.spark.transfer import Transfer
+from embedshift.spark.writer import RangeWriting
+from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import arrow_type, from_json
+
+
+def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
+    """Forget the letters whose row is gone from the source, or in the target by now. Returns those that remain.
+
+    Only letters of the transfer's own direction: on the way back, a row that never arrived is missing at its source,
+    and forgotten there it would be taken for an orphan.
+    """
+    layout = transfer.layout
+    remaining = []
+    for letter in read_dead_letters(store, transfer.migration):
+        if letter.of_way_back != transfer.protect_dead:
+            continue
+        if _settled(store, layout, letter):
+            drop_dead_letter(store, transfer.migration, letter.id)
+        else:
+            remaining.append(letter)
+    return remaining
+
+
+def retry_dead_letters(store: Store, transfer: Transfer, letters: Sequence[DeadLetter]) -> None:
+    """Compare, embed and write the rows of some letters in this process; forget the letters of those that arrive."""
+    comparison = comparison_of(store, transfer)
+    for start in range(0, len(letters), transfer.window_rows):
+        keys = _keys(transfer.layout, letters[start : start + transfer.window_rows])
+        RangeWriting(store, transfer).run(embed_rows(transfer, 1, comparison.of_keys(keys)))
+    settle_dead_letters(store, transfer)
+
+
+def _keys(layout: Layout, letters: Sequence[DeadLetter]) -> pa.RecordBatch:
+    values = [json.loads(letter.id) for letter in letters]
+    return pa.RecordBatch.from_pydict(
+        {c.name: pa.array([from_json(c.type, row[c.name]) for row in values], arrow_type(c.type)) for c in layout.keys}
+    )
+
+
+def _settled(store: Store, layout: Layout, letter: DeadLetter) -> bool:
+    values, key = json.loads(letter.id), _keys(layout, [letter])
+    template = Template.parse(layout.source.text)
+    text = [name for name in template.columns if name not in values]
+    row = store.fetch(layout.source_table, key, values=text)
+    if row.num_rows == 0:
+        return True
+    if not layout.target.digests:
+        return bool(store.fetch(layout.target_table, key).num_rows == 1)
+    copy = store.fetch(layout.target_table, key, values=[DIGEST])
+    wanted = digest_texts(layout.target.model.fingerprint, template.render(row), template.empty(row))
+    return copy.num_rows == 1 and bool(copy.column(DIGEST)[0] == wanted[0])
+
+
+def check_dead_letters(letters: list[DeadLetter], rows: int, tolerated: float) -> None:
+    """Raises CheckFailed where more rows are dead than tolerated: a number of rows, or below 1 a share of all."""
+    limit = tolerated if tolerated >= 1 or tolerated == 0 else tolerated * rows
+    if len(letters) > limit:
+        first = letters[0]
+        raise CheckFailed(
+            f"{len(letters)} of {rows:,} rows are dead letters, such as {first.id}: {first.reason}",
+            hint="mend these rows and run the step again, or raise load.tolerate_dead",
+        )

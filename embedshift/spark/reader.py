@@ -1,0 +1,96 @@
+"""Reading a token range of both tables: only what differs, and a count at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+
+import pyarrow as pa
+
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.ranges import RangeRecord, read_ranges
+from embedshift.errors import EmbedshiftError, OwnedByAnother
+from embedshift.settings import StoreSettings
+from embedshift.spark.compare import RangeComparison, Turn, at_once
+from embedshift.spark.rows import end_row
+from embedshift.spark.scan_limit import ScanLimit
+from embedshift.spark.throttle import ReadThrottle, throttle_reader
+from embedshift.spark.transfer import Transfer
+from embedshift.spark.worker import keep_for_good
+from embedshift.stores import open_store
+from embedshift.stores.contract import Store
+from embedshift.telemetry.logs import start_worker_log
+from embedshift.tokens import TokenRange
+
+
+def shared_store(settings: StoreSettings) -> Store:
+    """The store of this worker process: opened once, kept for the tasks that follow."""
+    return _open(settings.model_dump_json(), os.getpid())
+
+
+@lru_cache(maxsize=4)
+def _open(settings: str, process: int) -> Store:
+    del process  # part of the key alone: a forked worker must not share its parent's connections
+    start_worker_log()
+    store = open_store(StoreSettings.model_validate_json(settings))
+    keep_for_good()
+    return store
+
+
+def planned_ranges(store: Store, transfer: Transfer) -> list[RangeRecord]:
+    """The ranges that the catalog has as planned, shuffled so that neighbours on one replica do not load together."""
+    # read_ranges goes bucket by bucket, and buckets are chosen by a hash: that order is the shuffle.
+    return [each for each in read_ranges(store, transfer.migration, transfer.step) if each.state == "planned"]
+
+
+def read_range(store: Store, transfer: Transfer, within: TokenRange, attempt: int) -> Iterator[pa.RecordBatch]:
+    """The differences of one range, then a row with the reader's count.
+
+    A failure becomes part of that row: the outcome of a range is a row in the catalog, not an exception.
+    """
+    note: dict[str, object] = {"start": within.start, "end": within.end, "attempt": attempt}
+    try:
+        throttle = ReadThrottle(throttle_reader(store, transfer))
+        comparison = comparison_of(store, transfer, throttle.turn)
+        scan_limit = ScanLimit(within, transfer.rows_most, transfer.bytes_most)
+        throttle.turn(0)
+        for rows in comparison.batches(within, scan_limit):
+            throttle.pass_on(rows.num_rows)
+            yield rows
+        throttle.end()
+        note |= {"read": comparison.read, "unchanged": comparison.unchanged, "deleted": comparison.deleted}
+        note |= {"reached": scan_limit.end}
+    except OwnedByAnother:
+        raise  # of a run that is over nothing is written down any more
+    except EmbedshiftError as error:
+        note["error"] = str(error)
+    # Whatever a driver or Arrow may throw concerns this range alone; its message could hold text of an article.
+    except Exception as error:  # noqa: BLE001
+        note["error"] = f"reading failed: {type(error).__name__}"
+    yield end_row(transfer.layout, json.dumps(note))
+
+
+def comparison_of(store: Store, transfer: Transfer, turn: Turn = at_once) -> RangeComparison:
+    """The comparison that a transfer asks for; ``turn`` as in ``RangeComparison``."""
+    return RangeComparison(
+        store,
+        transfer.layout,
+        transfer.orphans_before_us,
+        transfer.window_rows,
+        _protected(store, transfer),
+        transfer.clock_skew_us,
+        into_live=transfer.into_live,
+        inspect=transfer.inspect,
+        since_us=transfer.since_us,
+        by_log=transfer.by_log,
+        turn=turn,
+    )
+
+
+def _protected(store: Store, transfer: Transfer) -> frozenset[str]:
+    if not transfer.protect_dead:
+        return frozenset()
+    letters = read_dead_letters(store, transfer.migration)
+    return frozenset(letter.id for letter in letters if not letter.of_way_back)

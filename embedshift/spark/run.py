@@ -1,0 +1,190 @@
+"""Running a transfer: plan what is not covered, let Spark do it, halve and repeat what failed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from embedshift.catalog.ranges import Progress, RangeRecord, open_ranges, progress, read_ranges, split_failed
+from embedshift.errors import CheckFailed, RefusedError, StoreUnavailable
+from embedshift.spark.reader import planned_ranges
+from embedshift.spark.task import RESULT, carry_ranges, packed
+from embedshift.spark.transfer import Transfer
+from embedshift.stores.contract import Store
+from embedshift.telemetry import metrics
+from embedshift.tokens import TokenRange
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+_LOG = logging.getLogger(__name__)
+#: Seconds between two lines on the progress.
+_LINE_S = 30.0
+
+
+def recorded(transfer: Transfer, before: Progress, report: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """A report that also logs and counts what it is told.
+
+    Args:
+        before: the progress before this run; what was done by then, earlier runs have counted.
+    """
+    told = {"migration": transfer.migration, "step": transfer.step}
+    step, seen, spoken = metrics.step_label(transfer.step), before, time.monotonic()
+    _LOG.info("ranges to carry", extra={**told, "known": before.ranges, "done": before.done})
+
+    def look(now: Progress) -> None:
+        nonlocal seen, spoken
+        report(now)
+        _count(step, seen, now)
+        seen = now
+        if now.complete or time.monotonic() - spoken >= _LINE_S:
+            spoken = time.monotonic()
+            ranges = {"ranges": now.ranges, "done": now.done, "failed": now.failed}
+            _LOG.info("ranges carried", extra={**told, **ranges, **asdict(now.counts)})
+
+    return look
+
+
+def _count(step: str, seen: Progress, now: Progress) -> None:
+    for outcome in ("written", "unchanged", "dead", "deleted", "shadowed"):
+        more = getattr(now.counts, outcome) - getattr(seen.counts, outcome)
+        # Ranges with dead letters are planned anew: what they had counted is gone from the catalog.
+        metrics.count(metrics.ROWS, max(0, more), step=step, outcome=outcome)
+    metrics.count(metrics.RANGES_DONE, max(0, now.done - seen.done), step=step)
+    metrics.count(metrics.FAILURES, max(0, now.failed - seen.failed), step=step)
+
+
+#: Seconds between two looks at the catalog while Spark works; more where a look itself takes long, but never above.
+_LOOK_SECONDS, _LOOK_SECONDS_MOST = 1.0, 15.0
+Report = Callable[[Progress], None]
+
+
+def run_transfer(
+    session: SparkSession,
+    store: Store,
+    transfer: Transfer,
+    plan: Iterable[TokenRange],
+    *,
+    attempts: int,
+    report: Report,
+    still_ours: Callable[[], None],
+) -> Progress:
+    """Carry every range of a step that is not done yet.
+
+    Args:
+        plan: how to cut the ring where the catalog has nothing of this step.
+        attempts: tries of a range; each try halves it.
+        report: called every second or so with the progress.
+        still_ours: raises where this run has lost the migration.
+
+    Returns:
+        The progress with every range done.
+
+    Raises:
+        CheckFailed: ranges are left that failed every try; each is in the catalog with its error.
+    """
+    migration, step = transfer.migration, transfer.step
+    left: Sequence[RangeRecord] = open_ranges(store, migration, step, plan)
+    before = progress(store, migration, step)
+    if not left:
+        return before
+    report = recorded(transfer, before, report)
+    asked: set[TokenRange] = set()
+    trouble, tries = "", 0
+    while left and tries < attempts:
+        if tries:
+            left = split_failed(store, migration, step, left)
+        asked = {each.range for each in left}
+        trouble = _run_job(session, store, transfer, report, still_ours)
+        left = [each for each in read_ranges(store, migration, step) if each.state != "done"]
+        # What only the tasks themselves have left of their ranges is work to go on with, not a failure.
+        tries += any(each.range in asked for each in left)
+    summed = progress(store, migration, step)
+    report(summed)
+    if left:
+        raise _left_over([each for each in left if each.range in asked], step, trouble)
+    return summed
+
+
+def _left_over(failed: Sequence[RangeRecord], step: str, trouble: str) -> CheckFailed:
+    worst = next((each for each in failed if each.error), failed[0])
+    reason = worst.error or trouble or "the task ended without a word"
+    return CheckFailed(
+        f"{len(failed)} ranges of {step} failed every try, such as {worst.range}: {reason}",
+        hint=f"mend the cause and run embedshift {step.partition('/')[0]} again: what is done stays done",
+    )
+
+
+def _run_job(
+    session: SparkSession,
+    store: Store,
+    transfer: Transfer,
+    report: Report,
+    still_ours: Callable[[], None],
+) -> str:
+    """One Spark job over all planned ranges. Returns what went wrong with the job as a whole, or nothing.
+
+    The job runs in the calling thread; another thread watches, and cancels the job when the migration was lost.
+    """
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    ended = threading.Event()
+    watching = threading.Thread(target=_watch, args=(ended, session, store, transfer, report, still_ours), daemon=True)
+    watching.start()
+    try:
+        _job(session, store, transfer)
+    # A worker that was killed, or an executor lost: ranges without an outcome are tried again.
+    except (PySparkException, Py4JError) as error:
+        still_ours()
+        return f"the Spark job ended early: {_first_cause(str(error))}"
+    finally:
+        ended.set()
+        watching.join()
+    still_ours()
+    return ""
+
+
+def _first_cause(text: str) -> str:
+    """The line of a Java or Python trace that says most: the last exception of the Python trace, or the first line."""
+    lines = [line.strip(": ") for line in text.splitlines() if line.strip() and not line.startswith(("\t", "    at"))]
+    python = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
+    return (python or lines or ["no reason given"])[-1 if python else 0][:300]
+
+
+def _watch(
+    ended: threading.Event,
+    session: SparkSession,
+    store: Store,
+    transfer: Transfer,
+    report: Report,
+    still_ours: Callable[[], None],
+) -> None:
+    pause = _LOOK_SECONDS
+    while not ended.wait(pause):
+        began = time.monotonic()
+        try:
+            still_ours()
+            report(progress(store, transfer.migration, transfer.step))
+        except RefusedError:
+            session.sparkContext.cancelAllJobs()
+            return
+        except StoreUnavailable:
+            continue  # it may be back at the next look; if not, the tasks will say so
+        pause = min(max(_LOOK_SECONDS, 4 * (time.monotonic() - began)), _LOOK_SECONDS_MOST)
+
+
+def _job(session: SparkSession, store: Store, transfer: Transfer) -> None:
+    """One task for each planned range. No row of a table enters the JVM: a task gets its range and does all of it."""
+    planned = planned_ranges(store, transfer)
+    threads = int(session.conf.get("spark.task.cpus", "1") or 1)
+    ranges = session.sparkContext.broadcast(packed(planned))
+    work = partial(carry_ranges, transfer.to_json(), threads, ranges)
+    numbers = session.range(0, len(planned), 1, len(planned))
+    numbers.mapInArrow(work, RESULT).write.format("noop").mode("overwrite").save()

@@ -1,0 +1,167 @@
+"""The Spark session: the one that spark-submit brings, or one of the settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedshift.catalog.vector_table import ModelRecord
+from embedshift.errors import UnavailableError
+from embedshift.settings import Settings
+from embedshift.spark.interrupts import expect_hanging_up, handling, interrupt, interruptible, own_handler
+from embedshift.telemetry.logs import WORKER, current_plan
+
+if TYPE_CHECKING:
+    from pyspark import SparkConf
+    from pyspark.sql import SparkSession
+
+
+#: What embedshift needs of Spark; spark.conf in the settings may change the rest, and these at one's own risk.
+_CONF = {
+    "spark.python.daemon.module": "embedshift.spark.worker",
+    "spark.python.worker.reuse": "true",
+    # On TCP each task waits some 40 ms for an acknowledgement that the other side delays.
+    "spark.python.unix.domain.socket.enabled": "true",
+    "spark.sql.shuffle.partitions": "1",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
+    # A task that fails fails its range, which the driver plans anew and smaller: Spark need not insist.
+    "spark.task.maxFailures": "2",
+}
+#: One task a core: a matrix product of its own threads would fight its neighbours for theirs.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_PYTHONPATH = "spark.executorEnv.PYTHONPATH"
+#: The JVM of a local session does little but hand batches on: a second compiler and a parallel collector would take
+#: from the workers' cores what they never give back.
+_JVM_LOCAL = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}",
+)
+_CONF_LOCAL = {
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "1g",
+    "spark.driver.extraJavaOptions": " ".join(_JVM_LOCAL),
+}
+
+
+@contextmanager
+def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = None) -> Iterator[SparkSession]:
+    """A session; stopped at the end where it was started here.
+
+    Args:
+        name: of the step, for Spark's own pages.
+        model: the model that most tasks will need: loaded once a machine, before the workers fork.
+
+    Raises:
+        UnavailableError: Java is missing, or the master does not answer.
+    """
+    # Workers must run the interpreter that has the models' libraries, not whatever python3 the system finds.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if settings.spark.master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    from pyspark import SparkConf
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not submitted:
+        _find_java()
+    running = SparkSession.getActiveSession()
+    conf = SparkConf().setAll(list(_conf(settings, submitted, model).items()))
+    with interruptible():
+        with own_handler():
+            try:
+                _start_jvm(conf)
+                _ship_to_daemons(conf)
+                session = SparkSession.builder.appName(f"embedshift {name}").config(conf=conf).getOrCreate()
+            except (PySparkException, OSError, RuntimeError) as error:
+                hint = "see its log above"
+                raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint=hint) from error
+        expect_hanging_up()
+        yield from _ended(session, keep=running is not None)
+
+
+def _ended(session: SparkSession, *, keep: bool) -> Iterator[SparkSession]:
+    """Lend the session; end it afterwards unless it was there before, and say so where its JVM has ended first."""
+    try:
+        yield session
+    except Exception as error:
+        # Whatever the step saw of it: a refused connection, an empty answer, ranges without an outcome.
+        if _jvm_has_ended():
+            hint = "look why (the system may have killed it for memory), and run the same command again"
+            raise UnavailableError("Spark's JVM has ended in the middle of the step", hint=hint) from error
+        raise
+    finally:
+        if not keep and not _jvm_has_ended():
+            session.stop()
+
+
+def _start_jvm(conf: SparkConf) -> None:
+    """Start the JVM, or connect to that of spark-submit, and let Ctrl-C wait for it.
+
+    A JVM that PySpark gives up while it starts would fail, hang, and outlive this process.
+    """
+    from pyspark import SparkContext
+
+    if SparkContext._gateway is not None:
+        return
+    interrupts: list[int] = []
+    with handling(lambda number, _: interrupts.append(number)):
+        SparkContext._ensure_initialized(conf=conf)
+    if interrupts:
+        interrupt(interrupts[0], None)
+
+
+def _ship_to_daemons(conf: SparkConf) -> None:
+    """Let the Python daemon of an executor import what ``--py-files`` ships.
+
+    Spark fetches these archives into the executor's working directory before it starts the daemon, and tells only the
+    workers, which the daemon forks, where they lie.
+    """
+    from pyspark import SparkConf
+
+    # With the JVM there, a new configuration holds what spark-submit was told.
+    told = {**dict(SparkConf().getAll()), **dict(conf.getAll())}
+    archives = [Path(each).name for each in told.get("spark.submit.pyFiles", "").split(",") if each.endswith(".zip")]
+    if archives:
+        path = [*archives, *filter(None, [told.get(_PYTHONPATH)])]
+        conf.set(_PYTHONPATH, os.pathsep.join(path))
+
+
+def _jvm_has_ended() -> bool:
+    """Whether the JVM that this process has started is gone; one that spark-submit brought is not ours to know."""
+    from pyspark import SparkContext
+
+    process = getattr(SparkContext._gateway, "proc", None)
+    return process is not None and process.poll() is not None
+
+
+def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dict[str, str]:
+    rows = {"spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.load.window_rows)}
+    if model is not None:
+        rows |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
+    rows |= {f"spark.executorEnv.{name}": "1" for name in _ONE_THREAD}
+    if (plan := current_plan()) is not None:
+        rows |= {f"spark.executorEnv.{WORKER}": plan.to_json()}
+    chosen = {key: str(value) for key, value in settings.spark.conf.items()}
+    if submitted:
+        return {**_CONF, **rows, **chosen}
+    local = _CONF_LOCAL if settings.spark.master.startswith("local") else {}
+    return {"spark.master": settings.spark.master, **_CONF, **local, **rows, **chosen}
+
+
+def _find_java() -> None:
+    if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
+        raise UnavailableError(
+            "Spark needs Java 17 or 21, and none is on the path", hint="install one, or set JAVA_HOME"
+        )

@@ -1,0 +1,279 @@
+"""How tasks obey: they wait where the order says so, and keep to their share of the limits.
+
+The reader pays for rows that it compares, the writer for rows that it writes, each at the task's share of the run's
+rate. The writer alone would not do: of a pass that finds no difference nothing reaches it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import pyarrow as pa
+
+from embedshift.catalog.migration import peek_owner
+from embedshift.catalog.throttle import ThrottleState, read_published, report_free, report_slowed
+from embedshift.errors import OwnedByAnother, StoreUnavailable
+from embedshift.spark.transfer import Transfer
+from embedshift.stores.contract import Store
+from embedshift.times import now_us
+
+#: Seconds of the rate that a bucket saves up: what small delays cost is made good, and no burst is longer.
+_SAVED_S = 0.25
+#: Seconds between two decisions of a governor, how far back it looks, and of how many writes it wants to know.
+_ROUND_S, _LOOK_BACK_S, _WRITES_LEAST = 1.0, 5.0, 20
+#: A governor halves the rate, and adds this share of full speed each round. It never goes below one row a second.
+_CUT, _STEP, _RATE_LEAST = 0.5, 0.02, 1.0
+
+
+class TokenBucket:
+    """Rows at a rate: rows go at once, and are paid for by waiting before the next ones."""
+
+    def __init__(self) -> None:
+        self._owed = 0.0
+        self._at: float | None = None
+
+    def owe(self, rows: int) -> None:
+        """So many rows have gone."""
+        self._owed += rows
+
+    def forgive(self, rows: int) -> None:
+        """So many of the rows that have gone are paid for elsewhere."""
+        self._owed = max(0.0, self._owed - rows)
+
+    def wait_s(self, now: float, rate: float | None) -> float:
+        """Seconds until all is paid for, at a rate of rows a second; the time since the last call counts at it too."""
+        passed, self._at = now - (now if self._at is None else self._at), now
+        if rate is None:
+            self._owed = 0.0
+            return 0.0
+        self._owed = max(-_SAVED_S * rate, self._owed - passed * rate)
+        return max(0.0, self._owed / rate)
+
+
+class LatencyLimiter:
+    """The rate of one writer under a limit of latency: additive increase, multiplicative decrease.
+
+    ``stores.cql.flight`` bounds in the same way how many requests are under way. This bounds the rows a second, and so
+    goes on where one request at a time is still too much.
+    """
+
+    def __init__(self) -> None:
+        #: Rows a second; None: as fast as it goes.
+        self.rate: float | None = None
+        #: The 99th percentile for which it last slowed down, in seconds.
+        self.slow_s = 0.0
+        self._took: deque[tuple[float, float]] = deque()
+        self._speed = 0.0
+        self._decided: float | None = None
+
+    @property
+    def speed(self) -> float:
+        """Rows a second of the writing itself, as it lately went; 0: not known yet."""
+        return self._speed
+
+    def learn(self, now: float, took: Iterable[float], rows: int, seconds: float, limit_s: float | None) -> None:
+        """Learn from a piece of writing.
+
+        Args:
+            now: when it ended.
+            took: seconds that each write of it took.
+            rows: rows of it.
+            seconds: how long it took as a whole.
+            limit_s: the limit of the 99th percentile; None: there is none.
+        """
+        if self.rate is None and rows:
+            speed = rows / max(seconds, 1e-6)
+            self._speed = speed if not self._speed else 0.7 * self._speed + 0.3 * speed
+        if limit_s is None:
+            self.rate = None
+            self._took.clear()
+            return
+        self._took.extend((now, each) for each in took)
+        while self._took and self._took[0][0] < now - _LOOK_BACK_S:
+            self._took.popleft()
+        self._decided = now if self._decided is None else self._decided
+        waited = now - self._decided
+        if waited >= _ROUND_S and (len(self._took) >= _WRITES_LEAST or (self._took and waited >= _LOOK_BACK_S)):
+            self._decided = now
+            self._decide(percentile_99([each for _, each in self._took]), limit_s)
+
+    def _decide(self, slow_s: float, limit_s: float) -> None:
+        if slow_s > limit_s:
+            self.slow_s = slow_s
+            self.rate = max(_RATE_LEAST, _CUT * (self._speed if self.rate is None else self.rate))
+            # What was measured at the old rate says nothing of the new one.
+            self._took.clear()
+        elif self.rate is not None:
+            self.rate += max(_STEP * self._speed, _STEP * _RATE_LEAST)
+            if self.rate >= self._speed:
+                self.rate = None
+
+
+def percentile_99(values: list[float]) -> float:
+    """The 99th percentile by nearest rank: of fewer than a hundred values the greatest."""
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1]
+
+
+def slower(one: float | None, other: float | None) -> float | None:
+    """The lower of two rates; None is no rate."""
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+#: Seconds between two looks at the order, for all tasks of a process together.
+_LOOK_S = 2.0
+#: Longest sleep, so that another order is met soon.
+_NAP_S = 0.5
+#: How long a task waits on for a run whose lease has ended, or at a store that does not answer. Clocks differ.
+_GRACE_S = 60.0
+#: Seconds of writing that one part of a batch is meant for: without a limit, and within one.
+_PART_S, _SLICE_S = 1.0, 0.1
+#: Rows of a part before anything is known of the speed, and the fewest of one that no limit slows down.
+_ROWS_FIRST, _ROWS_LEAST = 128, 16
+
+
+def throttle_reader(store: Store, transfer: Transfer) -> ThrottleReader:
+    """The orders that a transfer's tasks obey; of one run, the same for all tasks of a process."""
+    orders = _reader_of(transfer.migration, transfer.run, os.getpid())
+    orders.store = store
+    return orders
+
+
+class ThrottleReader:
+    """The orders of one run, as the catalog has them, and what this process knows of its own writing."""
+
+    def __init__(self, migration: str, run: str) -> None:
+        self.store: Store | None = None
+        self.limiter = LatencyLimiter()
+        self._migration = migration
+        self._run = run
+        self._state = ThrottleState()
+        self._looked = self._answered = float("-inf")
+        self._reported = False
+
+    def now(self) -> ThrottleState:
+        """The order as it stood two seconds ago at most.
+
+        Raises:
+            OwnedByAnother: it holds the task up, and nobody owns the run any more that could let it go.
+            StoreUnavailable: the catalog has not answered for a minute, though the order says to wait for it.
+        """
+        moment = time.monotonic()
+        if self._run and moment - self._looked >= _LOOK_S:
+            self._look(moment)
+        return self._state
+
+    def _look(self, moment: float) -> None:
+        store = self.store
+        assert store is not None
+        self._looked = moment
+        try:
+            self._state = read_published(store, self._migration, self._run)
+            if self._state.limits:
+                self._check_owner(store)
+            self._report(store)
+        except StoreUnavailable:
+            # It may be back at the next look; until then the last order stands.
+            if self._state.limits and moment - self._answered > _GRACE_S:
+                raise
+            return
+        self._answered = moment
+
+    def _check_owner(self, store: Store) -> None:
+        owner, lease_until_us = peek_owner(store, self._migration)
+        if owner != self._run or lease_until_us < now_us() - _GRACE_S * 1e6:
+            raise OwnedByAnother(f"the run of this task has ended: {self._run} no longer owns {self._migration}")
+
+    def _report(self, store: Store) -> None:
+        limit_ms, slowed = self._state.max_latency_ms, self.limiter.rate is not None
+        if slowed and limit_ms is not None:
+            report_slowed(store, self._migration, self.limiter.slow_s * 1000, limit_ms)
+        elif self._reported:
+            report_free(store, self._migration)
+        self._reported = slowed and limit_ms is not None
+
+    def wait(
+        self, bucket: TokenBucket, limiter: LatencyLimiter | None = None, *, ending: bool = False
+    ) -> ThrottleState:
+        """Wait until the order lets rows pass and those that have gone are paid for. Returns the order.
+
+        Args:
+            ending: no further rows are to pass, so that a pause is nothing to wait for.
+        """
+        while True:
+            state = self.now()
+            rate = slower(state.rows_per_second, limiter.rate if limiter else None)
+            owed_s = bucket.wait_s(time.monotonic(), rate)
+            held = bool(state.wait) and not ending
+            if not held and owed_s <= 0:
+                return state
+            time.sleep(_NAP_S if held else min(_NAP_S, owed_s))
+
+
+@lru_cache(maxsize=4)
+def _reader_of(migration: str, run: str, process: int) -> ThrottleReader:
+    del process  # part of the key alone: what a forked worker knows is not its parent's
+    return ThrottleReader(migration, run)
+
+
+class ReadThrottle:
+    """The pace of the reader of one range, window by window."""
+
+    def __init__(self, orders: ThrottleReader) -> None:
+        self._orders = orders
+        self._bucket = TokenBucket()
+        self._passed = 0
+
+    def turn(self, rows: int) -> None:
+        """Before a window of so many rows is compared: wait for the order, and until the windows before are paid."""
+        self._orders.wait(self._bucket)
+        self._bucket.owe(rows)
+        self._passed = 0
+
+    def pass_on(self, rows: int) -> None:
+        """So many rows of the window go to the writer."""
+        self._passed += rows
+
+    def end(self) -> None:
+        """After the last window: wait for what the writer will not pay for. Its rows must not be held up here."""
+        self._bucket.forgive(self._passed)
+        self._orders.wait(self._bucket, ending=True)
+
+
+class WriteThrottle:
+    """The pace of the writer of one range: what it is to write comes in parts that keep to the rate."""
+
+    def __init__(self, orders: ThrottleReader) -> None:
+        self._orders = orders
+        self._bucket = TokenBucket()
+
+    def parts(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Cut a batch, and wait before each part; what is done with a part is taken for its writing."""
+        limiter, start = self._orders.limiter, 0
+        while start < rows.num_rows:
+            state = self._orders.wait(self._bucket, limiter)
+            part = rows.slice(start, self._size(state))
+            began = time.monotonic()
+            yield part
+            now, store = time.monotonic(), self._orders.store
+            limit_s = None if state.max_latency_ms is None else state.max_latency_ms / 1000
+            limiter.learn(now, store.latencies() if store else (), part.num_rows, now - began, limit_s)
+            self._bucket.owe(part.num_rows)
+            start += part.num_rows
+
+    def end(self) -> None:
+        """After the last batch: wait until all that was written is paid for, as the next range begins anew."""
+        self._orders.wait(self._bucket, self._orders.limiter, ending=True)
+
+    def _size(self, state: ThrottleState) -> int:
+        limiter = self._orders.limiter
+        rate = slower(state.rows_per_second, limiter.rate)
+        if rate is not None:
+            return max(1, int(rate * _SLICE_S))
+        # Where latency is watched, parts are small too: each tells what writes take.
+        seconds = _PART_S if state.max_latency_ms is None else _SLICE_S
+        return max(_ROWS_LEAST, int(limiter.speed * seconds)) if limiter.speed else _ROWS_FIRST

@@ -1,0 +1,108 @@
+"""The driver's part of the pace: what operators ask becomes an order that every task of the run reads."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from embedshift.catalog.throttle import ThrottleState, publish, requested, throttle_state, withdraw
+from embedshift.errors import StoreUnavailable
+from embedshift.settings import ThrottleSettings
+from embedshift.spark.transfer import Transfer
+from embedshift.stores.contract import Store
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+#: Seconds between two looks at what operators ask.
+_LOOK_S = 0.5
+#: So many looks back the greatest number of tasks counts: between two tasks a core is idle for a moment.
+_LOOKS = 6
+
+
+@contextmanager
+def throttled(
+    session: SparkSession, store: Store, transfer: Transfer, settings: ThrottleSettings, say: Callable[[str], None]
+) -> Iterator[None]:
+    """Keep the tasks of a transfer to the pace that operators and settings ask, until the block ends.
+
+    Args:
+        session: runs the tasks; it knows how many there are, to share a rate among them.
+        settings: what holds where no operator has said anything.
+        say: is given a line when the run begins to wait, and when it goes on.
+    """
+    if not transfer.run:
+        yield
+        return
+    pacing = _ThrottleDriver(session, store, transfer, settings, say)
+    # Before the first task, which would else go at full speed until it looks again.
+    pacing.look()
+    pacing.start()
+    try:
+        yield
+    finally:
+        pacing.end()
+
+
+class _ThrottleDriver:
+    def __init__(
+        self,
+        session: SparkSession,
+        store: Store,
+        transfer: Transfer,
+        settings: ThrottleSettings,
+        say: Callable[[str], None],
+    ) -> None:
+        self._session, self._store = session, store
+        self._migration, self._run = transfer.migration, transfer.run
+        self._settings, self._say = settings, say
+        self._state: ThrottleState | None = None
+        self._tasks: deque[int] = deque(maxlen=_LOOKS)
+        self._ended = threading.Event()
+        self._looking = threading.Thread(target=self._go_on_looking, name="embedshift-pace", daemon=True)
+
+    def start(self) -> None:
+        self._looking.start()
+
+    def end(self) -> None:
+        self._ended.set()
+        self._looking.join()
+        # A store that does not answer now must not hide why the run ended.
+        with suppress(StoreUnavailable):
+            withdraw(self._store, self._migration)
+
+    def look(self) -> None:
+        """Give an order where it is another than before."""
+        paused, limits = requested(self._store, self._migration, self._settings)
+        tasks = 1 if limits.rows_per_second is None else self._running()
+        state = throttle_state(paused, limits, datetime.now(UTC), tasks)
+        if state == self._state:
+            return
+        publish(self._store, self._migration, self._run, state)
+        waited, self._state = self._state.wait if self._state else "", state
+        if state.wait != waited:
+            self._say(f"waiting: {state.wait}" if state.wait else "going on")
+
+    def _go_on_looking(self) -> None:
+        while not self._ended.wait(_LOOK_S):
+            # It may be back at the next look; until then the tasks keep to the last order.
+            with suppress(StoreUnavailable):
+                self.look()
+
+    def _running(self) -> int:
+        """How many tasks share the rate: those that ran lately; before there is one, as many as can."""
+        from py4j.protocol import Py4JError
+
+        context = self._session.sparkContext
+        try:
+            tracker = context.statusTracker()
+            stages = [tracker.getStageInfo(each) for each in tracker.getActiveStageIds()]
+            self._tasks.append(sum(each.numActiveTasks for each in stages if each is not None))
+            return max(self._tasks) or context.defaultParallelism
+        # The JVM has ended, which the step itself will say.
+        except (Py4JError, OSError):
+            return max(self._tasks, default=0) or 1

@@ -1,0 +1,210 @@
+"""A transfer: what one Spark job carries from which table to which, and the columns in which rows travel.
+
+Load and sync are one transfer: a load meets an empty target, so that every row differs. The reader compares a token
+range of both tables and yields only what differs; the embedding stage fills in vectors; the writer writes.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from embedshift.catalog.alias import get_alias
+from embedshift.catalog.migration import Migration
+from embedshift.catalog.vector_table import VectorTable
+from embedshift.settings import Settings, StoreSettings, TlsSettings
+from embedshift.spark.ranges import task_bounds
+from embedshift.spark.rows import Layout
+from embedshift.stores.contract import Store
+from embedshift.stores.model import Column, Table
+from embedshift.times import to_us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRules:
+    """What a transfer may do, beside what follows from the settings and the tables.
+
+    Args:
+        migration: its id.
+        step: the name under which the catalog keeps the ranges.
+        owner: the run that owns the migration; empty if no migration is involved.
+        throttled: whether tasks keep to the limits that operators set.
+        read_back: look whether written rows are there.
+        into_live: the alias names the target: if write times do not decide, the target's value stays.
+        overwrite_shadowed: write what a newer deletion hides again, with the present time.
+        orphans_before_us: only rows of the target written before then may be deleted; None: all.
+        protect_dead: never delete rows of dead letters: in a rollback they are missing because they never arrived.
+        clock_skew_us: how far the clocks of writers may be apart.
+        device: where the model runs, in the settings' words.
+        inspect: look at the target's vectors too, and replace one that is broken or not written with its digest.
+        since_us: compare only rows written since then; None: all.
+        by_log: find those in the change log.
+    """
+
+    migration: str
+    step: str
+    read_back: bool
+    into_live: bool
+    overwrite_shadowed: bool
+    orphans_before_us: int | None
+    protect_dead: bool
+    clock_skew_us: int
+    device: str
+    inspect: bool
+    owner: str = ""
+    throttled: bool = False
+    since_us: int | None = None
+    by_log: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer(TransferRules):
+    """Everything that a task must know, as plain data: it travels to executors as JSON and holds no secret.
+
+    ``batch_tokens`` is 0 if the device's own value serves. ``rows_most`` and ``bytes_most`` bound what one task reads
+    of its range; it leaves the rest to others (0: no bound).
+    """
+
+    store: str
+    source: str
+    target: str
+    source_table: str
+    target_table: str
+    window_rows: int
+    batch_tokens: int
+    rows_most: int = 0
+    bytes_most: int = 0
+
+    @property
+    def run(self) -> str:
+        """The run whose limits the tasks keep to; empty if they keep to none."""
+        return self.owner if self.throttled else ""
+
+    def to_json(self) -> str:
+        """The text that travels to tasks."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Transfer:
+        """The inverse of ``to_json``."""
+        return cls(**json.loads(text))
+
+    @property
+    def store_settings(self) -> StoreSettings:
+        """Where both tables and the catalog are."""
+        return StoreSettings.model_validate_json(self.store)
+
+    @property
+    def layout(self) -> Layout:
+        """The columns of the rows that travel."""
+        return Layout(
+            VectorTable.from_json(self.source),
+            VectorTable.from_json(self.target),
+            table_from_json(self.source_table),
+            table_from_json(self.target_table),
+        )
+
+
+def reachable(store: StoreSettings) -> StoreSettings:
+    """The same store for workers, which may have another working directory: every path in full."""
+    tls = store.tls and store.tls.model_copy(update=_resolved(store.tls, ("ca", "certificate", "key")))
+    return store.model_copy(update={**_resolved(store, ("path", "credentials_file")), "tls": tls})
+
+
+def _resolved(part: StoreSettings | TlsSettings, names: tuple[str, ...]) -> dict[str, Path]:
+    return {name: path.resolve() for name in names if (path := getattr(part, name)) is not None}
+
+
+def transfer_of(
+    settings: Settings,
+    store: Store,
+    migration: Migration,
+    step: str,
+    *,
+    backwards: bool = False,
+    read_back: bool = False,
+    orphans_before_us: int | None = None,
+    since_us: int | None = None,
+    owner: str = "",
+    throttled: bool = True,
+) -> Transfer:
+    """The transfer of one step of a migration.
+
+    Args:
+        settings: of the migration.
+        store: has both tables and the catalog.
+        migration: what is carried.
+        step: the name under which the catalog keeps the ranges.
+        backwards: from target to source, as a rollback needs it.
+        read_back, orphans_before_us, since_us, owner, throttled: as in ``TransferRules``.
+    """
+    source, target = migration.source, migration.target
+    if backwards:
+        source, target = target, source
+    log = since_us is not None and settings.sync.change_log == "auto"
+    rules = TransferRules(
+        migration=migration.id,
+        step=step,
+        owner=owner,
+        throttled=throttled,
+        read_back=read_back,
+        into_live=get_alias(store, migration.alias).target.table == target.table,
+        overwrite_shadowed=settings.sync.shadowed == "overwrite",
+        orphans_before_us=orphans_before_us,
+        protect_dead=backwards,
+        device=(settings.source.model if backwards else settings.target_model).device,
+        clock_skew_us=to_us(settings.sync.clock_skew),
+        inspect=settings.sync.inspect,
+        since_us=since_us,
+        by_log=log and store.keeps_changes(store.describe(source.table)),
+    )
+    return _between(settings, store, source, target, rules)
+
+
+def transfer_in_place(settings: Settings, store: Store, vector_table: VectorTable, step: str) -> Transfer:
+    """The transfer of a table into itself: only vectors that are missing, stale or broken are written."""
+    of_target = vector_table.table == settings.target.table
+    rules = TransferRules(
+        migration=f"audit-{vector_table.table}",
+        step=step,
+        read_back=True,
+        into_live=True,
+        overwrite_shadowed=True,
+        orphans_before_us=0,
+        protect_dead=False,
+        device=(settings.target_model if of_target else settings.source.model).device,
+        clock_skew_us=0,
+        inspect=True,
+    )
+    return _between(settings, store, vector_table, vector_table, rules)
+
+
+def _between(
+    settings: Settings, store: Store, source: VectorTable, target: VectorTable, rules: TransferRules
+) -> Transfer:
+    """The rules with what follows from the settings and the tables alone."""
+    most = task_bounds(store.estimate(source.table), settings.load.ranges, settings.load.task_rows)
+    return Transfer(
+        store=reachable(settings.store).model_dump_json(),
+        source=source.to_json(),
+        target=target.to_json(),
+        source_table=table_to_json(store.describe(source.table)),
+        target_table=table_to_json(store.describe(target.table)),
+        window_rows=settings.load.window_rows,
+        batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
+        rows_most=most.rows,
+        bytes_most=most.bytes,
+        **asdict(rules),
+    )
+
+
+def table_to_json(table: Table) -> str:
+    """A table's description as text."""
+    return json.dumps(asdict(table))
+
+
+def table_from_json(text: str) -> Table:
+    """The inverse of ``table_to_json``."""
+    tree = json.loads(text)
+    return Table(tree["name"], tuple(Column(**column) for column in tree["columns"]))

@@ -1,0 +1,94 @@
+"""What every step and operation works with, and what steps return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from embedshift.catalog import lease as leases
+from embedshift.catalog.lease import Lease, Listener, nobody
+from embedshift.catalog.migration import Migration
+from embedshift.catalog.vector_table import ModelRecord
+from embedshift.settings import Settings
+from embedshift.stores.contract import Store
+from embedshift.telemetry.console import Console
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """Everything that a step is given.
+
+    Args:
+        command: what was typed: ``cutover``, ``dead-letters drop``. Hooks, log and metrics carry it.
+        settings: of the migration that is meant.
+        store: where the tables and the catalog are.
+        console: where the step reports.
+        lease: what the caller holds over several steps; None if each step takes its own.
+        session: the caller's Spark session; None if the step starts its own.
+        listener: is told of each change of state.
+    """
+
+    command: str
+    settings: Settings
+    store: Store
+    console: Console
+    lease: Lease | None = None
+    session: SparkSession | None = None
+    listener: Listener = nobody
+
+    def replaced(self, **changes: Any) -> StepContext:
+        """The same with some fields changed."""
+        return replace(self, **changes)
+
+    @contextmanager
+    def owned(self, migration: Migration, step: str) -> Iterator[Lease]:
+        """Own a migration while a step runs.
+
+        Raises:
+            StateError: the step may not run in the migration's state.
+            OwnedByAnother: a living run has it.
+        """
+        duration = self.settings.cutover.lease
+        with leases.owned(self.store, migration, step, duration, lease=self.lease, listener=self.listener) as lease:
+            yield lease
+
+    @contextmanager
+    def spark(self, *, model: ModelRecord | None = None) -> Iterator[SparkSession]:
+        """The caller's Spark session, or one of this step until the block ends.
+
+        Args:
+            model: the model that most tasks will need.
+
+        Raises:
+            UnavailableError: Java is missing, or the master does not answer.
+        """
+        if self.session is not None:
+            yield self.session
+            return
+        from embedshift.spark.session import spark_session
+
+        with spark_session(self.settings, self.command, model=model) as session:
+            yield session
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step returns: named figures, and in ``next`` the command that usually follows."""
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """A move of the alias: the table before and after it, and the alias's version after it."""
+
+    before: str
+    after: str
+    version: int

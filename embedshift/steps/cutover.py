@@ -1,0 +1,278 @@
+"""Step 6, cutover: drain, check the proof, move the alias by compare-and-set, catch up once more, and look."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from embedshift.catalog.actor import is_dead
+from embedshift.catalog.alias import Alias, get_alias, move_alias
+from embedshift.catalog.migration import Migration, get_migration, read_migration
+from embedshift.catalog.signals import GO, HOLD, read_signal, send
+from embedshift.catalog.states import check_step
+from embedshift.catalog.validations import ValidationRecord, last_validation
+from embedshift.errors import CheckFailed, EmbedshiftError, RefusedError, UnavailableError, UsageError
+from embedshift.hooks import ask_before_cutover
+from embedshift.settings import Settings
+from embedshift.steps.context import AliasMove, StepContext, StepResult
+from embedshift.steps.cutover_trigger import AtTime, CutoverTrigger, OnRelease
+from embedshift.steps.rollback import rollback
+from embedshift.steps.sync import Syncing, sync_until_clean
+from embedshift.steps.validate import content_now, rows_now, validate
+from embedshift.stores.contract import Store
+from embedshift.times import format_duration, now_us, to_us
+from embedshift.validation.content_hash import Content
+from embedshift.validation.index_probe import check_known
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverResult(StepResult):
+    """The move of the alias."""
+
+    alias: AliasMove
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class CutoverDryRun(StepResult):
+    """What a cutover would do, in order."""
+
+    plan: list[str]
+    dry_run: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseResult(StepResult):
+    """The run whose cutover was released."""
+
+    waiting: str
+    next: str = "embedshift status"
+
+
+def cutover(
+    context: StepContext,
+    *,
+    dry_run: bool = False,
+    at: str | None = None,
+    hold: bool = False,
+    or_rollback: bool = False,
+) -> CutoverResult | CutoverDryRun:
+    """Switch readers to the new table and the new model in one write.
+
+    A failure before the switch leaves the old table live; run again after a later failure, it goes on forward.
+
+    Args:
+        context: what the step works with.
+        dry_run: say what would be done, and check the proof.
+        at: when to switch (``parse_at``): until then the target is kept ready.
+        hold: keep the target ready until somebody releases the cutover (``release_cutover``).
+        or_rollback: after a failure behind the switch roll back.
+
+    Raises:
+        RefusedError: no fresh, passing validation of this very content, or somebody else moved the alias.
+        CheckFailed: the tables never became equal, the new table does not answer, no release came, or a hook said no.
+    """
+    settings, store = context.settings, context.store
+    migration = get_migration(store, settings)
+    check_step("cutover", migration.state, migration.id)
+    trigger = _trigger(context, migration, at=at, hold=hold)
+    plan = plan_lines(settings, migration, trigger, or_rollback=or_rollback)
+    for line in plan:
+        context.console.say(line)
+    if dry_run:
+        if trigger is None:
+            check_validation(settings, store, migration)
+        return CutoverDryRun(plan)
+    with context.spark() as session:
+        context = context.replaced(session=session)
+        if trigger is not None and migration.state == "validated":
+            with trigger:
+                _keep_ready(context, trigger)
+        try:
+            return _cut_over(context)
+        except (CheckFailed, UnavailableError) as error:
+            if not or_rollback or get_alias(store, settings.alias).target.table != migration.target.table:
+                raise
+            raise _rolled_back(context, error) from error
+
+
+def _trigger(context: StepContext, migration: Migration, *, at: str | None, hold: bool) -> CutoverTrigger | None:
+    if at is not None and hold:
+        raise UsageError("a cutover waits for a time or for a release, not for both", hint="leave out --at or --hold")
+    if at is not None:
+        return AtTime(at)
+    return OnRelease(context.settings, context.store, migration) if hold else None
+
+
+def _cut_over(context: StepContext) -> CutoverResult:
+    settings, store = context.settings, context.store
+    migration = get_migration(store, settings)
+    with context.owned(migration, "cutover") as lease, context.spark() as session:
+        syncing = Syncing(context, session, lease)
+        migration = read_migration(store, migration.id)
+        alias = get_alias(store, settings.alias)
+        if alias.target.table != migration.target.table:
+            _switch(syncing, migration, alias)
+        # No client can have the old alias after this; what such clients have written is fetched then.
+        threading.Event().wait(settings.cutover.client_cache.total_seconds())
+        replace(syncing, throttled=False).passes()
+        now = get_alias(store, settings.alias)
+        check_known(store, now.target.index)
+        lease.change(state="switched")
+    context.console.say(f"alias {now.name}: {alias.target.table} → {now.target.table}, model {now.target.model.name}")
+    return CutoverResult(
+        AliasMove(alias.target.table, now.target.table, now.version),
+        f"embedshift retire (after {format_duration(settings.retire.after)}; until then embedshift rollback)",
+    )
+
+
+def _switch(syncing: Syncing, migration: Migration, alias: Alias) -> None:
+    context, lease = syncing.context, syncing.lease
+    settings, store = context.settings, context.store
+    if alias.target.table != migration.source.table:
+        raise RefusedError(
+            f"the alias {alias.name} points to {alias.target.table}, not to {migration.source.table}",
+            hint="look at embedshift status: something else has moved it",
+        )
+    if migration.state == "switching":
+        # An earlier run ended just before the move: as long as the alias has not moved, sync and validate may follow.
+        lease.change(state="validated")
+    check_validation(settings, store, migration)
+    # Before the last passes, so that nothing but them lies between the proof of the content and the move.
+    ask_before_cutover(settings, migration, context.command, context.console.say)
+    syncing.passes()
+    proof = check_validation(settings, store, migration)
+    _check_content(syncing.context, migration, proof)
+    # Before the alias moves, so that the time from which the target has rows of its own is always known.
+    lease.change(state="switching", switched_us=now_us())
+    move_alias(store, lease, alias, migration.target, migration=migration.id, reason="cutover")
+
+
+def _rolled_back(context: StepContext, error: EmbedshiftError) -> CheckFailed:
+    """Roll back after a failure behind the switch; returns what to raise."""
+    context.console.say(f"the cutover failed after the switch: {error}")
+    rollback(context)
+    return CheckFailed(
+        f"the cutover failed, and the alias is back at {context.settings.source.table} ({error.what})",
+        hint="fix that, then run embedshift sync, validate and cutover",
+    )
+
+
+def release_cutover(context: StepContext) -> ReleaseResult:
+    """Let a cutover that waits with ``--hold`` go on.
+
+    Raises:
+        RefusedError: none waits.
+    """
+    store = context.store
+    migration = get_migration(store, context.settings)
+    waiting = read_signal(store, migration.id, HOLD)
+    if waiting is None or is_dead(waiting.sent_by):
+        raise RefusedError(
+            f"no cutover of {migration.id} is waiting for release", hint="run embedshift cutover --hold first"
+        )
+    send(store, migration.id, GO)
+    context.console.say(f"released: the cutover of {waiting.sent_by} switches as soon as the target is ready")
+    return ReleaseResult(waiting.sent_by)
+
+
+def _keep_ready(context: StepContext, trigger: CutoverTrigger) -> None:
+    """Sync, and validate if the proof no longer holds, again and again until the switch may be made."""
+    if not context.settings.cutover.drift:
+        context.console.say("a row written between the last validation and the switch will stop it: see cutover.drift")
+    whole = True
+    while True:
+        began = time.monotonic()
+        migration = get_migration(context.store, context.settings)
+        synced = sync_until_clean(context, migration, whole=whole)
+        if not _still_proven(context, changed=synced.changed):
+            validate(context)
+        whole, rest_s = False, trigger.rest_s(time.monotonic() - began)
+        context.console.say(f"ready; waiting for {trigger.label}")
+        if trigger.wait(rest_s):
+            return
+
+
+def _still_proven(context: StepContext, *, changed: bool) -> bool:
+    """Whether the last validation holds, and for half of its time at least."""
+    settings = context.settings
+    migration = get_migration(context.store, settings)
+    try:
+        proof = check_validation(settings, context.store, migration)
+        if changed:
+            _check_content(context, migration, proof)
+    except RefusedError:
+        return False
+    left_us = proof.made_us + settings.validation.max_age / timedelta(microseconds=1) - now_us()
+    return left_us > settings.validation.max_age / timedelta(microseconds=2)
+
+
+def plan_lines(
+    settings: Settings, migration: Migration, trigger: CutoverTrigger | None = None, *, or_rollback: bool = False
+) -> list[str]:
+    """What a cutover does, in order."""
+    cache, age = format_duration(settings.cutover.client_cache), format_duration(settings.validation.max_age)
+    source, target = migration.source, migration.target
+    lines = [
+        f"sync {source.table} into {target.table} until a pass finds nothing",
+        f"refuse without a passing validation of this content, made within {age}",
+        f"move the alias {settings.alias} from {source.table} ({source.model.name}) to {target.table} "
+        f"({target.model.name}) by compare-and-set",
+        f"wait {cache} for the clients that still have the old alias",
+        "sync once more, for what they wrote meanwhile",
+        "search through the alias for known articles",
+    ]
+    if settings.hooks.before_cutover is not None:
+        lines.insert(0, f"ask hooks.before_cutover ({settings.hooks.before_cutover}), and stop if it fails")
+    if trigger is not None:
+        lines.insert(0, f"sync and validate, and keep {target.table} ready, until {trigger.label}")
+    if or_rollback:
+        lines.append(f"if anything fails after the move: rollback to {source.table}")
+    return [f"{number}. {line}" for number, line in enumerate(lines, 1)]
+
+
+def _check_content(context: StepContext, migration: Migration, proof: ValidationRecord) -> None:
+    """Raises RefusedError if the target is neither the one that was proven, nor near to it and complete."""
+    settings, store = context.settings, context.store
+    then, table = Content.parse(proof.content), migration.target.table
+    proven_us = int(proof.report.get("started_us", proof.made_us)) - to_us(settings.sync.clock_skew)
+    with context.spark() as session:
+        now = content_now(settings, store, session, migration, proven_us)
+        if now == then:
+            return
+        changed, allowed = now.newer + max(0, then.rows - now.rows), settings.cutover.drift
+        if not allowed or changed > allowed * then.rows:
+            raise RefusedError(
+                f"{table} has changed since it was validated: {changed} of {then.rows:,} rows",
+                hint="run embedshift validate again and cutover soon after, or allow a share of rows in cutover.drift",
+            )
+        failed = [check.name for check in rows_now(settings, store, session, migration) if not check.passed]
+    if failed:
+        raise RefusedError(
+            f"{table} has changed since it was validated, and not for the better: {', '.join(failed)}",
+            hint="run embedshift sync and validate",
+        )
+    context.console.say(f"{changed} rows of {table} have changed since the validation, and every row compares equal")
+
+
+def check_validation(settings: Settings, store: Store, migration: Migration) -> ValidationRecord:
+    """The last validation. Raises RefusedError if it failed, is too old, or is missing."""
+    proof = last_validation(store, migration.id)
+    if proof is None:
+        raise RefusedError(f"{migration.target.table} was never validated", hint="run embedshift validate")
+    if not proof.passed:
+        failed = ", ".join(check["name"] for check in proof.report.get("checks", []) if not check["passed"])
+        raise RefusedError(
+            f"the last validation of {migration.target.table} did not pass ({failed})",
+            hint="fix that and run embedshift validate",
+        )
+    age_s = (now_us() - proof.made_us) / 1e6
+    if age_s > settings.validation.max_age.total_seconds():
+        raise RefusedError(
+            f"the validation of {migration.target.table} is {age_s:.0f} s old, "
+            f"more than {format_duration(settings.validation.max_age)}",
+            hint="run embedshift validate",
+        )
+    return proof

@@ -1,0 +1,94 @@
+"""Step 3, index: build the target's vector index after the load, and wait until it really answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from embedshift.catalog.lease import never
+from embedshift.catalog.migration import get_migration
+from embedshift.catalog.states import after
+from embedshift.errors import CheckFailed
+from embedshift.settings import IndexSettings, Settings
+from embedshift.steps.context import StepContext, StepResult
+from embedshift.stores.contract import Store
+from embedshift.stores.model import Index
+from embedshift.times import format_duration
+from embedshift.validation.index_probe import missing_from_index
+
+#: Seconds between two looks at an index that is being built.
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class IndexResult(StepResult):
+    """The index that serves: its name, its vectors (None if the store cannot say), the seconds that it took."""
+
+    index: str
+    rows: int | None
+    seconds: float
+    next: str = "embedshift sync"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDryRun(StepResult):
+    """The index that would be built."""
+
+    index: str
+    dry_run: bool = True
+
+
+def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | IndexDryRun:
+    """Build the index of the target; if it serves already, only ask it for known vectors.
+
+    Raises:
+        CheckFailed: it failed, or does not answer for known vectors within ``target.index_wait``.
+        SchemaError: the store cannot build it.
+    """
+    settings, store, console = context.settings, context.store, context.console
+    migration = get_migration(store, settings)
+    wanted = migration.target.index
+    console.say(f"build {wanted.name} on {wanted.table}.{wanted.column}: {describe_options(wanted.options)}")
+    if dry_run:
+        return IndexDryRun(wanted.name)
+    started = time.monotonic()
+    with context.owned(migration, "index") as lease:
+        store.create_index(wanted)
+        wait_until_serving(store, wanted, settings, lease.check)
+        seconds = time.monotonic() - started
+        lease.change(state=after("index", migration.state), index_seconds=seconds)
+    rows = store.index_state(wanted).rows
+    vectors = "" if rows is None else f" {rows:,} vectors"
+    console.say(f"{wanted.name} serves{vectors} after {seconds:.1f} s")
+    return IndexResult(wanted.name, rows, round(seconds, 3))
+
+
+def describe_options(options: IndexSettings) -> str:
+    """The options of an index, as a line."""
+    return ", ".join(f"{key} {value}" for key, value in options.model_dump().items() if value is not None)
+
+
+def wait_until_serving(store: Store, wanted: Index, settings: Settings, still_ours: Callable[[], None] = never) -> None:
+    """Wait until the store says that the index serves, and until it finds known vectors of every part of the ring.
+
+    A store has said so before the scan behind it had ended, so its own word is not enough.
+    """
+    deadline = time.monotonic() + settings.target.index_wait.total_seconds()
+    pause = threading.Event()
+    while True:
+        still_ours()
+        state = store.index_state(wanted)
+        if state.status == "failed":
+            raise CheckFailed(f"the index {wanted.name} failed: {state.reason}", hint="run embedshift index again")
+        lost = missing_from_index(store, wanted) if state.status == "serving" else None
+        if lost == 0:
+            return
+        if time.monotonic() > deadline:
+            what = f"is {state.status}" if lost is None else f"does not find {lost} known vectors"
+            raise CheckFailed(
+                f"the index {wanted.name} {what} after {format_duration(settings.target.index_wait)}",
+                hint="run embedshift index again to wait longer, or raise target.index_wait",
+            )
+        pause.wait(_LOOK_SECONDS)

@@ -1,0 +1,100 @@
+"""Step 2, load: scan the source by token ranges, embed every row with the new model, write it into the target."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from embedshift.catalog.migration import Migration, get_migration
+from embedshift.catalog.ranges import Counts, Progress, progress
+from embedshift.catalog.states import after
+from embedshift.spark.dead_letters import check_dead_letters, settle_dead_letters
+from embedshift.spark.ranges import plan_ranges
+from embedshift.spark.run import run_transfer
+from embedshift.spark.throttle_driver import throttled
+from embedshift.spark.transfer import transfer_of
+from embedshift.steps.context import StepContext, StepResult
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult(StepResult):
+    """What became of the rows, in how many ranges, and the seconds that this run took."""
+
+    counts: Counts
+    ranges: int
+    seconds: float
+    next: str = "embedshift index"
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        return {**self.counts.summary(), "ranges": self.ranges, "seconds": self.seconds, "next": self.next}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadDryRun(StepResult):
+    """How many rows are left to load."""
+
+    rows_left: int
+    dry_run: bool = True
+
+
+def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | LoadDryRun:
+    """Fill the target. Killed at any moment and run again, it does only what is not recorded as done.
+
+    Raises:
+        CheckFailed: ranges failed every attempt, or more rows are dead than tolerated.
+        StateError, OwnedByAnother: the state forbids it, or another run does it.
+    """
+    settings, store, console = context.settings, context.store, context.console
+    migration = get_migration(store, settings)
+    before = progress(store, migration.id, "load")
+    total = max(migration.facts.rows_estimated, before.counts.read)
+    console.say(_announcement(migration, total - before.counts.read))
+    if dry_run:
+        return LoadDryRun(total - before.counts.read)
+    if before.complete and migration.state == "loaded":
+        console.say(f"all {before.ranges} ranges are already loaded")
+        return LoadResult(before.counts, before.ranges, 0.0)
+    started = time.monotonic()
+    with context.owned(migration, "load") as lease:
+        plan = plan_ranges(store, migration.source.table, settings.load.ranges)
+        transfer = transfer_of(settings, store, migration, "load", owner=lease.owner)
+        model = None if migration.copies_vectors else migration.target.model
+        with (
+            context.spark(model=model) as session,
+            console.watching("load", total) as watch,
+            throttled(session, store, transfer, settings.throttle, console.say),
+        ):
+            done = run_transfer(
+                session,
+                store,
+                transfer,
+                plan,
+                attempts=settings.load.attempts,
+                report=lambda now: watch.show(now, now.counts.read, now.counts.dead),
+                still_ours=lease.check,
+            )
+        letters = settle_dead_letters(store, transfer)
+        lease.change(rows=done.counts.read, dead=len(letters))
+        # What a client could not write here may lie in a range that was done before: sync repairs it.
+        lasting = [letter for letter in letters if not letter.of_client]
+        check_dead_letters(lasting, done.counts.read, settings.load.tolerate_dead)
+        seconds = time.monotonic() - started
+        spent = migration.facts.load_seconds + seconds
+        lease.change(state=after("load", migration.state), load_seconds=spent)
+    console.say(_summary(done, seconds))
+    return LoadResult(done.counts, done.ranges, round(seconds, 3))
+
+
+def _announcement(migration: Migration, rows: int) -> str:
+    what = "copy the vectors of" if migration.copies_vectors else f"embed with {migration.target.model.name}"
+    return f"{what} about {rows:,} rows of {migration.source.table}, into {migration.target.table}"
+
+
+def _summary(done: Progress, seconds: float) -> str:
+    counts = done.counts
+    return (
+        f"loaded {counts.read:,} rows in {seconds:.1f} s, in {done.ranges} ranges: {counts.written:,} written, "
+        f"{counts.unchanged:,} unchanged, {counts.dead} dead"
+    )

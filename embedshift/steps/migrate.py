@@ -1,0 +1,89 @@
+"""The whole way: prepare, load, index, sync, validate, cutover, from where an earlier run stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from embedshift.catalog.migration import get_migration
+from embedshift.catalog.states import STATES, is_done, label
+from embedshift.errors import StateError, UsageError
+from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.cutover import cutover
+from embedshift.steps.index import index
+from embedshift.steps.load import load
+from embedshift.steps.prepare import prepare
+from embedshift.steps.sync import sync
+from embedshift.steps.validate import validate
+
+#: The steps behind prepare, in the order of ``states.ORDER``.
+_STEPS: dict[str, Callable[[StepContext], StepResult]] = {
+    "load": load,
+    "index": index,
+    "sync": sync,
+    "validate": validate,
+    "cutover": cutover,
+}
+_NAMES = ("prepare", *_STEPS)
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateResult(StepResult):
+    """The results of the steps that ran, by their names."""
+
+    steps: dict[str, StepResult] = field(default_factory=dict)
+    seconds: float = 0.0
+    next: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        steps = {name: result.plain() for name, result in self.steps.items()}
+        return {"steps": steps, "seconds": self.seconds, "next": self.next}
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateDryRun(StepResult):
+    """What prepare would do; the other steps depend on it."""
+
+    prepare: StepResult
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        return {"dry_run": True, "prepare": self.prepare.plain()}
+
+
+def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutover") -> MigrateResult | MigrateDryRun:
+    """Run the steps in order, up to ``until``; what is already done is not repeated.
+
+    Raises:
+        UsageError: there is no step ``until``.
+        StateError: the migration was rolled back, so that somebody must decide first.
+    """
+    console = context.console
+    if until not in _NAMES:
+        raise UsageError(f"migrate has no step {until}", hint=f"--until takes one of {', '.join(_NAMES)}")
+    if dry_run:
+        console.say(f"migrate runs {', '.join(_NAMES)}, up to {until}")
+        return MigrateDryRun(prepare(context, dry_run=True))
+    started = time.monotonic()
+    console.title("prepare")
+    done: dict[str, StepResult] = {"prepare": prepare(context)}
+    migration = get_migration(context.store, context.settings)
+    if migration.state == "switched":
+        console.say("the alias already points to the new table")
+        return MigrateResult(done, next="embedshift retire")
+    if STATES[migration.state].decide:
+        raise StateError(
+            f"the migration is {label(migration.state)}", hint="go on step by step, once the reason is fixed"
+        )
+    embeds = migration.state == "prepared" and not migration.copies_vectors
+    with context.spark(model=migration.target.model if embeds else None) as session:
+        context = context.replaced(session=session)
+        for name in _NAMES[1 : _NAMES.index(until) + 1]:
+            if not is_done(name, get_migration(context.store, context.settings).state):
+                console.title(name)
+                done[name] = _STEPS[name](context)
+    following = str(getattr(list(done.values())[-1], "next", ""))
+    return MigrateResult(done, round(time.monotonic() - started, 3), following)

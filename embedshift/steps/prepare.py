@@ -1,0 +1,197 @@
+"""Step 1, prepare: check that source, model and settings fit; create the versioned target; record the migration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from embedshift.catalog.alias import create_alias
+from embedshift.catalog.live_table import live_vector_table
+from embedshift.catalog.migration import Facts, Migration, check_settings, create_migration, find_migration
+from embedshift.catalog.ranges import open_ranges
+from embedshift.catalog.states import ENDED, label
+from embedshift.catalog.tables import ensure_catalog
+from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, record_of
+from embedshift.embedding import DIGEST, Template, choose_precision, load_model
+from embedshift.errors import RefusedError
+from embedshift.settings import Settings
+from embedshift.spark.ranges import plan_ranges
+from embedshift.steps.context import StepContext, StepResult
+from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import vector_type
+from embedshift.stores.model import Column, Table
+from embedshift.telemetry.console import Console
+from embedshift.tokens import WHOLE_RING
+from embedshift.validation.space import Space, in_words, space_of
+
+#: Texts on which a precision must agree with float32 before it is chosen.
+_SAMPLE_ROWS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationState:
+    """Which migration it is, and its state."""
+
+    id: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelNames:
+    """The models of both tables."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceNeeded:
+    """What table and index take in each replica, before and after."""
+
+    old: Space
+    new: Space
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareResult(StepResult):
+    """The migration, its tables and models, the token ranges planned, and the space of a new one."""
+
+    migration: MigrationState
+    source: str
+    target: str
+    models: ModelNames
+    ranges: int
+    space: SpaceNeeded | None = None
+    next: str = "embedshift load"
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        tree = asdict(self)
+        if self.space is None:
+            tree.pop("space")
+        return tree
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareDryRun(StepResult):
+    """What would be prepared."""
+
+    source: str
+    target: str
+    ranges: int
+    space: SpaceNeeded
+    dry_run: bool = True
+
+
+def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = False) -> PrepareResult | PrepareDryRun:
+    """Prepare a migration; run again, it finds the same one.
+
+    Args:
+        context: what the step works with.
+        dry_run: check, and change nothing.
+        upgrade: written down with a migration that ``embedshift upgrade`` begins.
+
+    Raises:
+        SchemaError, SettingsError: tables, template or index options do not fit.
+        ModelUnavailable: a model cannot be loaded, or has another dimension than its table.
+        RefusedError: the target exists with something else in it, or was prepared under other settings.
+    """
+    settings, store, console = context.settings, context.store, context.console
+    if not dry_run:
+        ensure_catalog(store)
+    found = find_migration(store, settings)
+    running = found is not None and found.state not in ENDED
+    if found is not None and running:
+        check_settings(found, settings)
+        if found.state != "preparing":
+            console.say(f"migration {found.id} is already {label(found.state)}")
+            return _result(found, 0)
+    source_table = store.describe(settings.source.table)
+    source = live_vector_table(settings, store, source_table)
+    target_table, target = _target(settings, store, console, source_table, source)
+    if not running and store.exists(target.table):
+        raise RefusedError(
+            f"the table {target.table} exists, and no open migration fills it",
+            hint="name another target.table, or drop that one yourself if nothing needs it",
+        )
+    store.check_index(target.index)
+    estimate = store.estimate(source.table)
+    ranges = plan_ranges(store, source.table, settings.load.ranges)
+    space = SpaceNeeded(space_of(store, source.index, estimate.rows), space_of(store, target.index, estimate.rows))
+    for line in (
+        f"source {source.table}: about {estimate.rows:,} rows, model {_named(source.model)}",
+        f"target {target.table}: model {_named(target.model)}, {target.model.precision}, {len(ranges)} token ranges",
+        f"space in each replica: old {in_words(space.old)}; new {in_words(space.new)}",
+        *store.remarks(source_table),
+    ):
+        console.say(line)
+    if dry_run:
+        return PrepareDryRun(source.table, target.table, len(ranges), space)
+    create_alias(store, settings.alias, source)
+    migration = create_migration(store, settings, source, target, Facts(upgrade=upgrade))
+    with context.owned(migration, "prepare") as lease:
+        if not store.exists(target.table):
+            store.create(target_table)
+        open_ranges(store, migration.id, "load", ranges)
+        migration = lease.change(state="prepared", rows_estimated=estimate.rows, ranges_planned=len(ranges))
+    return _result(migration, len(ranges), space)
+
+
+def _result(migration: Migration, ranges: int, space: SpaceNeeded | None = None) -> PrepareResult:
+    source, target = migration.source, migration.target
+    return PrepareResult(
+        MigrationState(migration.id, migration.state),
+        source.table,
+        target.table,
+        ModelNames(source.model.name, target.model.name),
+        ranges,
+        space,
+    )
+
+
+def _named(model: ModelRecord) -> str:
+    return f"{model.name} ({model.dimension} dimensions)"
+
+
+def _target(
+    settings: Settings, store: Store, console: Console, table: Table, source: VectorTable
+) -> tuple[Table, VectorTable]:
+    vector = settings.source.vector
+    model = _target_model(settings, store, console, table, source)
+    kept = [column for column in table.columns if column.name not in (vector, DIGEST)]
+    columns = (*kept, Column(vector, vector_type(model.dimension)), Column(DIGEST, "blob"))
+    name = settings.target.table
+    vector_table = VectorTable(
+        name,
+        settings.source.id,
+        settings.source.text,
+        vector,
+        True,
+        index_name(name, vector),
+        settings.target.index,
+        model,
+    )
+    return Table(name, columns), vector_table
+
+
+def _target_model(settings: Settings, store: Store, console: Console, table: Table, source: VectorTable) -> ModelRecord:
+    if settings.target.model is None or settings.target.model == settings.source.model:
+        return source.model
+    precision = settings.load.precision
+    if precision == "auto":
+        sample = _sample(store, table, settings.source.text)
+        if not sample:
+            console.say(
+                f"{table.name} has no text to compare precisions on: using float32; load.precision names another"
+            )
+        precision = choose_precision(settings.target.model, sample)
+    return record_of(load_model(settings.target.model, precision))
+
+
+def _sample(store: Store, table: Table, text: str) -> list[str]:
+    template = Template.parse(text)
+    values = [name for name in template.columns if name not in {key.name for key in table.keys}]
+    first: pa.RecordBatch | None = next(store.scan(table, WHOLE_RING, values=values, batch_rows=_SAMPLE_ROWS), None)
+    return [] if first is None else template.render(first.slice(0, _SAMPLE_ROWS)).to_pylist()

@@ -1,0 +1,291 @@
+"""Step 4, sync: compare source and target range by range and repair what differs, until a pass finds nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from embedshift.catalog.alias import get_alias
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.lease import Lease
+from embedshift.catalog.migration import Migration, get_migration, read_migration
+from embedshift.catalog.ranges import Counts, forget_step, progress
+from embedshift.catalog.states import after, check_step
+from embedshift.errors import CheckFailed
+from embedshift.settings import Settings
+from embedshift.spark.aggregate import Preview, preview
+from embedshift.spark.dead_letters import check_dead_letters, settle_dead_letters
+from embedshift.spark.ranges import plan_ranges
+from embedshift.spark.run import run_transfer
+from embedshift.spark.throttle_driver import throttled
+from embedshift.spark.transfer import transfer_of
+from embedshift.steps.context import StepContext, StepResult
+from embedshift.stores.contract import Store
+from embedshift.times import now_us, parse_since, to_us
+
+#: The step under which the ranges of ``sync --since`` are kept while it runs.
+_RECENT = "sync/since"
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over the ring: what it compared, what it found, how many rows wait for the next one.
+
+    ``compared`` is ``all``, ``change log`` or ``written since``. Rows wait that clients could not write to both tables.
+    """
+
+    compared: str
+    counts: Counts
+    waiting: int
+
+    def summary(self) -> dict[str, Any]:
+        """The pass as the result of a step has it."""
+        return {"compared": self.compared, **self.counts.summary()}
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult(StepResult):
+    """The passes of a sync; the last one was clean."""
+
+    passes: tuple[Pass, ...]
+    next: str = "embedshift validate"
+
+    @property
+    def changed(self) -> bool:
+        """Whether any pass wrote or deleted something."""
+        return any(each.counts.written or each.counts.deleted for each in self.passes)
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        passes = [each.summary() for each in self.passes]
+        return {"passes": passes, "clean": True, **self.passes[-1].counts.summary(), "next": self.next}
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDryRun(StepResult):
+    """What a pass would carry."""
+
+    found: Preview
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        return {"dry_run": True, **self.found.plain()}
+
+
+def sync(
+    context: StepContext, *, dry_run: bool = False, since: str | None = None, whole: bool = True
+) -> SyncResult | SyncDryRun:
+    """Repeat passes until one finds no difference above ``sync.until``.
+
+    Args:
+        context: what the step works with.
+        dry_run: compare once, and change nothing.
+        since: compare only rows written since then (``parse_since``); the state stays, since this proves nothing.
+        whole: the first pass compares every row, whatever a change log says.
+
+    Raises:
+        CheckFailed: the table still differs after ``sync.passes``, a range failed every attempt, or too many rows are
+            dead.
+        StateError, OwnedByAnother: the state forbids it, or another run does it.
+    """
+    migration = get_migration(context.store, context.settings)
+    since_us = None if since is None else parse_since(since)
+    context.console.say(f"compare {migration.source.table} with {migration.target.table} and repair what differs")
+    if dry_run:
+        check_step("sync", migration.state, migration.id)
+        return SyncDryRun(would_carry(context, migration, since_us=since_us))
+    if since_us is not None:
+        return _sync_recent(context, migration, since_us)
+    return sync_until_clean(context, migration, whole=whole)
+
+
+def sync_until_clean(context: StepContext, migration: Migration, *, whole: bool = True) -> SyncResult:
+    """Passes over the whole ring until one is clean, and the state that follows."""
+    with context.owned(migration, "sync") as lease, context.spark() as session:
+        passes = Syncing(context, session, lease).passes(whole=whole)
+        before = read_migration(context.store, migration.id).state
+        unsettled = before == "validated" and not any(each.counts.difference for each in passes)
+        lease.change(state=None if unsettled else after("sync", before))
+    return SyncResult(tuple(passes))
+
+
+def _sync_recent(context: StepContext, migration: Migration, since_us: int) -> SyncResult:
+    with context.owned(migration, "sync") as lease, context.spark() as session:
+        passes = Syncing(context, session, lease).recent_passes(since_us)
+    return SyncResult(tuple(passes), "embedshift sync, which compares every row")
+
+
+def would_carry(
+    context: StepContext, migration: Migration, *, backwards: bool = False, since_us: int | None = None
+) -> Preview:
+    """Compare both tables and say how many rows a pass would carry, as they are now; nothing is written."""
+    settings, store = context.settings, context.store
+    limit = orphan_limit(settings, store, migration, backwards=backwards)
+    transfer = transfer_of(
+        settings, store, migration, "preview", backwards=backwards, orphans_before_us=limit, since_us=since_us
+    )
+    table, other = migration.source.table, migration.target.table
+    if backwards:
+        table, other = other, table
+    with context.spark() as session:
+        found = preview(session, transfer, plan_ranges(store, table, settings.load.ranges))
+    context.console.say(
+        f"{found.read:,} rows of {table} compared: {found.written:,} would be written to {other}, {found.deleted:,} "
+        "deleted there"
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Syncing:
+    """Passes of one run, from source to target or, for a rollback, the other way.
+
+    ``throttled`` says whether they keep to the limits that operators set. Around a switch they do not: what readers
+    wait for is not held up, and a cutover or a rollback is not left half way.
+    """
+
+    context: StepContext
+    session: SparkSession
+    lease: Lease
+    backwards: bool = False
+    throttled: bool = True
+
+    def passes(self, *, whole: bool = False) -> list[Pass]:
+        """Passes until one is clean.
+
+        A pass that an earlier run left unfinished is ended first. It never counts as the clean one, since ranges of it
+        were compared long ago.
+
+        Args:
+            whole: the first one compares every row, whatever the change log says.
+        """
+        done: list[Pass] = []
+        counted = 0
+        while counted < self.context.settings.sync.passes:
+            migration = self._migration()
+            resumed = migration.facts.sync_pass_open
+            if not resumed:
+                self._open(migration, whole=whole and not counted)
+                counted += 1
+            done.append(self._opened_pass())
+            if self._clean(done[-1]) and not resumed:
+                return done
+        raise self._still_different(done)
+
+    def recent_passes(self, since_us: int) -> list[Pass]:
+        """Passes over the rows written since a time, until one is clean. Deletions show only in a change log."""
+        done: list[Pass] = []
+        for _ in range(self.context.settings.sync.passes):
+            forget_step(self.context.store, self.lease.migration, _RECENT)
+            done.append(self._pass(_RECENT, "sync of recent rows", since_us))
+            if self._clean(done[-1]):
+                return done
+        raise self._still_different(done)
+
+    def _migration(self) -> Migration:
+        return read_migration(self.context.store, self.lease.migration)
+
+    def _clean(self, done: Pass) -> bool:
+        return done.counts.difference <= self.context.settings.sync.until and not done.waiting
+
+    def _still_different(self, done: list[Pass]) -> CheckFailed:
+        return CheckFailed(
+            f"the tables still differ by {done[-1].counts.difference} rows after {len(done)} passes",
+            hint="run embedshift sync again, or accept a difference with sync.until",
+        )
+
+    def _open(self, migration: Migration, *, whole: bool) -> None:
+        """Write down what the next pass compares, so that a run that is killed in it can be resumed."""
+        self.lease.change(
+            sync_pass=migration.facts.sync_pass + 1,
+            sync_pass_open=True,
+            sync_pass_us=now_us(),
+            sync_since_us=None if whole else self._since(migration),
+            # A rollback writes the source, at times of long ago.
+            compared_us=None if self.backwards else migration.facts.compared_us,
+        )
+
+    def _since(self, migration: Migration) -> int | None:
+        """Since when the source's change log has all that the last pass has not compared; None: it cannot tell."""
+        compared_us, sync = migration.facts.compared_us, self.context.settings.sync
+        if self.backwards or compared_us is None or sync.change_log == "off":
+            return None
+        since_us, store = compared_us - to_us(sync.clock_skew), self.context.store
+        kept = now_us() - since_us < to_us(sync.change_log_kept)
+        return since_us if kept and store.keeps_changes(store.describe(migration.source.table)) else None
+
+    def _opened_pass(self) -> Pass:
+        facts = self._migration().facts
+        number = facts.sync_pass
+        step, name = (f"back/{number}", "sync back") if self.backwards else (f"sync/{number}", "sync")
+        done = self._pass(step, f"{name}, pass {number}", facts.sync_since_us)
+        forget_step(self.context.store, self.lease.migration, step)
+        compared_us = facts.compared_us if self.backwards else facts.sync_pass_us
+        self.lease.change(sync_pass_open=False, compared_us=compared_us)
+        return done
+
+    def _pass(self, step: str, name: str, since_us: int | None) -> Pass:
+        settings, store, console = self.context.settings, self.context.store, self.context.console
+        migration = self._migration()
+        # A row of which a client told before the pass is compared in it, and waits no longer, even if nothing can
+        # repair it, such as below a newer deletion.
+        told = set(read_dead_letters(store, migration.id))
+        started = time.monotonic()
+        transfer = transfer_of(
+            settings,
+            store,
+            migration,
+            step,
+            backwards=self.backwards,
+            read_back=True,
+            orphans_before_us=orphan_limit(settings, store, migration, backwards=self.backwards),
+            since_us=since_us,
+            owner=self.lease.owner,
+            throttled=self.throttled,
+        )
+        table = migration.target.table if self.backwards else migration.source.table
+        rows = progress(store, migration.id, "load").counts.read
+        with (
+            console.watching(name, rows) as watch,
+            throttled(self.session, store, transfer, settings.throttle, console.say),
+        ):
+            counts = run_transfer(
+                self.session,
+                store,
+                transfer,
+                plan_ranges(store, table, settings.load.ranges),
+                attempts=settings.load.attempts,
+                report=lambda now: watch.show(now, now.counts.read, now.counts.dead),
+                still_ours=self.lease.check,
+            ).counts
+        letters = settle_dead_letters(store, transfer)
+        lasting = [letter for letter in letters if not letter.of_client]
+        check_dead_letters(lasting, max(rows, counts.read), settings.load.tolerate_dead)
+        compared = "all" if since_us is None else "change log" if transfer.by_log else "written since"
+        console.say(_line(name, compared, counts, len(lasting), time.monotonic() - started))
+        return Pass(compared, counts, sum(letter.of_client and letter not in told for letter in letters))
+
+
+def _line(name: str, compared: str, counts: Counts, dead: int, seconds: float) -> str:
+    rows = f"{counts.read:,} rows" + {"all": "", "change log": " of the change log"}.get(compared, " written since")
+    repaired = counts.written - counts.shadowed
+    return (
+        f"{name}: {rows} compared: {repaired} repaired, {counts.deleted} deleted, "
+        f"{counts.shadowed} hidden by newer deletes, {dead} dead, in {seconds:.1f} s"
+    )
+
+
+def orphan_limit(settings: Settings, store: Store, migration: Migration, *, backwards: bool) -> int | None:
+    """Before which time a row must have been written for its absence on the other side to mean that it is an orphan.
+
+    Before the switch the source is the truth, and everything else in the target an orphan. After it each table may have
+    rows of its own: what was written since the switch, less the skew of clocks, is somebody's new article.
+    """
+    if not backwards and get_alias(store, migration.alias).target.table != migration.target.table:
+        return None
+    switched_us = migration.facts.switched_us
+    assert switched_us is not None
+    return switched_us - to_us(settings.sync.clock_skew)

@@ -1,0 +1,215 @@
+"""Step 5, validate: prove that the target is complete, that its index finds, and that the new model is no worse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.migration import Migration, get_migration
+from embedshift.catalog.validations import record_path, write_validation
+from embedshift.catalog.vector_table import VectorTable, proven_model
+from embedshift.errors import CheckFailed, UnavailableError
+from embedshift.reporting.data import material
+from embedshift.reporting.files import write_pages
+from embedshift.settings import Settings
+from embedshift.spark.aggregate import aggregate
+from embedshift.spark.ranges import plan_ranges
+from embedshift.spark.transfer import reachable
+from embedshift.steps.context import StepContext, StepResult
+from embedshift.stores.contract import Store
+from embedshift.telemetry.console import Console
+from embedshift.times import now_us
+from embedshift.validation.checks import Check, row_checks
+from embedshift.validation.content_hash import Content, content_of
+from embedshift.validation.questions import Question, read_questions
+from embedshift.validation.relevance import SearchableTable
+from embedshift.validation.space import Space, in_words
+from embedshift.validation.survey import survey_range
+from embedshift.validation.survey_result import Survey
+from embedshift.validation.table_pair import Subject
+from embedshift.validation.truncation import cut_by
+from embedshift.validation.validation import NEIGHBOURS, Case, examine
+
+#: A column of this name colours the picture of the articles.
+_GROUPS = "subject"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult(StepResult):
+    """A validation that passed: its record, as reports have it, and the file that holds it."""
+
+    record: Mapping[str, Any]
+    report: str
+    next: str = "embedshift cutover"
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        return {**self.record, "report": self.report, "next": self.next}
+
+
+def validate(context: StepContext) -> ValidationResult:
+    """Check every row, the index, and the answers to the labelled questions; write the record down.
+
+    The record goes to the catalog, bound to the content that was checked, and as JSON beside the working directory.
+
+    Raises:
+        CheckFailed: a check did not pass; the record is written all the same.
+    """
+    settings, store, console = context.settings, context.store, context.console
+    migration = get_migration(store, settings)
+    questions = read_questions(settings.validation.questions) if settings.validation.questions else []
+    with (
+        context.owned(migration, "validate") as lease,
+        context.spark(model=migration.target.model) as session,
+    ):
+        case = case_of(settings, store, migration, questions)
+        reader = (migration.target, settings.target_model.device)
+        surveyed = partial(_survey, settings, store, session, case.subject, reader=reader)
+        record = examine(case, surveyed, more_of(settings, migration, questions))
+        write_validation(store, migration.id, passed=record["passed"], content=record["content"], report=record)
+        lease.change(state="validated" if record["passed"] else "synced")
+    path = _write(record, settings, migration)
+    write_pages(material(store, migration, record), path)
+    _say(record, console)
+    console.say(f"report: {path}")
+    if not record["passed"]:
+        failed = [check["name"] for check in record["checks"] if not check["passed"]]
+        if console.as_json:
+            console.finish(record)
+        raise CheckFailed(f"validation of {migration.target.table} failed: {', '.join(failed)}", hint=f"see {path}")
+    return ValidationResult(record, str(path))
+
+
+def case_of(settings: Settings, store: Store, migration: Migration, questions: list[Question]) -> Case:
+    """What a validation of a migration examines."""
+    return Case(
+        store,
+        subject_of(store, migration),
+        _side(store, migration.source, settings.source.model.device),
+        _side(store, migration.target, settings.target_model.device),
+        questions,
+        settings.validation,
+        lambda: sum(1 for _ in read_dead_letters(store, migration.id)),
+        settings.load.tolerate_dead,
+    )
+
+
+def _side(store: Store, vector_table: VectorTable, device: str) -> SearchableTable:
+    return SearchableTable(
+        store,
+        store.describe(vector_table.table),
+        vector_table.index,
+        vector_table.id,
+        partial(proven_model, vector_table, device),
+    )
+
+
+def more_of(settings: Settings, migration: Migration, questions: list[Question]) -> dict[str, Any]:
+    """What the record says of a validation beside what was found: of which migration, when, by which settings."""
+    return {
+        "migration": migration.id,
+        "models": {"old": migration.source.model.name, "new": migration.target.model.name},
+        "questions": len(questions),
+        "started_us": now_us(),
+        "settings": settings.model_dump(mode="json", exclude={"store": {"credentials_file"}}),
+    }
+
+
+def subject_of(store: Store, migration: Migration) -> Subject:
+    """What is validated, in the words of the quality room."""
+    target = store.describe(migration.target.table)
+    groups = target.column(_GROUPS)
+    return Subject(
+        source=store.describe(migration.source.table),
+        target=target,
+        text=migration.source.text,
+        source_vector=migration.source.vector,
+        target_vector=migration.target.vector,
+        fingerprint=migration.target.model.fingerprint,
+        dimension=migration.target.model.dimension,
+        normalized=migration.target.model.normalize,
+        metric=migration.target.index_options.metric,
+        source_digests=migration.source.digests,
+        groups=_GROUPS if groups is not None and groups.type == "text" else None,
+    )
+
+
+def rows_now(settings: Settings, store: Store, session: SparkSession, migration: Migration) -> list[Check]:
+    """The checks that look at every row, made anew."""
+    survey = _survey(settings, store, session, subject_of(store, migration), None)
+    dead = sum(1 for _ in read_dead_letters(store, migration.id))
+    return row_checks(survey, dead, settings.load.tolerate_dead)
+
+
+def content_now(
+    settings: Settings, store: Store, session: SparkSession, migration: Migration, newer_than_us: int
+) -> Content:
+    """The fingerprint of the target's content at this moment, and how many rows were written after another."""
+    subject = subject_of(store, migration)
+    ranges = plan_ranges(store, migration.target.table, settings.load.ranges)
+    work = partial(_content, subject, settings.load.window_rows, newer_than_us)
+    return aggregate(session, reachable(settings.store), ranges, work)
+
+
+def _content(subject: Subject, window_rows: int, newer_than_us: int, store: Store, within: Any) -> Content:
+    return content_of(store, subject, within, window_rows=window_rows, newer_than_us=newer_than_us)
+
+
+def _survey(
+    settings: Settings,
+    store: Store,
+    session: SparkSession,
+    subject: Subject,
+    probes: Any,
+    *,
+    reader: tuple[VectorTable, str] | None = None,
+) -> Survey:
+    """Survey every range on Spark; texts that are cut are counted where the model that reads them is named."""
+    ranges = plan_ranges(store, subject.source.name, settings.load.ranges)
+    shared = session.sparkContext.broadcast(probes)
+    work = partial(_survey_range, subject, settings.load.window_rows, shared, reader)
+    return aggregate(session, reachable(settings.store), ranges, work)
+
+
+def _survey_range(
+    subject: Subject, window_rows: int, probes: Any, reader: tuple[VectorTable, str] | None, store: Store, within: Any
+) -> Survey:
+    cut = cut_by(proven_model(*reader)) if reader else None
+    return survey_range(store, subject, within, window_rows=window_rows, probes=probes.value, k=NEIGHBOURS, cut=cut)
+
+
+def _write(report: dict[str, Any], settings: Settings, migration: Migration) -> Path:
+    path = record_path(settings.validation.report, migration.id)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot write the report {path} ({error.strerror})",
+            hint="the catalog has it; name another file in validation.report and validate again",
+        ) from error
+    return path
+
+
+def _say(report: dict[str, Any], console: Console) -> None:
+    for check in report["checks"]:
+        mark = "ok  " if check["passed"] else "FAIL"
+        value = "–" if check["value"] is None else f"{check['value']:,.4g}"
+        limit = "–" if check["limit"] is None else f"{check['limit']:,.4g}"
+        console.say(f"  {mark} {check['name']:<22} {value:>10}  limit {limit:<8} {check['note']}")
+    relevance = report["relevance"]
+    if relevance:
+        for name in ("ndcg@10", "recall@10"):
+            console.say(f"  {name}: old {relevance['old'][name]:.4f}, new {relevance['new'][name]:.4f}")
+    for clients, ratio in report.get("latency", {}).get("ratio_p95", {}).items():
+        old, new = (report["latency"][side][clients]["p95_ms"] for side in ("old", "new"))
+        console.say(f"  p95 of a search, {clients} at once: old {old:.1f} ms, new {new:.1f} ms, ratio {ratio:.2f}")
+    for name, space in report["space"].items():
+        console.say(f"  space {name}: {in_words(Space(**space))}")

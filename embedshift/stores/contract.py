@@ -1,0 +1,260 @@
+"""What every store of articles can do, and the form in which rows travel.
+
+Rows travel as Arrow record batches. A batch of a table has, in this order and only as far as requested:
+
+* ``token()``: int64, the token of the partition key (scans only),
+* the primary key's columns,
+* other columns by name,
+* ``writetime(c)``: int64, microseconds since the epoch, and ``ttl(c)``: int32, the remaining seconds, of a cell ``c``.
+
+Vectors are fixed-size lists of float32. Types that embedshift need not understand travel as the store's own bytes
+(see ``stores.cql_types``). A null value with a null write time is a cell that was never written: it stays unset. A null
+value *with* a write time is the deletion of that cell at that time.
+
+Of two writes of one cell the later wins. At equal times a deletion wins over a value, and the greater value over the
+smaller.
+
+The documentation of a store's methods is here. A store documents only what it does differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedshift.stores.model import Column, Estimate, Hit, Index, IndexSize, IndexState, Piece, Rejection, Table
+from embedshift.stores.records import Records
+from embedshift.tokens import TokenRange
+
+
+class Store(Protocol):
+    """A database of articles. Methods may be called from several threads.
+
+    Every method may raise StoreUnavailable: the store does not answer, or its disk fails. Every method that is given
+    a table may raise SchemaError: the table or one of the columns does not exist.
+    """
+
+    @property
+    def label(self) -> str:
+        """The product and where it runs, for people: ``Apache Cassandra 5.0.5 at 127.0.0.1:9042``. Never a secret."""
+        ...
+
+    @property
+    def records(self) -> Records:
+        """The rows of the catalog."""
+        ...
+
+    def close(self) -> None:
+        """Close connections and files; a second call does nothing."""
+        ...
+
+    def create_keyspaces(self) -> list[str]:
+        """Create the keyspaces that the settings name if they are missing.
+
+        Returns:
+            The names of those created; empty on a store without keyspaces.
+        """
+        ...
+
+    def exists(self, table: str) -> bool:
+        """Whether there is a table of that name."""
+        ...
+
+    def describe(self, table: str) -> Table:
+        """The table's columns: the primary key first, in its order.
+
+        Raises:
+            SchemaError: there is no such table, or it cannot be copied (counters).
+        """
+        ...
+
+    def create(self, table: Table) -> None:
+        """Create a table, empty.
+
+        Raises:
+            SchemaError: the name is taken, there is no partition key, or the store does not support a type or a role.
+        """
+        ...
+
+    def add_column(self, table: str, column: Column) -> None:
+        """Add a regular column to a table that is in use.
+
+        Raises:
+            SchemaError: the table has a column of that name already.
+        """
+        ...
+
+    def drop(self, table: str) -> None:
+        """Drop a table with its indexes; no error if there is none."""
+        ...
+
+    def reads(self, table: str) -> int | None:
+        """How often the table has been read, as the servers count; None if they do not count.
+
+        A server that restarts counts from 0.
+        """
+        ...
+
+    def snapshot(self, table: str) -> str:
+        """Make sure that a copy remains when the table is dropped.
+
+        Returns:
+            Where the copy is or will be, for people.
+
+        Raises:
+            SchemaError: the store keeps none.
+        """
+        ...
+
+    def estimate(self, table: str) -> Estimate:
+        """The store's own estimate of the table's size, without a scan."""
+        ...
+
+    def ring(self, table: str) -> list[Piece]:
+        """The whole ring once, in order, as the pieces (vnodes, tablets) in which this table is stored."""
+        ...
+
+    def remarks(self, table: Table) -> list[str]:
+        """What a copy of this table cannot keep, one line each, for ``prepare`` to print."""
+        ...
+
+    def scan(
+        self,
+        table: Table,
+        within: TokenRange,
+        *,
+        values: Sequence[str] = (),
+        times: Sequence[str] = (),
+        batch_rows: int = 1000,
+    ) -> Iterator[pa.RecordBatch]:
+        """Live rows of a token range in token order, keys always included.
+
+        Args:
+            table: as described.
+            within: the range.
+            values: non-key columns whose values are read.
+            times: non-key columns whose write time and remaining TTL are read, whether or not their values are.
+            batch_rows: most rows in a batch. An empty range yields no batch.
+        """
+        ...
+
+    def fetch(
+        self, table: Table, keys: pa.RecordBatch, *, values: Sequence[str] = (), times: Sequence[str] = ()
+    ) -> pa.RecordBatch:
+        """The live rows of these primary keys, in any order, each once. Rows that do not exist are left out.
+
+        Returns:
+            A batch with the schema of a scan.
+
+        Raises:
+            InputError: a row of ``keys`` is not a key.
+        """
+        ...
+
+    def write(self, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
+        """Write cells at their own times; return once every row is acknowledged or rejected.
+
+        Every non-key column ``c`` in ``rows`` needs ``writetime(c)``; ``ttl(c)`` may be left out. Safe to repeat.
+
+        Returns:
+            The rows that the store refused because of their content; all others are durable.
+
+        Raises:
+            SchemaError: a column does not exist, or a key column is missing.
+            InputError: a column has another type, or no write times.
+            StoreUnavailable: the rest could not be written, after retries; some rows may have been.
+        """
+        ...
+
+    def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
+        """Delete whole rows, each at its own time; newer cells stay.
+
+        Args:
+            table: as described.
+            keys: a primary key a row.
+            write_times: microseconds since the epoch, shape (n,).
+
+        Raises:
+            InputError: a row of ``keys`` is not a key.
+        """
+        ...
+
+    def latencies(self) -> list[float]:
+        """Seconds that each write took since the last call of this method, the newest few thousand at most.
+
+        A write is one request on a cluster, and one transaction in a file.
+        """
+        ...
+
+    def keeps_changes(self, table: Table) -> bool:
+        """Whether ``changes`` can name every row of the table that is written or deleted."""
+        ...
+
+    def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+        """Primary keys of rows written in a span of time, from the table's change log; a key may come several times.
+
+        Args:
+            table: as described.
+            within: a part of the log's own ring. Every change is in one part, not always in the part of its row.
+            after_us: the start of the span, in microseconds since the epoch.
+            until_us: its end.
+
+        Raises:
+            SchemaError: the table has no change log.
+        """
+        ...
+
+    def index_on(self, table: str, column: str) -> Index | None:
+        """The vector index of a column, whatever its name, with the options that it has; None if there is none."""
+        ...
+
+    def check_index(self, index: Index) -> None:
+        """Check that this store can build the index; build nothing.
+
+        Raises:
+            SchemaError: it cannot. The error names the option and what to write instead.
+        """
+        ...
+
+    def create_index(self, index: Index) -> None:
+        """Start to build an index; it may serve only later. No error if the same one exists.
+
+        Raises:
+            SchemaError: another index has that name, or this store cannot build this one.
+        """
+        ...
+
+    def index_state(self, index: Index) -> IndexState:
+        """How far the index is."""
+        ...
+
+    def index_size(self, index: Index, rows: int) -> IndexSize:
+        """The size of an index: measured if it exists and the store can tell, else computed for ``rows``."""
+        ...
+
+    def drop_index(self, index: Index) -> None:
+        """Drop the index; no error if there is none."""
+        ...
+
+    def search(
+        self, table: Table, index: Index, query: NDArray[np.float32], k: int, *, values: Sequence[str] = ()
+    ) -> list[Hit]:
+        """The ``k`` nearest live rows to a vector, nearest first, keys always included.
+
+        Args:
+            table: as described.
+            index: the index to search.
+            query: shape (dimension,).
+            k: how many rows; a store may have a maximum.
+            values: non-key columns whose values are read.
+
+        Raises:
+            InputError: the vector has another dimension, is zero or not finite, or ``k`` is out of range.
+            SchemaError: there is no such index.
+            StoreUnavailable: the index is not built yet.
+        """
+        ...

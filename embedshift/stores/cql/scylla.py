@@ -1,0 +1,227 @@
+"""ScyllaDB: vectors by ``vector_index``, served by vector stores beside the cluster."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import final
+from urllib.parse import quote as url_quote
+
+import numpy as np
+
+from embedshift.errors import EmbedshiftError, SchemaError
+from embedshift.stores.cql.dialect import Dialect, asked, refuse, version_numbers
+from embedshift.stores.cql.quoting import qualified, quote
+from embedshift.stores.cql.session import CqlConnection
+from embedshift.stores.model import Index, IndexSize, IndexState, Piece
+from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
+
+#: The first version with the vector type and vector_index.
+VECTORS_SINCE = (2025, 4)
+#: The first version with these options (scylladb/scylladb #27677, #28165, #27769).
+COMPRESSION_SINCE = (2026, 1)
+_COMPRESSION = ("quantization", "oversampling", "rescoring")
+DIMENSION_MAX = 16_000
+_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "i8": 1.0, "b1": 0.125}
+_WORDS = {
+    "connections": "maximum_node_connections",
+    "expansion_add": "construction_beam_width",
+    "expansion_search": "search_beam_width",
+    "quantization": "quantization",
+    "oversampling": "oversampling",
+    "rescoring": "rescoring",
+}
+
+
+@final
+class Scylla(Dialect):
+    """The dialect of ScyllaDB."""
+
+    product = "ScyllaDB"
+    settings_view = "system.config"
+    scan_suffix = " BYPASS CACHE"
+    index_class = "vector_index"
+    index_words: Mapping[str, str] = MappingProxyType({"metric": "similarity_function", **_WORDS})
+    index_defaults: Mapping[str, str] = MappingProxyType(
+        {
+            "similarity_function": "COSINE",
+            "maximum_node_connections": "16",
+            "construction_beam_width": "128",
+            "search_beam_width": "64",
+            "quantization": "f32",
+            "oversampling": "1.0",
+            "rescoring": "false",
+        }
+    )
+
+    def __init__(self, version: str, status: Sequence[str] = ()) -> None:
+        self.version = version
+        self._status = tuple(address.rstrip("/") for address in status)
+
+    def time_of_collection(self, column: str) -> str | None:
+        """ScyllaDB gives no write time of a whole collection."""
+        return None
+
+    def index_options(self, index: Index) -> dict[str, str]:
+        chosen = asked(index)
+        words = {"similarity_function": str(chosen["metric"]).upper()}
+        for name, word in _WORDS.items():
+            if name in chosen:
+                if name in _COMPRESSION and version_numbers(self.version) < COMPRESSION_SINCE:
+                    why = f"ScyllaDB {self.version} does not know it, {_dotted(COMPRESSION_SINCE)} does"
+                    raise refuse(index, name, why, f"leave out target.index.{name}, or set it to null")
+                value = chosen[name]
+                words[word] = str(value).lower() if isinstance(value, bool) else str(value)
+        return words
+
+    def check_index(self, connection: CqlConnection, index: Index) -> None:
+        """Checked are the version, the dimension and the keyspace: vector indexes need tablets."""
+        if version_numbers(self.version) < VECTORS_SINCE:
+            hint = f"use ScyllaDB {_dotted(VECTORS_SINCE)} or later"
+            raise SchemaError(f"ScyllaDB {self.version} has no vector indexes", hint=hint)
+        if index.dimension > DIMENSION_MAX:
+            raise SchemaError(
+                f"ScyllaDB takes vectors of {DIMENSION_MAX} dimensions at most, not {index.dimension}",
+                hint="choose a model of fewer dimensions",
+            )
+        if not self._has_tablets(connection):
+            raise SchemaError(
+                f"the keyspace {connection.keyspace} has no tablets, which vector indexes need",
+                hint="create a keyspace WITH tablets = {'enabled': true} for the tables",
+            )
+
+    def _has_tablets(self, connection: CqlConnection) -> bool:
+        found = connection.rows(
+            "SELECT initial_tablets FROM system_schema.scylla_keyspaces WHERE keyspace_name = ?",
+            (connection.keyspace,),
+            doing="asking whether the keyspace has tablets",
+        )
+        return bool(found) and found[0]["initial_tablets"] is not None
+
+    def index_state(self, connection: CqlConnection, index: Index) -> IndexState:
+        """From the vector stores' status addresses if the settings name them, else by whether a search succeeds."""
+        if not self._status:
+            return _by_searching(connection, index)
+        found = [self._ask(address, connection.keyspace, index.name) for address in self._status]
+        waiting = [state for state in found if state.status != "serving"]
+        if waiting:
+            return waiting[0]
+        return IndexState("serving", rows=min(state.rows or 0 for state in found))
+
+    def _ask(self, address: str, keyspace: str, name: str) -> IndexState:
+        url = f"{address}/api/v1/indexes/{url_quote(keyspace, safe='')}/{url_quote(name, safe='')}/status"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                said = json.load(answer)
+            status, rows = str(said["status"]).upper(), int(said["count"])
+        except urllib.error.HTTPError as error:
+            reason = "has not found the index yet" if error.code == 404 else f"answers {error.code}"
+            error.close()
+            return IndexState("building", reason=f"the vector store {address} {reason}")
+        except OSError as error:
+            return IndexState("building", reason=f"the vector store {address} does not answer ({error})")
+        except (ValueError, KeyError, TypeError):
+            return IndexState("building", reason=f"the vector store {address} does not answer with a status")
+        if status == "SERVING":
+            return IndexState("serving", rows=rows)
+        return IndexState("building", rows=rows, reason=f"the vector store {address} is {status.lower()}")
+
+    def index_size(self, connection: CqlConnection, index: Index, rows: int) -> IndexSize:
+        """Always computed: a vector store does not tell its size."""
+        return computed_size(index, rows)
+
+    def similarity(self, metric: str) -> str | None:
+        """Only newer versions have such functions; scores are computed from the vectors that are read back."""
+        return None
+
+    def results_asked(self, index: Index, k: int) -> int:
+        """``k``: the server widens a search itself."""
+        return k
+
+    def keyspace_options(self, *, catalog: bool) -> str:
+        """Tablets for vector indexes; none for the catalog: not every version has lightweight transactions on them."""
+        return f" AND tablets = {{'enabled': {'false' if catalog else 'true'}}}"
+
+    def reads(self, connection: CqlConnection, table: str) -> int | None:
+        """ScyllaDB does not offer the counts of a table by CQL."""
+        return None
+
+    def tablets(self, connection: CqlConnection, keyspace: str, table: str) -> list[Piece]:
+        """From ``system.tablets``: each tablet ends at its ``last_token``."""
+        doing = f"asking for the tablets of {table}"
+        ids = connection.rows(
+            "SELECT id FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?",
+            (keyspace, table),
+            doing=doing,
+        )
+        if not ids:
+            return []
+        try:
+            found = connection.rows(
+                "SELECT last_token, replicas FROM system.tablets WHERE table_id = ?", (ids[0]["id"],), doing=doing
+            )
+        except SchemaError:  # a version from before tablets
+            return []
+        addresses = {host.host_id: str(host.address) for host in connection.hosts()}
+        return pieces_of_tablets([(row["last_token"], row["replicas"] or ()) for row in found], addresses)
+
+
+def computed_size(index: Index, rows: int) -> IndexSize:
+    """The size of an index by the formula of ScyllaDB's sizing page; needs no server.
+
+    The formula is rows × (dimension × bytes + connections × 16) × 1.2.
+    """
+    quantization = index.options.quantization or Scylla.index_defaults["quantization"]
+    connections = index.options.connections or int(Scylla.index_defaults["maximum_node_connections"])
+    each = index.dimension * _BYTES[quantization] + connections * 16
+    return IndexSize(round(rows * each * 1.2), False, "memory of one vector store, by ScyllaDB's sizing formula")
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def pieces_of_tablets(
+    rows: Sequence[tuple[int, Sequence[tuple[object, int]]]], addresses: dict[object, str]
+) -> list[Piece]:
+    """Tablets as pieces of the ring.
+
+    Args:
+        rows: each tablet's last token and its replicas, as (host id, shard).
+        addresses: the addresses of the hosts of the local datacenter, by host id.
+    """
+    pieces = []
+    start = MIN_TOKEN
+    for last, replicas in sorted(rows, key=lambda row: row[0]):
+        hosts = tuple(sorted(addresses[host] for host, _ in replicas if host in addresses))
+        if last > start:
+            pieces.append(Piece(TokenRange(start, last), hosts))
+            start = last
+    if pieces and start < MAX_TOKEN:
+        pieces.append(Piece(TokenRange(start, MAX_TOKEN)))
+    return pieces
+
+
+def _by_searching(connection: CqlConnection, index: Index) -> IndexState:
+    keys = connection.rows(
+        "SELECT column_name, kind FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ?",
+        (connection.keyspace, index.table),
+        doing="describing the table",
+    )
+    key = next((row["column_name"] for row in keys if row["kind"] == "partition_key"), None)
+    if key is None:
+        return IndexState("absent")
+    probe = np.zeros(index.dimension, np.float32)
+    probe[0] = 1
+    query = (
+        f"SELECT {quote(key)} FROM {qualified(connection.keyspace, index.table)} "
+        f"ORDER BY {quote(index.column)} ANN OF ? LIMIT 1"
+    )
+    try:
+        connection.rows(query, (probe.tolist(),), doing="searching the index", again=False)
+    except EmbedshiftError as error:
+        return IndexState("building", reason=error.what)
+    return IndexState("serving")

@@ -1,0 +1,180 @@
+"""A ScyllaDB or Cassandra cluster as a store of articles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embedshift.errors import SchemaError
+from embedshift.settings import StoreSettings
+from embedshift.stores.contract import Store
+from embedshift.stores.cql import cdc, indexes, read, ring, schema, search, write
+from embedshift.stores.cql.cassandra import Cassandra
+from embedshift.stores.cql.dialect import Dialect
+from embedshift.stores.cql.projection import Projection
+from embedshift.stores.cql.records import CqlRecords
+from embedshift.stores.cql.scylla import Scylla
+from embedshift.stores.cql.session import CqlConnection
+from embedshift.stores.model import (
+    Column,
+    Estimate,
+    Hit,
+    Index,
+    IndexSize,
+    IndexState,
+    Piece,
+    Rejection,
+    Table,
+    drained,
+)
+from embedshift.stores.records import Records
+from embedshift.tokens import TokenRange
+
+
+def detect(connection: CqlConnection) -> Dialect:
+    """Ask the server which dialect it speaks: only ScyllaDB has a ``system.versions``."""
+    doing = "asking for the server's version"
+    try:
+        found = connection.rows("SELECT version FROM system.versions WHERE key = 'local'", doing=doing)
+    except SchemaError:
+        local = connection.rows("SELECT release_version FROM system.local", doing=doing)
+        return Cassandra(local[0]["release_version"])
+    return Scylla(found[0]["version"] if found else "", connection.settings.vector_status)
+
+
+@final
+class CqlStore(Store):
+    """The store contract on a cluster.
+
+    One store is one session. Open one per process, and use it from as many threads as needed. After a fork the child
+    opens connections of its own.
+    """
+
+    def __init__(self, connection: CqlConnection, dialect: Dialect) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._records = CqlRecords(connection)
+
+    @classmethod
+    def open(cls, settings: StoreSettings) -> CqlStore:
+        """Connect, and find out which server answers. The keyspaces need not exist yet.
+
+        Raises:
+            SettingsError: the datacenter, a consistency level or a file is wrong.
+            StoreUnavailable: no node answers, or every node refuses this client (password, certificate).
+        """
+        connection = CqlConnection(settings)
+        try:
+            return cls(connection, detect(connection))
+        except BaseException:
+            connection.close()
+            raise
+
+    @property
+    def label(self) -> str:
+        return f"{self._dialect.product} {self._dialect.version} at {self._connection.where}"
+
+    @property
+    def records(self) -> Records:
+        """The catalog's rows, in ``store.catalog.keyspace`` or in the keyspace of the tables."""
+        return self._records
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def create_keyspaces(self) -> list[str]:
+        return schema.create_keyspaces(self._connection, self._dialect)
+
+    def exists(self, table: str) -> bool:
+        return schema.exists(self._connection, table)
+
+    def describe(self, table: str) -> Table:
+        return schema.describe(self._connection, table, self._dialect)
+
+    def create(self, table: Table) -> None:
+        schema.create(self._connection, table)
+
+    def add_column(self, table: str, column: Column) -> None:
+        schema.add_column(self._connection, table, column)
+
+    def drop(self, table: str) -> None:
+        schema.drop(self._connection, table)
+
+    def reads(self, table: str) -> int | None:
+        return self._dialect.reads(self._connection, table)
+
+    def snapshot(self, table: str) -> str:
+        """Check that every node keeps a snapshot of a table that is dropped: CQL cannot make one.
+
+        Raises:
+            SchemaError: a node keeps none.
+        """
+        return schema.snapshot(self._connection, self._dialect, table)
+
+    def estimate(self, table: str) -> Estimate:
+        return ring.estimate(self._connection, self.describe(table))
+
+    def ring(self, table: str) -> list[Piece]:
+        return ring.ring(self._connection, self._dialect, table)
+
+    def remarks(self, table: Table) -> list[str]:
+        return schema.remarks(table, self._dialect)
+
+    def scan(
+        self,
+        table: Table,
+        within: TokenRange,
+        *,
+        values: Sequence[str] = (),
+        times: Sequence[str] = (),
+        batch_rows: int = 1000,
+    ) -> Iterator[pa.RecordBatch]:
+        return read.scan(self._connection, Projection(table, self._dialect, values, times), within, batch_rows)
+
+    def fetch(
+        self, table: Table, keys: pa.RecordBatch, *, values: Sequence[str] = (), times: Sequence[str] = ()
+    ) -> pa.RecordBatch:
+        return read.fetch(self._connection, Projection(table, self._dialect, values, times), keys)
+
+    def write(self, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
+        return write.write(self._connection, table, rows)
+
+    def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
+        write.delete(self._connection, table, keys, write_times)
+
+    def latencies(self) -> list[float]:
+        """Seconds that each request of ``write`` and ``delete`` took."""
+        return drained(self._connection.latencies)
+
+    def keeps_changes(self, table: Table) -> bool:
+        return cdc.names_every_row(self._connection, table)
+
+    def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
+        return cdc.changes(self._connection, table, within, after_us, until_us)
+
+    def index_on(self, table: str, column: str) -> Index | None:
+        return indexes.index_on(self._connection, self._dialect, table, column)
+
+    def check_index(self, index: Index) -> None:
+        indexes.check_index(self._connection, self._dialect, index)
+
+    def create_index(self, index: Index) -> None:
+        indexes.create_index(self._connection, self._dialect, index)
+
+    def index_state(self, index: Index) -> IndexState:
+        return indexes.index_state(self._connection, self._dialect, index)
+
+    def index_size(self, index: Index, rows: int) -> IndexSize:
+        return self._dialect.index_size(self._connection, index, rows)
+
+    def drop_index(self, index: Index) -> None:
+        indexes.drop_index(self._connection, index)
+
+    def search(
+        self, table: Table, index: Index, query: NDArray[np.float32], k: int, *, values: Sequence[str] = ()
+    ) -> list[Hit]:
+        return search.search(self._connection, self._dialect, table, index, query, k, values)

@@ -1,0 +1,149 @@
+"""The words of the store contract: tables and columns, indexes and their states, search results, rejected rows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from embedshift.settings import IndexSettings
+from embedshift.tokens import TokenRange
+
+TOKEN = "token()"
+#: The earliest write time that a copy writes: for a cell that exists, but whose write time is not known.
+MIN_WRITE_TIME_US = 1
+Role = Literal["partition", "clustering", "static", "regular"]
+
+
+def write_time(column: str) -> str:
+    """The name of the batch column that holds the write times of ``column``."""
+    return f"writetime({column})"
+
+
+def remaining_ttl(column: str) -> str:
+    """The name of the batch column that holds the remaining TTLs of ``column``."""
+    return f"ttl({column})"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, its CQL type as text (``text``, ``vector<float, 384>``), its role in the table.
+
+    ``descending`` is true for a clustering column that the table keeps in descending order. ``untimed`` is true if the
+    store cannot tell when a cell was written: its write time is then that of the row's other cells.
+    """
+
+    name: str
+    type: str
+    role: Role = "regular"
+    descending: bool = False
+    untimed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as the store describes it: key columns first, in key order."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    @property
+    def keys(self) -> tuple[Column, ...]:
+        """The primary key: partition columns, then clustering columns."""
+        return tuple(c for c in self.columns if c.role in ("partition", "clustering"))
+
+    @property
+    def others(self) -> tuple[Column, ...]:
+        """Everything that is not in the primary key."""
+        return tuple(c for c in self.columns if c.role in ("static", "regular"))
+
+    def column(self, name: str) -> Column | None:
+        """The column of that name, or None."""
+        return next((c for c in self.columns if c.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The store's estimate of a table: rows, and bytes on disk. Never exact; 0 if the store cannot tell."""
+
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of the ring that one set of hosts holds; ``hosts`` is empty if any host can be asked."""
+
+    range: TokenRange
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A vector index: on which column of which table, and how it is built."""
+
+    name: str
+    table: str
+    column: str
+    dimension: int
+    options: IndexSettings
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """How far an index is. ``rows`` is how many vectors it holds, None if the store cannot tell."""
+
+    status: Literal["absent", "building", "serving", "failed"]
+    rows: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSize:
+    """The size of an index: bytes of one copy, whether they were measured or computed, and what they are bytes of."""
+
+    bytes: int
+    measured: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One search result: key values and requested columns as Python values, and a similarity.
+
+    The score is the cosine for the metric cosine, the inner product for dot_product, and the negative squared distance
+    for euclidean. On every store a greater score is nearer.
+    """
+
+    score: float
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that the store will never accept: its position in the batch, and the reason."""
+
+    row: int
+    reason: str
+
+
+def completed(options: IndexSettings, defaults: IndexSettings) -> IndexSettings:
+    """The options that an index really has: a store's own defaults for those that are null."""
+    chosen = defaults.model_dump(exclude_none=True) | options.model_dump(exclude_none=True)
+    return IndexSettings.model_validate(chosen)
+
+
+#: Seconds that each request took, oldest first. Any thread may append.
+Latencies = deque[float]
+_LATENCIES_MAX = 4096
+
+
+def new_latencies() -> Latencies:
+    """An empty list of latencies, which keeps the newest few thousand."""
+    return deque(maxlen=_LATENCIES_MAX)
+
+
+def drained(latencies: Latencies) -> list[float]:
+    """All latencies, oldest first; none is kept."""
+    return [latencies.popleft() for _ in range(len(latencies))]

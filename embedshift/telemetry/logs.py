@@ -1,0 +1,156 @@
+"""The log: records of the standard logging module on standard error, of the driver and of Spark's workers alike.
+
+Every record of one run carries the run's id. It travels to workers in the environment, with format and level. Records
+hold names, counts and times; never a text of an article and never a secret. So an exception of a library is reduced to
+its kind, and what a library logs (from warning on) to its template: either could quote what it was working on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import uuid
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TextIO
+
+from embedshift.errors import EmbedshiftError
+from embedshift.settings import LogSettings
+
+#: The variable that names the run, where whoever starts it has a name for it.
+RUN = "EMBEDSHIFT_RUN"
+#: The variable by which workers are told how to log.
+WORKER = "EMBEDSHIFT_WORKER_LOG"
+#: Everything of ours logs below this name; the levels of other libraries are left alone.
+_OURS = logging.getLogger("embedshift")
+_BARE = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+@dataclass(frozen=True, slots=True)
+class LogPlan:
+    """How a run logs, in driver and workers."""
+
+    format: str
+    level: str
+    run: str
+
+    def to_json(self) -> str:
+        """The text that travels."""
+        return json.dumps(asdict(self))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, run, process, and what the record was given besides."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._run = run
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {
+            "time": moment.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": _message(record),
+            "run": self._run,
+            "process": record.process,
+            **_further(record),
+        }
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """A line for people: the message, and what the record was given besides; with the time where all is logged."""
+
+    def __init__(self, *, timed: bool) -> None:
+        super().__init__()
+        self._timed = timed
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        further = "".join(f" {key}={value}" for key, value in _further(record).items())
+        clock = f"{datetime.fromtimestamp(record.created):%H:%M:%S} {record.levelname.lower()} " if self._timed else ""
+        return " ".join(f"{clock}{_message(record)}{further}".splitlines())
+
+
+def _message(record: logging.LogRecord) -> str:
+    ours = record.name.partition(".")[0] == _OURS.name
+    return record.getMessage() if ours else str(record.msg)
+
+
+def _further(record: logging.LogRecord) -> dict[str, object]:
+    given = {key: value for key, value in vars(record).items() if key not in _BARE}
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        given["error"] = str(error) if isinstance(error, EmbedshiftError) else type(error).__name__
+    return given
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to whatever standard error is at that moment."""
+
+    def __init__(self, plan: LogPlan) -> None:
+        super().__init__()
+        self.plan = plan
+        timed = plan.level in ("debug", "info")
+        self.setFormatter(JsonFormatter(plan.run) if plan.format == "json" else ConsoleFormatter(timed=timed))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def plan_of(settings: LogSettings) -> LogPlan:
+    """How this process logs, with the run's id: that of ``EMBEDSHIFT_RUN``, or a new one."""
+    level = settings.level or ("info" if settings.format == "json" else "warning")
+    return LogPlan(settings.format, level, _run_id())
+
+
+def _run_id() -> str:
+    given = os.environ.get(RUN, "")
+    if re.fullmatch(r"[\w.:/+-]{1,128}", given):
+        return given
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+
+
+def start_log(plan: LogPlan) -> None:
+    """Log from now on; instead of an earlier plan, where there was one."""
+    stop_log()
+    logging.getLogger().addHandler(_Handler(plan))
+    _OURS.setLevel(plan.level.upper())
+
+
+def start_worker_log() -> None:
+    """Log as the environment of this worker says; nothing where it says nothing, or where the process logs already."""
+    if WORKER in os.environ and current_plan() is None:
+        start_log(LogPlan(**json.loads(os.environ[WORKER])))
+
+
+def stop_log() -> None:
+    """Log no longer."""
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
+        root.removeHandler(handler)
+        _OURS.setLevel(logging.NOTSET)
+
+
+def current_plan() -> LogPlan | None:
+    """How this process logs at present."""
+    return next((each.plan for each in logging.getLogger().handlers if isinstance(each, _Handler)), None)
+
+
+def in_json() -> bool:
+    """Whether standard error belongs to a log of JSON lines."""
+    plan = current_plan()
+    return plan is not None and plan.format == "json"
+
+
+def trouble_level() -> int:
+    """The level of what a step tells people anyway: a warning among JSON lines, for information on a console."""
+    return logging.WARNING if in_json() else logging.INFO

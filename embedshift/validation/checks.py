@@ -1,0 +1,234 @@
+"""The checks of a validation: what was measured, what is allowed, and whether the cutover may follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, isfinite
+
+from embedshift.settings import ValidationSettings
+from embedshift.validation.latency import Latency
+from embedshift.validation.overlap import Mean
+from embedshift.validation.recall import Recall, wilson
+from embedshift.validation.reembed import Agreement
+from embedshift.validation.relevance import Relevance
+from embedshift.validation.survey_result import Survey
+from embedshift.validation.truncation import Lengths
+from embedshift.validation.unlabelled import Unlabelled
+
+#: Texts that differ only after the model's maximum length have one vector: so large a share of repeats is no fault.
+_DUPLICATES_SHARE = 0.01
+#: How far an index's own count may lag behind a table that is being written to.
+_LIVE_LAG_SHARE = 0.001
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Args:
+        name: stable; scripts go by it.
+        value: what was measured; None where it was not.
+        limit: what is allowed: most of a fault, least of a virtue.
+        passed: the verdict.
+        denominator: of how many.
+        note: what else a person wants to know; may be empty.
+    """
+
+    name: str
+    value: float | None
+    limit: float | None
+    passed: bool
+    denominator: int | None = None
+    note: str = ""
+
+
+def checks(
+    survey: Survey,
+    recall: Recall | None,
+    relevance: Relevance | None,
+    settings: ValidationSettings,
+    dead_letters: int,
+    tolerated: float,
+    *,
+    index_rows: int | None = None,
+    agreement: Agreement | None = None,
+    lengths: Lengths | None = None,
+    unlabelled: Unlabelled | None = None,
+    latency: Latency | None = None,
+) -> list[Check]:
+    """Every check, in the order in which people should read them.
+
+    Args:
+        survey: of the whole ring.
+        recall: recall@10; None where there was no vector to search for.
+        relevance: None where there are no labelled questions.
+        settings: the limits.
+        dead_letters: rows that could not be embedded or written.
+        tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
+        index_rows: vectors that the index says it holds; None where the store cannot say.
+        agreement: of a sample with its vectors computed anew; the check is left out where None.
+        lengths: of texts in tokens; the check is left out where None.
+        weaker: what was measured in place of labelled questions; None where nothing was.
+        latency: None where it was not measured.
+    """
+    return [
+        *row_checks(survey, dead_letters, tolerated),
+        *([] if lengths is None else [_truncated(lengths, settings.truncated)]),
+        *([] if agreement is None else [_agreement(agreement)]),
+        _index_rows(survey, index_rows),
+        _recall(survey, recall, settings.recall_at_10),
+        _relevance(relevance, settings.relevance_drop),
+        *([] if relevance is not None or survey.vectors == 0 else _unlabelled(unlabelled, settings)),
+        *([] if settings.latency_ratio is None or survey.vectors == 0 else [_latency(latency, settings.latency_ratio)]),
+    ]
+
+
+def row_checks(survey: Survey, dead_letters: int, tolerated: float) -> list[Check]:
+    """The checks that look at every row, and at nothing else.
+
+    Args:
+        survey: of the whole ring.
+        dead_letters: rows that could not be embedded or written.
+        tolerated: as in ``checks``.
+    """
+    most_dead = tolerated if tolerated >= 1 else floor(tolerated * survey.source_rows)
+    # A tolerated dead letter is a row that is not in the target, or is there with its former vector.
+    excused = dead_letters if dead_letters <= most_dead else 0
+    return [
+        _rows(survey, excused),
+        _none_of("missing", survey.missing, survey.source_rows, excused),
+        _none_of("orphans", survey.orphans, survey.target_rows),
+        _none_of("stale", survey.stale, survey.source_rows, excused),
+        _none_of("outdated", survey.outdated, survey.source_rows, excused),
+        _none_of("without_vector", survey.without_vector, survey.with_text, excused),
+        _none_of("apart", survey.apart, survey.vectors, note="vector and digest written at different times"),
+        _none_of("finite", survey.nonfinite, survey.vectors),
+        _none_of("unit_norm", survey.not_unit, survey.vectors),
+        _none_of("dimension", survey.wrong_dimension, survey.vectors),
+        _duplicates(survey),
+        Check("dead_letters", dead_letters, most_dead, dead_letters <= most_dead, survey.source_rows),
+    ]
+
+
+def _none_of(name: str, faults: int, of: int, allowed: int = 0, *, note: str = "") -> Check:
+    return Check(name, faults, allowed, faults <= allowed, of, note if faults else "")
+
+
+def _rows(survey: Survey, excused: int) -> Check:
+    lacking = survey.source_rows - survey.target_rows
+    note = "the source is empty" if survey.source_rows == 0 else ""
+    if survey.in_flight:
+        note = f"{survey.in_flight} rows were being written and agreed at a second look"
+    return Check("rows", survey.target_rows, survey.source_rows, 0 <= lacking <= excused, survey.source_rows, note)
+
+
+def _duplicates(survey: Survey) -> Check:
+    found = survey.duplicates
+    # One pair in a small table is no sign of anything.
+    most = max(1, floor(_DUPLICATES_SHARE * survey.vectors))
+    note = "" if survey.repeats.sampled == 1 else "at least: beyond a million vectors a sample is compared"
+    return Check("duplicates", found, most, found <= most, survey.vectors, note)
+
+
+def _truncated(lengths: Lengths, most: float) -> Check:
+    limit = "any length" if lengths.max_length is None else f"{lengths.max_length} tokens"
+    note = f"{lengths.cut} of {lengths.of} texts; the model reads {limit}"
+    return Check("truncated", lengths.share, most, lengths.share <= most, lengths.of, note)
+
+
+def _agreement(agreement: Agreement) -> Check:
+    elsewhere, sample = agreement.disagreeing, agreement.sample
+    note = f"of a sample embedded again; least cosine {agreement.least:.5f}"
+    return Check("agreement", elsewhere, 0, elsewhere == 0, sample, note)
+
+
+def _index_rows(survey: Survey, index_rows: int | None) -> Check:
+    wanted = survey.vectors - survey.nonfinite - survey.wrong_dimension
+    if index_rows is None:
+        return Check("index_rows", None, wanted, True, wanted, "the store cannot say how many vectors its index holds")
+    lag = max(survey.in_flight, floor(_LIVE_LAG_SHARE * wanted)) if survey.in_flight else 0
+    return Check("index_rows", index_rows, wanted - lag, index_rows >= wanted - lag, wanted)
+
+
+def _recall(survey: Survey, recall: Recall | None, least: float) -> Check:
+    name = "recall_at_10"
+    if recall is None or not isfinite(recall.value):
+        # That a row finds itself proves nothing, so a lone one has nothing to find.
+        alone = survey.vectors < 2
+        return Check(name, None, least, alone, 0, "there are no neighbours to find" if alone else "not measured")
+    note = f"{recall.low:.4f} to {recall.high:.4f}; the lower end is held against the limit"
+    return Check(name, recall.value, least, recall.low >= least or recall.value == 1, recall.probes, note)
+
+
+def _relevance(relevance: Relevance | None, drop: float) -> Check:
+    name = "relevance_ndcg_at_10"
+    if relevance is None:
+        return Check(name, None, -drop, True, 0, "not measured: there are no labelled questions")
+    return _no_worse(name, relevance, drop)
+
+
+def _no_worse(name: str, relevance: Relevance, drop: float) -> Check:
+    if relevance.questions == 0:
+        strange = len(relevance.unanswerable)
+        return Check(name, None, -drop, False, 0, f"the table has no article of any of the {strange} questions")
+    change = relevance.differences["ndcg@10"]
+    passed = change.low >= -drop - _ROUNDING
+    note = f"new minus old: {change.low:+.4f} to {change.high:+.4f}, p = {change.p_value:.3g}"
+    if not passed:
+        note += "; worse" if change.high < -drop else "; too few questions to tell"
+    if relevance.unanswerable:
+        note += f"; {len(relevance.unanswerable)} questions left out, the table has none of their articles"
+    return Check(name, change.mean, -drop, passed, relevance.questions, note)
+
+
+def _unlabelled(unlabelled: Unlabelled | None, settings: ValidationSettings) -> list[Check]:
+    """The limits that were set for what is measured without labelled questions."""
+    made: list[Check] = []
+    if (least := settings.overlap_at_10) is not None:
+        made.append(
+            _least(
+                "overlap_at_10",
+                least,
+                None if unlabelled is None else unlabelled.overlap,
+                unlabelled.questions if unlabelled else 0,
+            )
+        )
+    if (least := settings.self_retrieval) is not None:
+        found = None if unlabelled is None else _found(unlabelled, settings.confidence)
+        made.append(_least("self_retrieval", least, found, unlabelled.probes if unlabelled else 0))
+    if (drop := settings.titles_drop) is not None:
+        name = "titles_ndcg_at_10"
+        if unlabelled is None or unlabelled.titles is None:
+            reason = "the template has no title, or the old table or its model cannot be asked"
+            made.append(Check(name, None, -drop, False, 0, f"not measured: {reason}"))
+        else:
+            made.append(_no_worse(name, unlabelled.titles, drop))
+    return made
+
+
+def _found(unlabelled: Unlabelled, confidence: float) -> Mean:
+    share = unlabelled.found["new"]
+    return Mean(share, *wilson(share, unlabelled.probes, confidence))
+
+
+def _least(name: str, least: float, found: Mean | None, of: int) -> Check:
+    if found is None:
+        return Check(name, None, least, False, 0, "not measured: the old table or its model cannot be asked")
+    note = f"{found.low:.4f} to {found.high:.4f}; the lower end is held against the limit"
+    return Check(name, found.mean, least, found.low >= least or found.mean == 1, of, note)
+
+
+def _latency(latency: Latency | None, most: float) -> Check:
+    name = "latency_ratio"
+    if latency is None:
+        return Check(name, None, most, False, 0, "not measured: the old table has no index, or no search is timed")
+    ratios = latency.ratios()
+    note = ", ".join(
+        f"{clients} client{'s' if clients > 1 else ''}: p95 {latency.old[clients].at(95):.1f} ms to "
+        f"{latency.new[clients].at(95):.1f} ms"
+        for clients in ratios
+    )
+    worst = max(ratios.values())
+    return Check(name, worst, most, worst <= most, min(len(times.ms) for times in latency.new.values()), note)

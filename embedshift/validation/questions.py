@@ -1,0 +1,108 @@
+"""Labelled questions: JSON lines of ``{"id", "text", "relevant": {article id: grade}}``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from embedshift.errors import InputError
+from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import arrow_type, from_json, to_json
+from embedshift.stores.model import Table
+
+_KEYS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question, and the grade of each article that answers it: the greater the better, 0 for one that does not."""
+
+    id: str
+    text: str
+    relevant: Mapping[str, int]
+
+
+def read_questions(path: Path) -> list[Question]:
+    """Read a file of labelled questions; blank lines are skipped.
+
+    Raises:
+        InputError: the file cannot be read, has no question, or a line of it is broken; the line is named.
+    """
+    questions: dict[str, Question] = {}
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise InputError(
+            f"cannot read the questions {path} ({error.strerror})", hint="name them in validation.questions"
+        ) from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            question = _question(json.loads(line.decode("utf-8-sig")))
+        except (ValueError, RecursionError) as error:
+            reason = "it is not JSON" if isinstance(error, (json.JSONDecodeError, RecursionError)) else str(error)
+            raise InputError(f"{path}, line {number}: {reason}", hint="mend that line") from None
+        if question.id in questions:
+            raise InputError(f"{path}, line {number}: the id {question.id!r} was used before", hint="rename one")
+        questions[question.id] = question
+    if not questions:
+        raise InputError(f"{path} holds no question", hint="write one JSON object a line: id, text, relevant")
+    return list(questions.values())
+
+
+def _question(tree: Any) -> Question:
+    if not isinstance(tree, dict):
+        raise ValueError("it is not a JSON object")
+    id_, text, relevant = tree.get("id"), tree.get("text"), tree.get("relevant")
+    if isinstance(id_, int) and not isinstance(id_, bool):
+        id_ = str(id_)
+    if not isinstance(id_, str) or not id_:
+        raise ValueError("it has no id")
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError("it has no text")
+    if not isinstance(relevant, dict):
+        raise ValueError('it has no "relevant" with a grade for each article id')
+    wrong = [article for article, grade in relevant.items() if type(grade) is not int or grade < 0]
+    if wrong:
+        raise ValueError(f"the grade of {wrong[0]!r} is not a whole number of 0 or more")
+    if not any(relevant.values()):
+        raise ValueError('no article in "relevant" has a grade above 0')
+    "".join([id_, text, *relevant]).encode()  # a lone surrogate is a ValueError
+    return Question(id_, text, relevant)
+
+
+def known_articles(store: Store, table: Table, id_column: str, questions: Iterable[Question]) -> set[str] | None:
+    """Which of the articles that questions name are in a table.
+
+    Returns:
+        Their ids; None where the id is not the whole primary key, and asking for each would be a scan.
+    """
+    if [key.name for key in table.keys] != [id_column]:
+        return None
+    cql_type = table.keys[0].type
+    named = {article for question in questions for article in question.relevant}
+    values = [value for article in sorted(named) if (value := _key(cql_type, article)) is not None]
+    known: set[str] = set()
+    for at in range(0, len(values), _KEYS_AT_ONCE):
+        keys = pa.RecordBatch.from_pydict({id_column: pa.array(values[at : at + _KEYS_AT_ONCE], arrow_type(cql_type))})
+        known |= {article_id(cql_type, each) for each in store.fetch(table, keys).column(id_column).to_pylist()}
+    return known
+
+
+def article_id(cql_type: str, value: Any) -> str:
+    """An article's id, as it travels in Arrow, as questions write it."""
+    return str(to_json(cql_type, value))
+
+
+def _key(cql_type: str, article: str) -> Any:
+    whole = cql_type in ("int", "bigint", "smallint", "tinyint")
+    try:
+        return from_json(cql_type, int(article) if whole else article)
+    except (InputError, ValueError):
+        return None

@@ -1,0 +1,88 @@
+"""What a survey finds: counts, examples, content, repeats and neighbours, each of which can be added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from embedshift.validation.content_hash import Content
+from embedshift.validation.duplicates import Repeats
+from embedshift.validation.exact_knn import Nearest
+
+#: Rows shown of each kind of fault.
+EXAMPLES_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Keys, as JSON can hold them, of a few rows with each kind of fault."""
+
+    of: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+
+    def __add__(self, other: Examples) -> Examples:
+        """The first few of both."""
+        kinds = [*self.of, *(kind for kind in other.of if kind not in self.of)]
+        return Examples({kind: (self.of.get(kind, ()) + other.of.get(kind, ()))[:EXAMPLES_MAX] for kind in kinds})
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found in a part of the ring. Surveys of parts that share no token add up to that of the whole.
+
+    Args:
+        nearest: the exact neighbours of the probes, of no probes where none were asked for.
+        source_rows: live rows of the source.
+        target_rows: live rows of the target.
+        with_text: rows of the source that have something to embed.
+        vectors: rows of the target that have a vector.
+        missing: rows of the source that the target lacks.
+        orphans: rows of the target that the source lacks.
+        stale: rows of both whose digest is not that of the source's text under the target's model.
+        outdated: rows of both with a cell, of a column that is copied, that is older in the target, lacks its expiry
+            there, or is on one side only.
+        without_vector: rows of both that have a text and no vector.
+        apart: rows whose vector and digest were written at different times: one does not vouch for the other.
+        nonfinite: vectors with a NaN or an infinity.
+        not_unit: finite vectors whose length is not 1, where it should be.
+        wrong_dimension: vectors of another dimension than the model's.
+        cut: texts of the source that the target's model does not read to their end; 0 where they were not counted.
+        in_flight: differences that were gone at a second look, because the application was writing.
+        repeats: vectors that texts share.
+        content: the fingerprint of the target's content.
+        examples: some rows of each kind of fault, by the names above.
+    """
+
+    nearest: Nearest
+    source_rows: int = 0
+    target_rows: int = 0
+    with_text: int = 0
+    vectors: int = 0
+    missing: int = 0
+    orphans: int = 0
+    stale: int = 0
+    outdated: int = 0
+    without_vector: int = 0
+    apart: int = 0
+    nonfinite: int = 0
+    not_unit: int = 0
+    wrong_dimension: int = 0
+    cut: int = 0
+    in_flight: int = 0
+    repeats: Repeats = field(default_factory=Repeats)
+    content: Content = field(default_factory=Content)
+    examples: Examples = field(default_factory=Examples)
+
+    def __add__(self, other: Survey) -> Survey:
+        """The findings in two parts of the ring that share no token."""
+        return Survey(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+    @property
+    def duplicates(self) -> int:
+        """Vectors that repeat another one of a different text."""
+        return self.repeats.count
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Every count by its name."""
+        names = [each.name for each in fields(self) if isinstance(getattr(self, each.name), int)]
+        return {**{name: getattr(self, name) for name in names}, "duplicates": self.duplicates}

@@ -1,0 +1,85 @@
+"""How long texts are in tokens of the model, and how many of them it does not read to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embedshift.embedding import Model
+from embedshift.validation.sample import Measured, in_lots
+
+_BINS = 20
+#: Tokens that models put around a text, at most.
+_AROUND = 8
+
+#: How many texts of an array the model does not read to their end.
+Cut = Callable[[pa.Array], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """A histogram of the tokens of texts, before any cut.
+
+    Args:
+        edges: tokens, one more than there are counts; the last one is included.
+        counts: texts between two edges.
+        max_length: tokens that the model reads; None where it reads all.
+        cut: texts of more tokens, of the whole table.
+        of: texts of the whole table.
+        sampled: whether the histogram is of a sample of them.
+    """
+
+    edges: tuple[int, ...]
+    counts: tuple[int, ...]
+    max_length: int | None
+    cut: int
+    of: int
+    sampled: bool
+
+    @property
+    def share(self) -> float:
+        """The share of texts that are cut; 0 of none."""
+        return self.cut / self.of if self.of else 0.0
+
+
+def lengths_of(tokens: NDArray[np.int64], max_length: int | None, *, cut: int, of: int) -> Lengths:
+    """Sum up the tokens of some texts (shape (n,)) of a table that has ``of`` texts, ``cut`` of them too long."""
+    most = int(tokens.max(initial=1))
+    step = -(-most // _BINS)
+    edges = np.arange(0, most + step, step)
+    counts, _ = np.histogram(tokens, edges)
+    return Lengths(tuple(edges.tolist()), tuple(counts.tolist()), max_length, cut, of, sampled=len(tokens) < of)
+
+
+def tokens_of(model: Model) -> Measured | None:
+    """Counts the tokens of documents, the document prompt among them; None where the model's tokenizer cannot."""
+    if not model.counts_tokens:
+        return None
+
+    def counted(texts: Sequence[str]) -> NDArray[Any]:
+        return model.count_tokens([model.settings.document_prompt + text for text in texts])
+
+    return counted
+
+
+def cut_by(model: Model) -> Cut | None:
+    """Counts the texts that are cut; None where the model reads all, or its tokenizer cannot count."""
+    counted, most = tokens_of(model), model.max_length
+    if counted is None or most is None:
+        return None
+    # Of plain ASCII no tokenizer makes more tokens than there are characters: most short texts need not be counted.
+    surely_read = max(0, most - _AROUND - len(model.settings.document_prompt))
+    plain = model.settings.document_prompt.isascii()
+
+    def cut(texts: pa.Array) -> int:
+        short = pc.and_(pc.string_is_ascii(texts), pc.less_equal(pc.utf8_length(texts), surely_read))
+        doubtful = (texts.filter(pc.invert(short)) if plain else texts).to_pylist()
+        return int((in_lots(counted, doubtful) > most).sum())
+
+    return cut

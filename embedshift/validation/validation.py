@@ -1,0 +1,233 @@
+"""Everything that a validation measures, in its order, and the record of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embedshift.errors import ModelUnavailable
+from embedshift.settings import ValidationSettings
+from embedshift.stores.contract import Store
+from embedshift.validation.checks import Check, checks
+from embedshift.validation.latency import Latency, latency, searcher
+from embedshift.validation.questions import Question, known_articles
+from embedshift.validation.recall import Recall, measured_recall
+from embedshift.validation.reembed import agreement
+from embedshift.validation.relevance import Relevance, SearchableTable, compare
+from embedshift.validation.sample import Pairs, Sample, draw_sample, pairs_of, projection
+from embedshift.validation.space import space_of
+from embedshift.validation.survey_result import Survey
+from embedshift.validation.table_pair import Subject
+from embedshift.validation.truncation import lengths_of, tokens_of
+from embedshift.validation.unlabelled import Unlabelled, unlabelled
+
+
+def record(
+    checks: Sequence[Check],
+    survey: Survey,
+    recalls: Sequence[Recall],
+    relevance: Relevance | None,
+    *,
+    timings: Mapping[str, float] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything that was found, as plain JSON; what is not a number is null.
+
+    Args:
+        recalls: at any depths; each becomes a key such as ``recall@10``.
+        timings: seconds of each part.
+        more: further keys, such as tables and models.
+    """
+    tree = {
+        "passed": all(check.passed for check in checks),
+        "checks": [asdict(check) for check in checks],
+        **{f"recall@{each.k}": each.value for each in recalls},
+        "relevance": _relevance_record(relevance),
+        "intervals": {f"recall@{each.k}": _interval(each) for each in recalls},
+        "counts": survey.counts,
+        "examples": {kind: list(keys) for kind, keys in survey.examples.of.items()},
+        "content": survey.content.text,
+        "timings": dict(timings or {}),
+        **(more or {}),
+    }
+    plain: dict[str, Any] = _plain(tree)
+    return plain
+
+
+def _interval(recall: Recall) -> dict[str, Any]:
+    found = {"low": recall.low, "high": recall.high, "probes": recall.probes, "confidence": recall.confidence}
+    return {**found, "note": recall.note} if recall.note else found
+
+
+def _relevance_record(relevance: Relevance | None) -> dict[str, Any] | None:
+    if relevance is None:
+        return None
+    return {
+        "old": dict(relevance.old),
+        "new": dict(relevance.new),
+        "difference": {name: asdict(each) for name, each in relevance.differences.items()},
+        "questions": relevance.questions,
+        "unanswerable": list(relevance.unanswerable),
+        "per_question": dict(relevance.each),
+        "lost_most": [dict(each) for each in relevance.lost_most],
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    return value
+
+
+#: How deep answers are judged, and the depths at which the index is held against exact search.
+DEPTH = 10
+DEPTHS = (1, DEPTH, 100)
+#: Neighbours that a survey must find of each probe: the deepest, and the probe's own row.
+NEIGHBOURS = max(DEPTHS) + 1
+#: Articles whose vectors are drawn as points, and searched for to time searches.
+_POINTS_MAX = 500
+#: Surveys all rows, and finds the exact neighbours of probes of shape (n, dimension).
+Surveyed = Callable[[NDArray[np.float32]], Survey]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is examined, and by which limits.
+
+    Args:
+        store: of both tables.
+        subject: both tables, in the words of this room.
+        old, new: how questions are put to them.
+        questions: labelled ones; may be empty.
+        settings: samples and limits.
+        dead_letters: how many rows could not be embedded or written by now.
+        tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
+    """
+
+    store: Store
+    subject: Subject
+    old: SearchableTable
+    new: SearchableTable
+    questions: Sequence[Question]
+    settings: ValidationSettings
+    dead_letters: Callable[[], int]
+    tolerated: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopwatch:
+    """The seconds of each part."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.seconds[part] = time.monotonic() - started
+
+
+def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Measure, check and write down.
+
+    Args:
+        surveyed: surveys every row of both tables for the probes given; ``NEIGHBOURS`` neighbours of each.
+        more: further keys of the record.
+    """
+    store, settings, watch = case.store, case.settings, _Stopwatch()
+    with watch("sample"):
+        counted = tokens_of(case.new.model())
+        also = [name for name in (case.new.id, case.subject.groups) if name is not None]
+        sample = draw_sample(store, case.subject, settings.sample, settings.seed, counted, also=also)
+        probes = sample.of_all_lengths(settings.probes, settings.seed)
+        asked = [case.new.model().embed_question(question.text) for question in case.questions]
+        vectors = np.concatenate([np.array(asked, np.float32).reshape(-1, case.subject.dimension), probes.vectors()])
+    with watch("survey"):
+        survey = surveyed(vectors)
+        # Right after the survey: an index that is counted later has lost, or gained, what the application wrote since.
+        index_rows = store.index_state(case.new.index).rows
+    own = [*[None] * len(asked), *probes.keys()]
+    with watch("recall"):
+        recalls = [
+            measured_recall(
+                store, case.subject, case.new.index, survey.nearest, k, own=own, confidence=settings.confidence
+            )
+            for k in DEPTHS
+        ]
+    with watch("relevance"):
+        relevance = _relevance(case)
+        instead = None if case.questions else _unlabelled(case, probes)
+    with watch("agreement"):
+        agreed = agreement(store, case.subject, case.new.model(), settings.embedded_again, settings.seed)
+    pairs = pairs_of(store, sample.of_all_lengths(_POINTS_MAX, settings.seed))
+    with watch("latency"):
+        timed = _latency(case, pairs)
+    longest = case.new.model().max_length
+    lengths = counted and lengths_of(sample.lengths, longest, cut=survey.cut, of=survey.with_text)
+    outcome = checks(
+        survey,
+        next(each for each in recalls if each.k == DEPTH),
+        relevance,
+        settings,
+        case.dead_letters(),
+        case.tolerated,
+        index_rows=index_rows,
+        agreement=agreed,
+        lengths=lengths,
+        unlabelled=instead,
+        latency=timed,
+    )
+    found: dict[str, Any] = {
+        "weaker": instead and instead.tree(),
+        "latency": timed and timed.tree(),
+        "lengths": lengths and asdict(lengths),
+        "space": {
+            "old": asdict(space_of(store, case.old.index, survey.with_text)),
+            "new": asdict(space_of(store, case.new.index, survey.vectors)),
+        },
+        "projection": projection(pairs) if len(pairs) else None,
+    }
+    measured = {key: value for key, value in found.items() if value is not None}
+    return record(outcome, survey, recalls, relevance, timings=watch.seconds, more={**measured, **(more or {})})
+
+
+def _relevance(case: Case) -> Relevance | None:
+    if not case.questions:
+        return None
+    known = known_articles(case.store, case.subject.source, case.old.id, case.questions)
+    old, new = (_answers(side, case.questions) for side in (case.old, case.new))
+    return compare(case.questions, old, new, known=known, seed=case.settings.seed, confidence=case.settings.confidence)
+
+
+def _answers(side: SearchableTable, questions: Sequence[Question]) -> dict[str, list[str]]:
+    return {question.id: side.answers(question.text, DEPTH) for question in questions}
+
+
+def _unlabelled(case: Case, sample: Sample) -> Unlabelled | None:
+    if not case.old.searchable:
+        return None
+    try:
+        case.old.model()
+    except ModelUnavailable:  # nobody needs the old model any more, except to compare
+        return None
+    return unlabelled(case.old, case.new, sample, seed=case.settings.seed, confidence=case.settings.confidence)
+
+
+def _latency(case: Case, pairs: Pairs) -> Latency | None:
+    searches = case.settings.latency_searches
+    if not searches or not len(pairs) or not case.old.searchable:
+        return None
+    old = searcher(case.store, case.old.table, case.old.index, pairs.old)
+    new = searcher(case.store, case.new.table, case.new.index, pairs.new)
+    return latency(old, new, searches=searches, time_max_s=case.settings.latency_time.total_seconds())

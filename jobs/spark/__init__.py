@@ -1,1 +1,0 @@
-"""Spark: the session, the data source that reads and writes token ranges, the embedding stage."""
