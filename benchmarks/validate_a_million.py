@@ -59,7 +59,7 @@ def _world(folder: Path) -> World:
         folder,
         (model, None),
         target={"index": {"connections": 16, "expansion_add": 32}},
-        validation={"probes": 200, "sample": 1000, "embedded_again": 500, "recall_at_10": 0},
+        validation={"probes": 200, "sample": 1000, "reembed_sample": 500, "recall_at_10": 0},
     )
 
 

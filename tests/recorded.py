@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from embedshift.catalog.lease import owned
-from embedshift.catalog.migration import Migration, create_migration
+from embedshift.catalog.migration import Facts, Migration, create_migration
 from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name
 from embedshift.settings import IndexSettings, Settings
 from embedshift.stores.contract import Store
@@ -26,7 +26,7 @@ def vector_table(table: str, model: str) -> VectorTable:
 def recorded(source: str, target: str, *, state: str = "validated") -> Migration:
     """A migration that no store knows."""
     ends = vector_table(source, "small"), vector_table(target, "large")
-    return Migration(f"{source}-to-{target}", "articles", *ends, {}, state, {}, "", 0, 0, 0, 0)
+    return Migration(f"{source}-to-{target}", "articles", *ends, {}, state, Facts(), "", 0, 0, 0, 0)
 
 
 def make_table(store: Store, name: str) -> None:
@@ -38,6 +38,6 @@ def record(store: Store, settings: Settings, state: str, **facts: Any) -> Migrat
     """A migration by these settings, in a state; its tables need not be there."""
     source = vector_table(settings.source.table, settings.source.model.name)
     target = vector_table(settings.target.table, settings.target_model.name)
-    migration = create_migration(store, settings, source, target, **facts)
+    migration = create_migration(store, settings, source, target, Facts(**facts))
     with owned(store, migration, "prepare", timedelta(seconds=30)) as lease:
         return lease.change(state=state, switched_us=now_us())

@@ -33,11 +33,11 @@ _GONE = "(erased)"
 class Erased:
     """One place: how many traces of the article were found and removed there. None are left."""
 
-    live_table: str
+    place: str
     found: int
 
     def __str__(self) -> str:
-        return f"{self.live_table}: {f'{self.found} removed' if self.found else 'nothing found'}, nothing left"
+        return f"{self.place}: {f'{self.found} removed' if self.found else 'nothing found'}, nothing left"
 
 
 def erase(
@@ -65,7 +65,7 @@ class _Erasure:
         name = name_of(routing.live.table, key)
         known = migrations(self._store, self._settings.alias)
         others = dict.fromkeys(
-            [live_table.vector_table.table for live_table in routing.others]
+            [each.vector_table.table for each in routing.others]
             + [each.table for migration in known for each in (migration.source, migration.target)]
         )
         others.pop(routing.live.vector_table.table, None)
@@ -92,15 +92,15 @@ class _Erasure:
         return table if same else None
 
     def _of_table(self, kind: str, table: Table, key: Key) -> Erased:
-        live_table = f"{kind} {table.name}"
+        place = f"{kind} {table.name}"
         keys, times = keys_batch(table, [key]), [column.name for column in table.others]
         at_us = self._clock.next()
         rows = self._store.fetch(table, keys, times=times).to_pylist()
         newest = max((row[write_time(each)] or 0 for row in rows for each in times), default=0)
         # Also where nothing is there: what a running load brings late must find the deletion.
         self._store.delete(table, keys, np.array([max(at_us, newest + 1)], np.int64))
-        self._prove(live_table, self._store.fetch(table, keys).num_rows)
-        return Erased(live_table, len(rows))
+        self._prove(place, self._store.fetch(table, keys).num_rows)
+        return Erased(place, len(rows))
 
     def _of_letters(self, known: list[str], name: str) -> Erased:
         found = 0
@@ -137,21 +137,21 @@ class _Erasure:
         return [path for path in dict.fromkeys(paths) if path.is_file()]
 
     def _of_file(self, path: Path, traces: _Traces) -> Erased:
-        live_table = f"report {path}"
+        place = f"report {path}"
         try:
             tree, found = traces.removed(json.loads(path.read_text(encoding="utf-8")))
             if found:
                 part = path.with_name(f"{path.name}.part")
                 part.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
                 part.replace(path)
-            self._prove(live_table, traces.removed(json.loads(path.read_text(encoding="utf-8")))[1])
+            self._prove(place, traces.removed(json.loads(path.read_text(encoding="utf-8")))[1])
         except ValueError as error:
             raise InputError(f"the report {path} is not JSON any more", hint="look at it, and remove it") from error
         except OSError as error:
             raise UnavailableError(
                 f"cannot erase from the report {path} ({error.strerror})", hint="remove it yourself, then erase again"
             ) from error
-        return Erased(live_table, found)
+        return Erased(place, found)
 
     def _of_page(self, path: Path, traces: _Traces) -> Erased:
         """A page that names the article goes as a whole: embedshift report makes it anew."""
@@ -165,10 +165,10 @@ class _Erasure:
             ) from error
         return Erased(f"report {path}", int(found))
 
-    def _prove(self, live_table: str, left: int) -> None:
+    def _prove(self, place: str, left: int) -> None:
         if left:
             raise CheckFailed(
-                f"{live_table} still has the article after its erasure", hint="a clock may be ahead; erase again"
+                f"{place} still has the article after its erasure", hint="a clock may be ahead; erase again"
             )
 
 

@@ -24,23 +24,24 @@ letters_app = typer.Typer(help="Rows that could not be embedded or written.", no
 
 
 @letters_app.command("list")
-def letters_list(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def letters_list(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Show every dead letter: key, step, attempts, reason."""
     from embedshift.operations.dead_letters import list_dead_letters as query
 
-    run_query(query, config, overrides, as_json)
+    run_query(ctx, query, config, overrides, as_json)
 
 
 @letters_app.command("retry")
-def letters_retry(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def letters_retry(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Embed and write their rows again; exit 1 if some fail again."""
     from embedshift.operations.dead_letters import retry as operation
 
-    run_step(operation, config, overrides, as_json)
+    run_step(ctx, operation, config, overrides, as_json)
 
 
 @letters_app.command("drop")
 def letters_drop(
+    ctx: typer.Context,
     config: Config,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Keys as the list shows them.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
@@ -52,7 +53,7 @@ def letters_drop(
 
     if bool(ids) == every:
         raise UsageError("name the dead letters to forget, or add --all", hint="see embedshift dead-letters list")
-    run_step(operation, config, overrides, as_json, ids=ids or (), every=every)
+    run_step(ctx, operation, config, overrides, as_json, ids=ids or (), every=every)
 
 
 @config_app.command("check")

@@ -1,4 +1,4 @@
-"""The command line: ``embedshift COMMAND --config FILE``. Each command is one step or operation; an error is one line."""
+"""The command line: ``embedshift COMMAND --config FILE``. A command is one step or operation; an error is one line."""
 
 from __future__ import annotations
 

@@ -82,6 +82,7 @@ def plan(
 
 @maintenance_app.command()
 def shadow(
+    ctx: typer.Context,
     config: Config,
     questions: Annotated[Path, typer.Option(metavar="FILE", help='Questions: a text a line, or JSONL with "text".')],
     rate: Annotated[float, typer.Option(metavar="N", min=0.01, max=1000, help="Questions per second.")] = 5,
@@ -92,11 +93,12 @@ def shadow(
     """Send questions to the live and the new table, and compare answers and latency for the report."""
     from embedshift.operations.shadow import shadow as operation
 
-    run_step(operation, config, overrides, as_json, questions=questions, rate=rate, minutes=minutes)
+    run_step(ctx, operation, config, overrides, as_json, questions=questions, rate=rate, minutes=minutes)
 
 
 @maintenance_app.command()
 def audit(
+    ctx: typer.Context,
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -106,11 +108,12 @@ def audit(
     """Count rows of the live table without a good vector of their text; exit 1 if there are too many."""
     from embedshift.operations.audit import audit as operation
 
-    run_step(operation, config, overrides, as_json, repair=repair, sample=sample)
+    run_step(ctx, operation, config, overrides, as_json, repair=repair, sample=sample)
 
 
 @maintenance_app.command()
 def reindex(
+    ctx: typer.Context,
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -126,4 +129,4 @@ def reindex(
             "reindex works in place only: add --in-place",
             hint="for other options without an interruption leave target.model out and run embedshift migrate",
         )
-    run_step(operation, config, overrides, as_json, from_file=True, dry_run=dry_run, accepted=yes)
+    run_step(ctx, operation, config, overrides, as_json, from_file=True, dry_run=dry_run, accepted=yes)

@@ -16,6 +16,7 @@ _Text = str | None
 
 @migration_app.command()
 def upgrade(
+    ctx: typer.Context,
     config: Config,
     to_model: Annotated[_Text, typer.Option(metavar="NAME", help="The model; target.model by default.")] = None,
     revision: Annotated[_Text, typer.Option(metavar="COMMIT", help="Its commit or tag on the hub.")] = None,
@@ -36,6 +37,7 @@ def upgrade(
     from embedshift.steps.upgrade import upgrade as step
 
     run_step(
+        ctx,
         step,
         config,
         overrides,
@@ -52,6 +54,7 @@ def upgrade(
 
 @migration_app.command()
 def migrate(
+    ctx: typer.Context,
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -61,35 +64,42 @@ def migrate(
     """Run prepare, load, index, sync, validate and cutover, from where an earlier run stopped."""
     from embedshift.steps.migrate import migrate as step
 
-    run_step(step, config, overrides, as_json, from_file=True, dry_run=dry_run, until=until)
+    run_step(ctx, step, config, overrides, as_json, from_file=True, dry_run=dry_run, until=until)
 
 
 @migration_app.command()
-def prepare(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+def prepare(
+    ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False
+) -> None:
     """Check source, model and settings; create the versioned target; record the migration."""
     from embedshift.steps.prepare import prepare as step
 
-    run_step(step, config, overrides, as_json, from_file=True, dry_run=dry_run)
+    run_step(ctx, step, config, overrides, as_json, from_file=True, dry_run=dry_run)
 
 
 @migration_app.command()
-def load(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+def load(
+    ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False
+) -> None:
     """Scan the source by token ranges, embed with the new model, write into the target."""
     from embedshift.steps.load import load as step
 
-    run_step(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run)
 
 
 @migration_app.command()
-def index(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+def index(
+    ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False
+) -> None:
     """Build the target's vector index and wait until it answers."""
     from embedshift.steps.index import index as step
 
-    run_step(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run)
 
 
 @migration_app.command()
 def sync(
+    ctx: typer.Context,
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -101,19 +111,20 @@ def sync(
     """Compare source and target and repair what differs, until a pass finds nothing."""
     from embedshift.steps.sync import sync as step
 
-    run_step(step, config, overrides, as_json, dry_run=dry_run, since=since)
+    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run, since=since)
 
 
 @migration_app.command()
-def validate(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def validate(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Prove that the target is complete and answers as well as the source; exit 1 if a check fails."""
     from embedshift.steps.validate import validate as step
 
-    run_step(step, config, overrides, as_json)
+    run_step(ctx, step, config, overrides, as_json)
 
 
 @migration_app.command()
 def cutover(
+    ctx: typer.Context,
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -134,21 +145,24 @@ def cutover(
     if go:
         if at or hold or or_rollback or dry_run:
             raise UsageError("--go only releases another run", hint="leave the other options out")
-        run_step(release_cutover, config, overrides, as_json, signal=True)
+        run_step(ctx, release_cutover, config, overrides, as_json, signal=True)
         return
-    run_step(step, config, overrides, as_json, dry_run=dry_run, at=at, hold=hold, or_rollback=or_rollback)
+    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run, at=at, hold=hold, or_rollback=or_rollback)
 
 
 @migration_app.command()
-def rollback(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+def rollback(
+    ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False
+) -> None:
     """Carry what was written since the cutover back into the old table, then move the alias back."""
     from embedshift.steps.rollback import rollback as step
 
-    run_step(step, config, overrides, as_json, dry_run=dry_run)
+    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run)
 
 
 @migration_app.command()
 def retire(
+    ctx: typer.Context,
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -162,15 +176,20 @@ def retire(
     from embedshift.steps.retire import retire as step
 
     confirm = None if yes else ask
-    run_step(step, config, overrides, as_json, dry_run=dry_run, snapshot=snapshot, confirm=confirm)
+    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run, snapshot=snapshot, confirm=confirm)
 
 
 @migration_app.command()
 def abort(
-    config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False, yes: Yes = False
+    ctx: typer.Context,
+    config: Config,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Abort a migration before cutover and drop its target table; the live table stays as it is."""
     from embedshift.steps.abort import abort as step
 
     confirm = None if yes else ask
-    run_step(step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
+    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)

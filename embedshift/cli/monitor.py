@@ -16,6 +16,7 @@ monitor_app = typer.Typer()
 
 @monitor_app.command()
 def status(
+    ctx: typer.Context,
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -34,7 +35,7 @@ def status(
             raise UsageError("--every and --until-done are for status --watch", hint="add --watch")
         from embedshift.operations.status import status as query
 
-        run_query(query, config, overrides, as_json)
+        run_query(ctx, query, config, overrides, as_json)
         return
     from embedshift.operations.watch import watch as keep_watching
     from embedshift.telemetry.console import Console
@@ -68,6 +69,7 @@ def serve(
 
 @monitor_app.command()
 def report(
+    ctx: typer.Context,
     config: Config,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -86,30 +88,31 @@ def report(
     from embedshift.operations.report import report as query
 
     if every:
-        run_query(history, config, overrides, as_json, migration=migration)
+        run_query(ctx, history, config, overrides, as_json, migration=migration)
         return
     options = {"form": form, "output": output, "migration": migration, "number": number, "show": show}
-    run_query(query, config, overrides, as_json, **options)
+    run_query(ctx, query, config, overrides, as_json, **options)
 
 
 @monitor_app.command()
-def pause(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def pause(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Stop load and sync within five seconds, wherever they run, and keep them stopped until resume."""
     from embedshift.operations.throttle import pause as operation
 
-    run_step(operation, config, overrides, as_json, signal=True)
+    run_step(ctx, operation, config, overrides, as_json, signal=True)
 
 
 @monitor_app.command()
-def resume(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+def resume(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """Let a paused migration continue."""
     from embedshift.operations.throttle import resume as operation
 
-    run_step(operation, config, overrides, as_json, signal=True)
+    run_step(ctx, operation, config, overrides, as_json, signal=True)
 
 
 @monitor_app.command()
 def throttle(
+    ctx: typer.Context,
     config: Config,
     rows_per_second: Annotated[
         float | None, typer.Option(metavar="N", min=0.01, help="Maximum rows per second of the whole run.")
@@ -133,6 +136,7 @@ def throttle(
     from embedshift.operations.throttle import throttle as operation
 
     run_step(
+        ctx,
         operation,
         config,
         overrides,

@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import typer
 
 from embedshift.errors import UsageError
@@ -33,6 +32,7 @@ def opened(config: Path, overrides: list[str] | None) -> Iterator[tuple[Settings
 
 
 def run_step(
+    ctx: typer.Context,
     step: Callable[..., StepResult | Mapping[str, Any]],
     config: Path,
     overrides: list[str] | None,
@@ -57,7 +57,7 @@ def run_step(
     from embedshift.telemetry.console import Console
     from embedshift.telemetry.logs import plan_of, start_log
 
-    command, console = command_name(), Console(as_json=as_json)
+    command, console = command_name(ctx), Console(as_json=as_json)
     settings = load_settings(config, overrides or ())
     start_log(plan_of(settings.log))
     hooks = HookCaller(settings, command, console.say)
@@ -74,6 +74,7 @@ def run_step(
 
 
 def run_query(
+    ctx: typer.Context,
     query: Callable[..., Mapping[str, Any]],
     config: Path,
     overrides: list[str] | None,
@@ -86,19 +87,14 @@ def run_query(
 
     console = Console(as_json=as_json)
     with opened(config, overrides) as (settings, store):
-        context = _following_alias(StepContext(command_name(), settings, store, console))
+        context = _following_alias(StepContext(command_name(ctx), settings, store, console))
         result = query(context, **options)
     console.finish(result)
 
 
-def command_name() -> str:
+def command_name(ctx: typer.Context) -> str:
     """The command that was typed, without the program's name: ``cutover``, ``dead-letters drop``."""
-    names: list[str] = []
-    context = click.get_current_context()
-    while context.parent is not None:
-        names.insert(0, context.info_name or "")
-        context = context.parent
-    return " ".join(names)
+    return ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
 
 
 def _following_alias(context: StepContext) -> StepContext:

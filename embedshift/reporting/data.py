@@ -99,7 +99,7 @@ def material(store: Store, migration: Migration, record: Mapping[str, Any]) -> d
     What a record has already, it keeps.
     """
     known = {
-        "endpoints": {"old": _endpoint(migration.source), "new": _endpoint(migration.target)},
+        "tables": {"old": _vector_table(migration.source), "new": _vector_table(migration.target)},
         "throughput": throughput(store, migration.id),
         "shadow": read_shadow(store, migration.id),
         "titles": titles(store, (migration.target.table, migration.source.table), _named(record)),
@@ -107,7 +107,7 @@ def material(store: Store, migration: Migration, record: Mapping[str, Any]) -> d
     return {**known, **{key: value for key, value in record.items() if value is not None or key not in known}}
 
 
-def _endpoint(vector_table: VectorTable) -> dict[str, Any]:
+def _vector_table(vector_table: VectorTable) -> dict[str, Any]:
     model, options = vector_table.model, vector_table.index_options.model_dump(mode="json", exclude_none=True)
     return {
         "table": vector_table.table,

@@ -14,7 +14,7 @@ _ROWS = ("table", "model", "revision", "dimension", "precision", "fingerprint", 
 
 def models(record: Record) -> Section:
     """Tables, models and fingerprints of both sides."""
-    found, names = record.get("endpoints") or {}, record.get("models") or {}
+    found, names = record.get("tables") or {}, record.get("models") or {}
     old = {"model": names.get("old"), **(found.get("old") or {})}
     new = {"model": names.get("new"), **(found.get("new") or {})}
     rows = [(name, _text(old.get(name)), _text(new.get(name))) for name in _ROWS if old.get(name) or new.get(name)]

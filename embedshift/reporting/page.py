@@ -55,12 +55,12 @@ def verdict(record: Mapping[str, Any]) -> str:
 
 def new_table(record: Mapping[str, Any]) -> str:
     """The name of the table that was validated, as far as the record knows it."""
-    named = ((record.get("endpoints") or {}).get("new") or {}).get("table")
+    named = ((record.get("tables") or {}).get("new") or {}).get("table")
     return str(named or str(record.get("migration") or "").partition("-to-")[2] or "the new table")
 
 
 def _relevance(record: Mapping[str, Any]) -> str:
-    labelled, unlabelled = record.get("relevance"), record.get("weaker")
+    labelled, unlabelled = record.get("relevance"), record.get("unlabelled")
     if labelled and labelled.get("difference"):
         return _moved(labelled, "ndcg@10", "nDCG@10")
     if unlabelled and unlabelled.get("difference"):

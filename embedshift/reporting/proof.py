@@ -62,11 +62,11 @@ def relevance(record: Record) -> Section:
 
 def unlabelled(record: Record) -> Section:
     """What can be said without labels; shown only where labelled questions are missing."""
-    found = record.get("weaker")
+    found = record.get("unlabelled")
     title = "Relevance without labels"
     if not found:
         reason = "not needed: there are labelled questions" if record.get("relevance") else "not measured"
-        return Section("weaker", title, absent=f"{reason[0].upper()}{reason[1:]}.")
+        return Section("unlabelled", title, absent=f"{reason[0].upper()}{reason[1:]}.")
     tables = [_differences(f"{number(found.get('questions'))} {found.get('kind', 'questions')}", found)]
     rows = [
         (name, share((found.get(key) or {}).get("mean")), span(found.get(key)))
@@ -78,7 +78,7 @@ def unlabelled(record: Record) -> Section:
         row = ("finds itself first", percent(own.get("old")), percent(own.get("new")), number(own.get("probes")))
         tables.append(Table("Articles searched by themselves", ("", "old", "new", "of"), [row], frozenset({1, 2, 3})))
     lead = "Weaker evidence: the articles' own titles are asked, and nobody has judged the answers."
-    return Section("weaker", title, lead, tables)
+    return Section("unlabelled", title, lead, tables)
 
 
 def lost_most(record: Record) -> Section:

@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from embedshift.errors import SettingsError
 from embedshift.settings.root import Settings
 
+#: Keys of former versions, and what they are called now.
+RENAMED = {"validation.embedded_again": "validation.reembed_sample"}
+
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Read a settings file; relative paths in it are relative to the present directory, as in a shell.
@@ -74,6 +77,8 @@ def _explain(fault: Any) -> str:
     path = [str(part) for part in fault["loc"]]
     name = ".".join(path) or "the file"
     if fault["type"] == "extra_forbidden":
+        if name in RENAMED:
+            return f"unknown key {name}; it is called {RENAMED[name]} now"
         known = known_keys(path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1)
         advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"

@@ -90,7 +90,7 @@ class ValidationSettings(Frozen):
         1000, ge=1, le=10_000, description="articles drawn to count their tokens; probes are chosen among them"
     )
     probes: int = Field(200, ge=1, le=10_000, description="articles whose vectors are searched for, to measure recall")
-    embedded_again: int = Field(
+    reembed_sample: int = Field(
         500, ge=0, le=10_000, description="articles embedded once more, to compare their vectors"
     )
     seed: int = Field(20_150_601, ge=0, description="of every sample: the same seed draws the same articles")

@@ -123,7 +123,7 @@ def more_of(settings: Settings, migration: Migration, questions: list[Question])
 
 
 def subject_of(store: Store, migration: Migration) -> Subject:
-    """What is validated, in the words of the quality room."""
+    """What is validated, in the words of the room ``validation``."""
     target = store.describe(migration.target.table)
     groups = target.column(_GROUPS)
     return Subject(

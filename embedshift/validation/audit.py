@@ -64,7 +64,7 @@ class Audit:
         stale: vectors of an older text, or of a model that nobody knows.
         nonfinite: vectors with a NaN or an infinity.
         not_unit: vectors whose length is not 1, where the model's are normalised.
-        apart: vectors that were not written together with their digest.
+        written_apart: vectors that were not written together with their digest.
         examples: a few keys of each.
     """
 
@@ -77,7 +77,7 @@ class Audit:
     stale: int = 0
     nonfinite: int = 0
     not_unit: int = 0
-    apart: int = 0
+    written_apart: int = 0
     examples: Examples = field(default_factory=Examples)
 
     def __add__(self, other: Audit) -> Audit:
@@ -177,7 +177,7 @@ def _faults(audited: Audited, rows: pa.RecordBatch) -> Iterator[tuple[str, NDArr
     yield "nonfinite", ~finite
     yield "not_unit", ~unit
     if audited.digests:
-        yield "apart", has & ~_equal(rows.column(write_time(audited.vector)), rows.column(write_time(DIGEST)))
+        yield "written_apart", has & ~_equal(rows.column(write_time(audited.vector)), rows.column(write_time(DIGEST)))
 
 
 def _matches(

@@ -9,7 +9,7 @@ from embedshift.settings import ValidationSettings
 from embedshift.validation.latency import Latency
 from embedshift.validation.overlap import Mean
 from embedshift.validation.recall import Recall, wilson
-from embedshift.validation.reembed import Agreement
+from embedshift.validation.reembed import Reembedding
 from embedshift.validation.relevance import Relevance
 from embedshift.validation.survey_result import Survey
 from embedshift.validation.truncation import Lengths
@@ -53,7 +53,7 @@ def checks(
     tolerated: float,
     *,
     index_rows: int | None = None,
-    agreement: Agreement | None = None,
+    reembedding: Reembedding | None = None,
     lengths: Lengths | None = None,
     unlabelled: Unlabelled | None = None,
     latency: Latency | None = None,
@@ -68,15 +68,15 @@ def checks(
         dead_letters: rows that could not be embedded or written.
         tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
         index_rows: vectors that the index says it holds; None where the store cannot say.
-        agreement: of a sample with its vectors computed anew; the check is left out where None.
+        reembedding: of a sample with its vectors computed anew; the check is left out where None.
         lengths: of texts in tokens; the check is left out where None.
-        weaker: what was measured in place of labelled questions; None where nothing was.
+        unlabelled: what was measured in place of labelled questions; None where nothing was.
         latency: None where it was not measured.
     """
     return [
         *row_checks(survey, dead_letters, tolerated),
         *([] if lengths is None else [_truncated(lengths, settings.truncated)]),
-        *([] if agreement is None else [_agreement(agreement)]),
+        *([] if reembedding is None else [_reembedding(reembedding)]),
         _index_rows(survey, index_rows),
         _recall(survey, recall, settings.recall_at_10),
         _relevance(relevance, settings.relevance_drop),
@@ -101,9 +101,11 @@ def row_checks(survey: Survey, dead_letters: int, tolerated: float) -> list[Chec
         _none_of("missing", survey.missing, survey.source_rows, excused),
         _none_of("orphans", survey.orphans, survey.target_rows),
         _none_of("stale", survey.stale, survey.source_rows, excused),
-        _none_of("outdated", survey.outdated, survey.source_rows, excused),
+        _none_of("older_cells", survey.older_cells, survey.source_rows, excused),
         _none_of("without_vector", survey.without_vector, survey.with_text, excused),
-        _none_of("apart", survey.apart, survey.vectors, note="vector and digest written at different times"),
+        _none_of(
+            "written_apart", survey.written_apart, survey.vectors, note="vector and digest written at different times"
+        ),
         _none_of("finite", survey.nonfinite, survey.vectors),
         _none_of("unit_norm", survey.not_unit, survey.vectors),
         _none_of("dimension", survey.wrong_dimension, survey.vectors),
@@ -138,10 +140,10 @@ def _truncated(lengths: Lengths, most: float) -> Check:
     return Check("truncated", lengths.share, most, lengths.share <= most, lengths.of, note)
 
 
-def _agreement(agreement: Agreement) -> Check:
-    elsewhere, sample = agreement.disagreeing, agreement.sample
-    note = f"of a sample embedded again; least cosine {agreement.least:.5f}"
-    return Check("agreement", elsewhere, 0, elsewhere == 0, sample, note)
+def _reembedding(reembedding: Reembedding) -> Check:
+    elsewhere, sample = reembedding.disagreeing, reembedding.sample
+    note = f"of a sample embedded again; least cosine {reembedding.least:.5f}"
+    return Check("reembedding_differs", elsewhere, 0, elsewhere == 0, sample, note)
 
 
 def _index_rows(survey: Survey, index_rows: int | None) -> Check:

@@ -25,7 +25,7 @@ _LEAST_COSINE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class Reembedding:
     """How far stored vectors are those that the model makes now.
 
     Args:
@@ -41,7 +41,7 @@ class Agreement:
     examples: tuple[dict[str, Any], ...] = ()
 
 
-def agreement(store: Store, subject: Subject, model: Model, n: int, seed: int) -> Agreement:
+def reembedding(store: Store, subject: Subject, model: Model, n: int, seed: int) -> Reembedding:
     """Embed the texts of a sample of the target again, and compare.
 
     Rows whose digest is not that of their own text are left out: the survey counts them as stale.
@@ -59,7 +59,7 @@ def agreement(store: Store, subject: Subject, model: Model, n: int, seed: int) -
         rows = rows.filter(pc.fill_null(pc.equal(own, rows.column(DIGEST)), False))
     rows = rows.filter(pc.invert(template.empty(rows)))
     if rows.num_rows == 0:
-        return Agreement(0, 0, 1.0)
+        return Reembedding(0, 0, 1.0)
     stored = matrix(rows.column(subject.target_vector)).astype(np.float64)
     computed = model.embed(template.render(rows).to_pylist()).vectors.astype(np.float64)
     lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(computed, axis=1)
@@ -67,4 +67,4 @@ def agreement(store: Store, subject: Subject, model: Model, n: int, seed: int) -
     cosines = np.divide(products, lengths, out=np.zeros(len(stored)), where=lengths > 0)
     elsewhere = cosines < _LEAST_COSINE
     examples = json_keys(subject.target, rows.filter(pa.array(elsewhere)), EXAMPLES_MAX)
-    return Agreement(len(stored), int(elsewhere.sum()), float(cosines.min()), tuple(examples))
+    return Reembedding(len(stored), int(elsewhere.sum()), float(cosines.min()), tuple(examples))

@@ -81,7 +81,7 @@ def survey_range(
 ) -> Survey:
     """Survey one token range: each table is scanned once.
 
-    A live table changes while it is read. So a row that seems missing, orphaned, stale or outdated is fetched again
+    A live table changes while it is read. So a row that seems missing, orphaned or stale, or has older cells, is fetched again
     from both tables, some times over, and counts as it is found at last; the first such rows at least
     ``look_again_after_s`` later.
 
@@ -158,7 +158,7 @@ class _Examiner:
 
     def sift(self, merged: Merged) -> pa.RecordBatch:
         """Count the rows that agree; return the keys of those that seem to differ."""
-        agree = ~(self._stale(merged.left, merged.right) | self._outdated(merged.left, merged.right))
+        agree = ~(self._stale(merged.left, merged.right) | self._older_cells(merged.left, merged.right))
         agreeing, keys = pa.array(agree), self._subject.keys
         self._pairs(merged.left.filter(agreeing), merged.right.filter(agreeing))
         differing = [merged.left.filter(pa.array(~agree)), merged.left_only, merged.right_only]
@@ -193,15 +193,15 @@ class _Examiner:
         return paired(left, right, self._subject.keys)
 
     def _settle(self, merged: Merged, doubtful: int) -> None:
-        stale, outdated = self._stale(merged.left, merged.right), self._outdated(merged.left, merged.right)
+        stale, older = self._stale(merged.left, merged.right), self._older_cells(merged.left, merged.right)
         self._pairs(merged.left, merged.right)
         self._fault("stale", self._subject.target, merged.right, stale)
-        self._fault("outdated", self._subject.target, merged.right, outdated)
+        self._fault("older_cells", self._subject.target, merged.right, older)
         self._fault("missing", self._subject.source, merged.left_only)
         self._fault("orphans", self._subject.target, merged.right_only)
         self._source(merged.left_only)
         self._target(merged.right_only)
-        faults = int((stale | outdated).sum()) + merged.left_only.num_rows + merged.right_only.num_rows
+        faults = int((stale | older).sum()) + merged.left_only.num_rows + merged.right_only.num_rows
         self._count("in_flight", doubtful - faults)
 
     def _pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> None:
@@ -221,23 +221,23 @@ class _Examiner:
         left_behind = pc.and_(empty, pc.is_valid(right.column(self._subject.target_vector)))
         return _mask(pc.or_(differs, left_behind))
 
-    def _outdated(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
+    def _older_cells(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
         """Where a copied cell is older in the target, lacks its expiry, or is on one side only; shape (pairs,).
 
         A newer cell in the target is the application's own.
         """
-        outdated = np.zeros(left.num_rows, np.bool_)
+        found = np.zeros(left.num_rows, np.bool_)
         for name in self._subject.carried:
             ours, theirs = left.column(write_time(name)), right.column(write_time(name))
             older = pc.fill_null(pc.greater(ours, theirs), False)
             one_sided = pc.xor(pc.is_valid(ours), pc.is_valid(theirs))
             expiring = [pc.is_valid(rows.column(remaining_ttl(name))) for rows in (left, right)]
             lost_expiry = pc.and_(pc.fill_null(pc.equal(ours, theirs), False), pc.xor(*expiring))
-            outdated |= _mask(pc.or_(pc.or_(older, one_sided), lost_expiry))
+            found |= _mask(pc.or_(pc.or_(older, one_sided), lost_expiry))
         for name in self._subject.many_celled:
             # The greatest time of a collection's elements does not change when another element is removed.
-            outdated |= _mask(pc.fill_null(pc.not_equal(left.column(name), right.column(name)), False))
-        return outdated
+            found |= _mask(pc.fill_null(pc.not_equal(left.column(name), right.column(name)), False))
+        return found
 
     def _digests(self, target: pa.RecordBatch) -> pa.Array:
         if self._subject.target_digests:
@@ -265,7 +265,7 @@ class _Examiner:
         if self._subject.target_digests:
             times = [have.column(write_time(name)) for name in self._subject.written]
             apart = pc.and_(pc.is_valid(have.column(DIGEST)), pc.fill_null(pc.not_equal(*times), True))
-            self._fault("apart", self._subject.target, have, _mask(apart))
+            self._fault("written_apart", self._subject.target, have, _mask(apart))
         self._vectors(have)
 
     def _vectors(self, rows: pa.RecordBatch) -> None:

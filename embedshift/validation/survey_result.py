@@ -38,10 +38,10 @@ class Survey:
         missing: rows of the source that the target lacks.
         orphans: rows of the target that the source lacks.
         stale: rows of both whose digest is not that of the source's text under the target's model.
-        outdated: rows of both with a cell, of a column that is copied, that is older in the target, lacks its expiry
+        older_cells: rows of both with a cell, of a column that is copied, that is older in the target, lacks its expiry
             there, or is on one side only.
         without_vector: rows of both that have a text and no vector.
-        apart: rows whose vector and digest were written at different times: one does not vouch for the other.
+        written_apart: rows whose vector and digest were written at different times: one does not vouch for the other.
         nonfinite: vectors with a NaN or an infinity.
         not_unit: finite vectors whose length is not 1, where it should be.
         wrong_dimension: vectors of another dimension than the model's.
@@ -60,9 +60,9 @@ class Survey:
     missing: int = 0
     orphans: int = 0
     stale: int = 0
-    outdated: int = 0
+    older_cells: int = 0
     without_vector: int = 0
-    apart: int = 0
+    written_apart: int = 0
     nonfinite: int = 0
     not_unit: int = 0
     wrong_dimension: int = 0

@@ -19,7 +19,7 @@ from embedshift.validation.checks import Check, checks
 from embedshift.validation.latency import Latency, latency, searcher
 from embedshift.validation.questions import Question, known_articles
 from embedshift.validation.recall import Recall, measured_recall
-from embedshift.validation.reembed import agreement
+from embedshift.validation.reembed import reembedding
 from embedshift.validation.relevance import Relevance, SearchableTable, compare
 from embedshift.validation.sample import Pairs, Sample, draw_sample, pairs_of, projection
 from embedshift.validation.space import space_of
@@ -168,8 +168,8 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
     with watch("relevance"):
         relevance = _relevance(case)
         instead = None if case.questions else _unlabelled(case, probes)
-    with watch("agreement"):
-        agreed = agreement(store, case.subject, case.new.model(), settings.embedded_again, settings.seed)
+    with watch("reembedding_differs"):
+        agreed = reembedding(store, case.subject, case.new.model(), settings.reembed_sample, settings.seed)
     pairs = pairs_of(store, sample.of_all_lengths(_POINTS_MAX, settings.seed))
     with watch("latency"):
         timed = _latency(case, pairs)
@@ -183,13 +183,13 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
         case.dead_letters(),
         case.tolerated,
         index_rows=index_rows,
-        agreement=agreed,
+        reembedding=agreed,
         lengths=lengths,
         unlabelled=instead,
         latency=timed,
     )
     found: dict[str, Any] = {
-        "weaker": instead and instead.tree(),
+        "unlabelled": instead and instead.tree(),
         "latency": timed and timed.tree(),
         "lengths": lengths and asdict(lengths),
         "space": {

@@ -57,7 +57,7 @@ def collections(world: World, table: str) -> dict[str, tuple[set[str] | None, di
 
 def faults(world: World) -> int:
     survey = survey_range(world.store, subject_of(world.store, world.migration), WHOLE_RING, look_again_after_s=0)
-    return survey.outdated
+    return survey.older_cells
 
 
 def passes(world: World, **options: object) -> list[int]:

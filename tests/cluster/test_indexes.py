@@ -93,7 +93,7 @@ def test_guardrails_hold_for_ordinary_users_alone(guarded, password_file, new_na
         pytest.raises(SchemaError, match="lets this user make no indexes: set secondary_indexes_enabled: true"),
     ):
         store.check_index(index)
-    # And who may not ask how far an index is learns it now, not after the load.
+    # A user who may not ask for the state of an index is told so now, not after the load.
     limits["secondary_indexes_enabled"] = "true"
     with (
         closing(CqlStore.open(settings.model_copy(update={"credentials_file": limited}))) as store,

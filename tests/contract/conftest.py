@@ -101,14 +101,14 @@ class Shelf:
         return [row for batch in self.store.scan(self.table, within, **options) for row in batch.to_pylist()]
 
     def row(self, **key: Any) -> Row | None:
-        """Values, write times and TTLs of one row without its token; None where it is not there."""
+        """Values, write times and TTLs of one row without its token; None if it does not exist."""
         names = [c.name for c in self.table.others]
         rows = self.store.fetch(self.table, self.keys([key]), values=names, times=names).to_pylist()
         assert len(rows) <= 1
         return {name: value for name, value in rows[0].items() if name != "token()"} if rows else None
 
     def title(self, **key: Any) -> str | None:
-        """The value of ``title``, None where the cell or the row is not there."""
+        """The value of ``title``, None if the cell or the row does not exist."""
         row = self.row(**key)
         return None if row is None else row["title"]
 

@@ -12,15 +12,18 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from usearch.index import ScalarKind
 
 from embedshift.errors import SchemaError, StoreUnavailable
 from embedshift.settings import IndexSettings, StoreSettings
-from embedshift.stores import open_store
+from embedshift.stores import index_defaults, open_store
+from embedshift.stores.embedded.graph import new_graph
 from embedshift.stores.embedded.store import EmbeddedStore
 from embedshift.stores.model import Column, Index, Table, write_time
 from embedshift.tokens import WHOLE_RING
@@ -102,7 +105,7 @@ def nearest(store: EmbeddedStore, shelf, index: Index, id_: str) -> str:
 
 def test_rows_records_and_indexes_outlive_the_process(path):
     code = """
-from embedshift.stores.record import RecordTable
+from embedshift.stores.records import RecordTable
 alias = RecordTable("alias", ("name",), columns={"name": "text", "target": "text"})
 index = Index("articles_idx", "articles", "embedding", 4, IndexSettings())
 columns = Column("id", "text", "partition"), Column("title", "text"), Column("embedding", "vector<float, 4>")
@@ -212,7 +215,7 @@ def test_an_index_file_that_is_damaged_is_built_again(store, shelf, index, embed
 def test_an_index_whose_builder_was_killed_is_built_by_the_next_call(store, shelf, path):
     shelf.write(*rows_of(20))
     code = """
-from embedshift.stores.embedded.vectors import Indexes
+from embedshift.stores.embedded.indexes import Indexes
 Indexes._save = lambda *_: os._exit(9)
 store = EmbeddedStore.open(settings)
 store.create_index(Index("articles_idx", sys.argv[2], "embedding", 4, IndexSettings()))
@@ -251,6 +254,17 @@ def test_a_dropped_index_is_gone_for_every_open_store(store, shelf, index, embed
         store.create_index(Index(index.name, index.table, index.column, 4, IndexSettings(metric="euclidean")))
         hits = other.search(shelf.table, index, np.ones(4, np.float32), 1)
         assert hits[0].score <= 0
+
+
+def test_an_index_without_options_is_built_with_the_defaults_that_the_settings_show(store, index):
+    (defaults,) = index_defaults("embedded").values()
+    graph = new_graph(index)
+    assert (graph.connectivity, graph.expansion_add, graph.expansion_search) == (16, 128, 64)
+    assert graph.dtype == ScalarKind.F32
+    assert (defaults.connections, defaults.expansion_add, defaults.expansion_search) == (16, 128, 64)
+    assert store.index_on(index.table, index.column).options == defaults
+    # The same index, named in full.
+    store.create_index(replace(index, options=defaults))
 
 
 @pytest.mark.parametrize("quantization", ["f32", "f16", "bf16", "i8"])
@@ -431,7 +445,7 @@ def test_a_folder_that_may_not_be_written_is_named(public_folder, existing):
 
 
 def test_a_full_disk_is_named_and_nothing_is_lost(store, shelf, path):
-    """The limit on a file's size stands for the end of the disk."""
+    """A limit on a file's size takes the place of a full disk."""
     shelf.write(*rows_of(20))
     code = """
 import resource

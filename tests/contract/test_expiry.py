@@ -34,7 +34,7 @@ def test_a_row_expires_with_its_last_cell(shelf, eventually):
     assert [row["id"] for row in shelf.scan()] == ["b"]
 
 
-def test_an_expired_cell_shadows_what_was_written_before(shelf, eventually):
+def test_an_expired_cell_hides_what_was_written_before(shelf, eventually):
     shelf.write({"id": "a", "title": ("t", 20, 1), "views": (1, 10)})
     eventually(lambda: shelf.title(id="a") is None)
     shelf.write({"id": "a", "title": ("early", 15)})

@@ -92,7 +92,7 @@ def test_an_option_that_the_store_lacks_is_refused_with_advice(store, new_name, 
 
 
 def refusal(store, index: Index) -> SchemaError | None:
-    """Why the store cannot build an index, None where it can."""
+    """Why the store cannot build an index, None if it can."""
     try:
         store.check_index(index)
     except SchemaError as error:

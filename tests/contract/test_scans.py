@@ -115,7 +115,7 @@ def test_a_scan_can_be_left_before_its_end(store, filled):
     assert len(filled.scan()) == len(IDS) + 1
 
 
-def test_rows_written_during_a_scan_harm_it_not(store, filled):
+def test_rows_written_during_a_scan_do_not_disturb_it(store, filled):
     seen = []
     for batch in store.scan(filled.table, WHOLE_RING, values=["title"], batch_rows=10):
         filled.write(*({"id": id_, "title": ("new", 20)} for id_ in batch.column("id").to_pylist()))

@@ -88,7 +88,7 @@ def test_a_column_that_exists_is_not_added_again(store, shelf):
         store.add_column(shelf.table.name, Column("title", "text"))
 
 
-def test_a_table_made_anew_is_empty(store, shelf):
+def test_a_table_created_again_is_empty(store, shelf):
     shelf.write({"id": "a", "title": ("first", 10)})
     store.drop(shelf.table.name)
     store.create(shelf.table)

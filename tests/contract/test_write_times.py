@@ -70,7 +70,7 @@ def test_a_deleted_cell_is_null_without_a_write_time(shelf):
     assert (row["title"], row["writetime(title)"], row["views"]) == (None, None, 1)
 
 
-def test_a_deleted_cell_shadows_what_was_written_before(shelf):
+def test_a_deleted_cell_hides_what_was_written_before(shelf):
     shelf.write({"id": "a", "title": (None, 20), "views": (1, 20)})
     shelf.write({"id": "a", "title": ("early", 15)})
     assert shelf.title(id="a") is None
@@ -128,7 +128,7 @@ def test_a_row_without_cells_is_a_row(shelf):
     assert row["title"] is None
 
 
-def test_a_deleted_row_is_gone_and_shadows_what_was_written_before(shelf):
+def test_a_deleted_row_is_gone_and_hides_what_was_written_before(shelf):
     """Invariant 2: nothing resurrected."""
     shelf.write({"id": "a", "title": ("t", 10)})
     shelf.delete(20, {"id": "a"})
@@ -138,7 +138,7 @@ def test_a_deleted_row_is_gone_and_shadows_what_was_written_before(shelf):
     assert shelf.scan() == []
 
 
-def test_a_deletion_that_arrives_before_the_row_shadows_it(shelf):
+def test_a_deletion_that_arrives_before_the_row_hides_it(shelf):
     shelf.delete(20, {"id": "a"})
     shelf.write({"id": "a", "title": ("early", 15)})
     assert shelf.row(id="a") is None

@@ -88,7 +88,7 @@ def test_an_upgrade_that_its_window_has_ended_is_gone_on_with_by_exactly_one_of_
 ):
     world = new_world(
         load={"ranges": 1, "precision": "float32"},
-        validation={"probes": 5, "embedded_again": 5, "latency_searches": 0},
+        validation={"probes": 5, "reembed_sample": 5, "latency_searches": 0},
     )
     notes = world.folder / "notes"
     note = [sys.executable, "-c", NOTE, str(notes)]

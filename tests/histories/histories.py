@@ -36,7 +36,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "load": {"ranges": 3, "precision": "float32", "task_rows": 2},
     "cutover": {"client_cache": "0s", "lease": "10m"},
     "sync": {"clock_skew": "0s"},
-    "validation": {"max_age": "10000h", "probes": 4, "embedded_again": 20},
+    "validation": {"max_age": "10000h", "probes": 4, "reembed_sample": 20},
 }
 
 

@@ -11,7 +11,6 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
-from tests.watching.conftest import carry
 
 from embedshift.catalog.lease import owned
 from embedshift.catalog.ranges import Counts, Progress
@@ -20,6 +19,7 @@ from embedshift.monitoring.prometheus import exposed, recorded_run
 from embedshift.spark.run import recorded
 from embedshift.spark.transfer import transfer_of
 from embedshift.telemetry import metrics as metrics
+from tests.monitoring.conftest import carry
 
 ROOT = Path(__file__).resolve().parents[2]
 KNOWN = {each.name: each for each in (*metrics.COUNTED, *metrics.READ)}

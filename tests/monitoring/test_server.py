@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
-from tests.watching.conftest import carry
 
 from embedshift.cli.app import main
 from embedshift.monitoring import server as serving
 from embedshift.monitoring.poller import Poller
 from embedshift.monitoring.server import WatchServer
+from tests.monitoring.conftest import carry
 from tests.world import World, eventually
 
 DEADLINE_S = 300

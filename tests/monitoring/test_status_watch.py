@@ -9,12 +9,12 @@ import threading
 from datetime import timedelta
 
 import pytest
-from tests.watching.conftest import carry
 
 from embedshift.catalog.lease import owned
 from embedshift.cli.app import main
 from embedshift.monitoring.poller import Poller
 from embedshift.monitoring.progress import ProgressSnapshot
+from tests.monitoring.conftest import carry
 from tests.world import World
 
 
@@ -40,7 +40,7 @@ def run(world, monkeypatch):
             looked.set()
             return snapshot
 
-    monkeypatch.setattr("embedshift.operations.watch.Watcher", Seen)
+    monkeypatch.setattr("embedshift.operations.watch.Poller", Seen)
     thread = threading.Thread(target=carrying)
     thread.start()
     assert began.wait(300)

@@ -52,7 +52,7 @@ def full_record(text: str = "my windows drip in the morning", name: str = "a1") 
         questions=questions,
         models={"old": "package:wordllama-l2-256", "new": "package:all-MiniLM-L6-v2"},
         counts={"source_rows": 216, "target_rows": 216},
-        timings={"survey": 3.2, "recall": 0.4, "relevance": 12.5, "agreement": 100.0},
+        timings={"survey": 3.2, "recall": 0.4, "relevance": 12.5, "reembedding_differs": 100.0},
         examples={"missing": [{"id": name}], "stale": []},
         intervals={
             "recall@1": {"low": 0.97, "high": 1.0, "probes": 360, "confidence": 0.95},
@@ -106,7 +106,7 @@ def full_record(text: str = "my windows drip in the morning", name: str = "a1") 
             "from_us": 1_790_000_000_000_000,
         },
         space={"old": _space(256), "new": _space(384)},
-        vector_tables={
+        tables={
             "old": {"table": "articles", "model": "package:wordllama-l2-256", "dimension": 256, "fingerprint": "0a"},
             "new": {"table": "articles_v2", "model": "package:all-MiniLM-L6-v2", "dimension": 384, "fingerprint": "1b"},
         },
@@ -120,7 +120,7 @@ def without_labels(**changes: Any) -> dict[str, Any]:
     """The full record as it is where there are no labelled questions."""
     record = copy.deepcopy(full_record())
     record["relevance"] = None
-    record["weaker"] = {
+    record["unlabelled"] = {
         "kind": "titles",
         "questions": 100,
         "old": {"ndcg@10": 0.8},

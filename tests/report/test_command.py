@@ -35,7 +35,7 @@ def validated(world: World) -> World:
     """A first validation that failed, and a second that passed and speaks of the article a001."""
     ours = world.migration.id
     record = {key: value for key, value in full_record(name="a001").items() if key not in ("shadow", "throughput")}
-    for report in (failed_record("missing"), {**record, "migration": ours, "titles": None, "endpoints": None}):
+    for report in (failed_record("missing"), {**record, "migration": ours, "titles": None, "tables": None}):
         write_validation(world.store, ours, passed=report["passed"], content="5f0c", report=report)
     stats = ShadowStats(searches=3, from_us=1, to_us=2)
     stats.old.count(0.003)
@@ -85,7 +85,7 @@ def test_what_the_catalog_knows_is_in_it(validated, run):
         )
     )
     assert rows == pytest.approx(12)
-    assert tree["endpoints"]["new"]["dimension"] == 40
+    assert tree["tables"]["new"]["dimension"] == 40
 
 
 def test_articles_are_named_by_their_titles(validated, run):

@@ -63,7 +63,7 @@ def full() -> Page:
 
 
 def test_a_full_record_leaves_no_part_out(full):
-    assert {"absent", "weaker"} & {*full.ids()} == {"absent"}
+    assert {"absent", "unlabelled"} & {*full.ids()} == {"absent"}
     assert {*PARTS.values()} | {"lost", "models", "timings"} <= {*full.ids()}
     assert full.count("svg") == len(DRAWN)
 
@@ -136,7 +136,7 @@ def test_parts_measured_in_part_are_drawn_as_far_as_they_go():
 
 def test_without_labels_the_weaker_evidence_is_shown_as_such():
     page = Page(html_page(without_labels()))
-    assert "weaker" in page.ids()
+    assert "unlabelled" in page.ids()
     assert "relevance" not in page.ids()
     assert "Weaker evidence" in page.text
     assert "finds itself first" in markdown_page(without_labels())
@@ -162,7 +162,7 @@ def hostile_record():
     record["migration"] = f"{HOSTILE}-to-{HOSTILE}"
     record["checks"][0]["note"] = HOSTILE
     record["settings"]["alias"] = HOSTILE
-    record["endpoints"]["new"] |= {"table": HOSTILE, "model": HOSTILE}
+    record["tables"]["new"] |= {"table": HOSTILE, "model": HOSTILE}
     record["projection"]["old"] = [[x, y, HOSTILE] for x, y, _ in record["projection"]["old"]]
     return record
 

@@ -41,5 +41,5 @@ def test_what_became_of_relevance_is_always_said(record, said):
 
 
 def test_the_table_is_named_as_the_catalog_has_it():
-    assert verdict(bare_record(vector_tables={"new": {"table": "other"}})).startswith("other may be switched to")
+    assert verdict(bare_record(tables={"new": {"table": "other"}})).startswith("other may be switched to")
     assert verdict(bare_record(migration=None)).startswith("the new table may be switched to")

@@ -18,6 +18,7 @@ from embedshift.catalog.alias import create_alias, find_alias, get_alias, histor
 from embedshift.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters, write_dead_letters
 from embedshift.catalog.lease import Lease, owned
 from embedshift.catalog.migration import (
+    Facts,
     Migration,
     check_settings,
     create_migration,
@@ -99,7 +100,7 @@ def migration(store: Store) -> Migration:
         ),
     )
 )
-def test_an_endpoint_survives_the_catalog(wanted):
+def test_a_vector_table_survives_the_catalog(wanted):
     again = VectorTable.from_json(wanted.to_json())
     assert again == wanted
     assert again.model.settings().device == "auto"
@@ -129,7 +130,7 @@ def test_an_alias_that_is_not_there_says_how_to_make_it(store):
 
 def test_a_move_changes_table_and_model_together_and_is_remembered(store):
     seen = create_alias(store, "articles", vector_table("articles"))
-    now = move_alias(store, seen, vector_table("articles_v2", "large"), migration="m", reason="cutover")
+    now = move_alias(store, None, seen, vector_table("articles_v2", "large"), migration="m", reason="cutover")
     assert (now.target.table, now.target.model.name, now.version) == ("articles_v2", "large", 2)
     assert now.previous == vector_table("articles")
     moves = history(store, "articles")
@@ -148,7 +149,7 @@ def test_one_switch_of_many_operators_exactly_one_moves_the_alias(store):
     def operator(number: int) -> None:
         gate.wait()
         try:
-            move_alias(store, seen, vector_table(f"articles_v{number}"), migration="m", reason="cutover")
+            move_alias(store, None, seen, vector_table(f"articles_v{number}"), migration="m", reason="cutover")
             outcomes.append(number)
         except RefusedError as error:
             outcomes.append(str(error))
@@ -189,7 +190,7 @@ def test_settings_with_another_result_are_refused_by_the_names_of_their_keys(mig
         check_settings(migration, changed)
     line = str(caught.value)
     assert 'target.model.name (was "large", now "larger")' in line
-    assert "target.index.connections (was 16, now 32)" in line
+    assert "target.index.connections (was null, now 32)" in line
     assert "target.index.metric" not in line
 
 
@@ -204,9 +205,9 @@ def test_a_target_may_be_migrated_to_again_once_its_migration_has_ended(store, m
 def test_facts_add_up_and_the_state_moves(store, migration):
     with owned(store, migration, "prepare", LEASE) as lease:
         lease.change(rows=3)
-        lease.change(state="prepared", seconds=1.5)
+        lease.change(state="prepared", load_seconds=1.5)
     now = read_migration(store, migration.id)
-    assert (now.state, dict(now.facts)) == ("prepared", {"rows": 3, "seconds": 1.5})
+    assert (now.state, now.facts) == ("prepared", Facts(rows=3, load_seconds=1.5))
     assert now.owner == ""
 
 

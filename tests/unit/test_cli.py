@@ -293,7 +293,7 @@ def test_a_target_that_exists_with_something_in_it_is_exit_4(run, tree, corpus):
     run("import", str(corpus))
     outcome = run("prepare")
     assert outcome.code == 4
-    assert "the table articles exists, and no migration that is open fills it" in outcome.line
+    assert "the table articles exists, and no open migration fills it" in outcome.line
 
 
 def test_a_template_other_than_that_of_the_live_vectors_is_exit_2(run, tree, corpus):

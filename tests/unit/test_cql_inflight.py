@@ -136,7 +136,7 @@ def test_a_refused_row_is_handed_back_and_the_others_go_on(connection):
     assert sorted(script.sent) == ["a", "bad", "c"]
 
 
-def test_a_refusal_that_nobody_takes_is_an_error(connection):
+def test_a_refusal_without_a_handler_is_an_error(connection):
     opened, _ = connection({"bad": [InvalidRequest('message="too large"')]})
     with pytest.raises(SchemaError, match="too large"):
         send(opened, ["bad"], "p", doing="writing")

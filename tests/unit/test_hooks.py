@@ -210,11 +210,13 @@ def test_a_broken_file_does_not_repeat_its_lines(tmp_path):
 
 def test_a_hook_that_says_no_stops_the_cutover_in_one_line(tmp_path, chat):
     migration, said = recorded("articles", "articles_v2"), list[str]()
-    ask_before_cutover(settings_with(tmp_path), migration, said.append)
-    ask_before_cutover(settings_with(tmp_path, before_cutover=chat.address()), migration, said.append)
+    ask_before_cutover(settings_with(tmp_path), migration, "cutover", said.append)
+    ask_before_cutover(settings_with(tmp_path, before_cutover=chat.address()), migration, "cutover", said.append)
     assert (chat.bodies[0]["event"], chat.bodies[0]["migration"]) == ("before_cutover", "articles-to-articles_v2")
     with pytest.raises(CheckFailed, match=r"stopped the cutover \(http://127.*/… answered 503\)") as caught:
-        ask_before_cutover(settings_with(tmp_path, before_cutover=chat.address("503")), migration, said.append)
+        ask_before_cutover(
+            settings_with(tmp_path, before_cutover=chat.address("503")), migration, "cutover", said.append
+        )
     assert caught.value.exit_code == 1
     assert TOKEN not in f"{caught.value} {said}"
 
@@ -227,7 +229,7 @@ def test_a_failure_is_told_and_a_hook_that_fails_is_said_in_one_line(tmp_path, c
     out, err = capsys.readouterr()
     assert err.splitlines()[0] == "embedshift: there is no migration into articles_v2: run embedshift prepare first"
     said = next(line for line in out.splitlines() if line.startswith("hooks.on_failure failed"))
-    assert said.endswith("answered 500); nothing else is harmed")
+    assert said.endswith("answered 500); nothing else is affected")
     told = chat.bodies[0]
     assert (told["event"], told["step"], told["exit_code"]) == ("on_failure", "load", "4")
     assert err.splitlines()[0] == f"embedshift: {told['error']}"

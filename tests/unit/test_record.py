@@ -16,7 +16,7 @@ def test_a_progress_bar_leaves_its_last_state():
     assert settled(seen) == "load\nrows 20\nloaded 20 rows\n"
 
 
-def test_lines_that_are_drawn_anew_are_gone():
+def test_lines_that_are_drawn_again_are_gone():
     assert settled("first\n\x1b[1A\x1b[2Ksecond\n") == "second\n"
 
 

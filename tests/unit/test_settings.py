@@ -66,6 +66,38 @@ def test_every_file_that_we_ship_can_be_read(path):
     assert all("#" in line for line in explain(settings))
 
 
+def index_lines(store: dict[str, Any], **options: Any) -> dict[str, str]:
+    """What ``config check`` says of the index's options, without their meaning."""
+    settings = parse_settings(changed("target.index", options) | {"store": store})
+    lines = [line.split("  # ")[0] for line in explain(settings) if line.startswith("target.index.")]
+    return dict(line.removeprefix("target.index.").split(" = ", 1) for line in lines)
+
+
+def test_a_default_of_the_embedded_store_is_what_it_builds():
+    assert index_lines({"path": "articles.sqlite"}, connections=8) == {
+        "metric": "cosine  (default)",
+        "connections": "8",
+        "expansion_add": "128  (default)",
+        "expansion_search": "64  (default)",
+        "quantization": "f32  (default)",
+        "oversampling": "null  (default)",
+        "rescoring": "null  (default)",
+    }
+
+
+def test_a_default_of_a_server_is_the_server_s_own():
+    cluster = {"kind": "cql", "hosts": ["h"], "local_dc": "dc", "keyspace": "ks"}
+    assert index_lines(cluster, expansion_search=100) == {
+        "metric": "cosine  (default)",
+        "connections": "null  (default: the server's own: Cassandra 16, ScyllaDB 16)",
+        "expansion_add": "null  (default: the server's own: Cassandra 100, ScyllaDB 128)",
+        "expansion_search": "100",
+        "quantization": "null  (default: the server's own: Cassandra none, ScyllaDB f32)",
+        "oversampling": "null  (default: the server's own: Cassandra none, ScyllaDB 1.0)",
+        "rescoring": "null  (default: the server's own: Cassandra none, ScyllaDB false)",
+    }
+
+
 @pytest.mark.parametrize(
     ("path", "near"),
     [

@@ -1,6 +1,6 @@
 """Defects that are planted in a migrated table, and the checks that must name them.
 
-``python -m tests.quality.defects`` writes the table of them into docs/validation.md.
+``python -m tests.validation.defects`` writes the table of them into docs/validation.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.world import DIGEST, Cells, World, now_us
 
 ROWS = 1000
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "validation.md"
-BEGIN, END = "<!-- planted defects: made by tests/quality/defects.py -->\n", "<!-- end of planted defects -->\n"
+BEGIN, END = "<!-- planted defects: made by tests/validation/defects.py -->\n", "<!-- end of planted defects -->\n"
 #: Limits that are off by default, set for the defects that only they can show.
 #: Few questions are asked, of an index that several threads build: the limits leave room for some that miss.
 WEAKER = {"self_retrieval": 0.8, "titles_drop": 0.2}
@@ -149,20 +149,20 @@ DEFECTS = [
     defect("rows that the source no longer has", leave_orphans, "rows", "orphans"),
     defect("two rows with each other's vector and digest", swap_two_rows, "stale"),
     defect("2 % of the rows with another row's vector below their own digest",
-           lambda world: shift_vectors(world, some(ROWS // 50)), "agreement"),
+           lambda world: shift_vectors(world, some(ROWS // 50)), "reembedding_differs"),
     defect("1 % of the vectors from the wrong model, below the right digest",
-           lambda world: other_model(world, some(ROWS // 100)), "agreement"),
+           lambda world: other_model(world, some(ROWS // 100)), "reembedding_differs"),
     defect("1 % of the vectors from the wrong model, with its digest",
            lambda world: other_fingerprint(world, some(ROWS // 100)), "stale"),
     defect("a vector that is not normalised", longer, "unit_norm"),
     defect("a vector with a NaN", not_a_number, "finite"),
     # A graph is built by several threads: what one like this costs in recall differs from run to run.
-    replace(defect("one vector for 2 % of the texts", constant, "duplicates", "agreement"), besides=_RECALL),
+    replace(defect("one vector for 2 % of the texts", constant, "duplicates", "reembedding_differs"), besides=_RECALL),
     defect("an index of 2 connections and an expansion of 4", poor_index, "recall_at_10"),
     replace(defect("an index that lacks 2 % of the vectors", gappy_index, "index_rows"), besides=_RECALL),
     defect("every vector is another row's, and there are no questions",
            lambda world: shift_vectors(world, sorted(key[0] for key in world.read("articles_v2"))),
-           "agreement", "self_retrieval", "titles_ndcg_at_10", **WEAKER),
+           "reembedding_differs", "self_retrieval", "titles_ndcg_at_10", **WEAKER),
     defect("searches of the new table take ten times as long", slow, "latency_ratio",
            latency_ratio=3.0, latency_searches=10),
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from tests.small_models import POISON, words
 from tests.world import HOUR_US, Row, World, now_us
 
 #: Small samples, and no searches timed: what is measured here is told by the tests.
-QUICK = {"probes": 50, "sample": 200, "embedded_again": 500, "latency_searches": 0}
+QUICK = {"probes": 50, "sample": 200, "reembed_sample": 500, "latency_searches": 0}
 
 
 def invented(count: int) -> list[Row]:

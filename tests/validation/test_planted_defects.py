@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.quality.defects import DEFECTS, ROWS, WEAKER, Defect, documented, table
-from tests.quality.migrated import failed, invented, migrate, validated, world_in
+
+from tests.validation.defects import DEFECTS, ROWS, WEAKER, Defect, documented, table
+from tests.validation.migrated import failed, invented, migrate, validated, world_in
 
 
 @pytest.fixture(scope="module")
@@ -44,4 +45,4 @@ def test_a_planted_defect_fails_its_checks_and_no_other(
 
 
 def test_the_documented_table_is_that_of_these_tests() -> None:
-    assert documented() == table(), "run python -m tests.quality.defects"
+    assert documented() == table(), "run python -m tests.validation.defects"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.quality.defects import WORSE_MODEL
-from tests.quality.migrated import failed, migrate, validated, world_in
-
 from embedshift.validation.questions import read_questions
 from tests.small_models import ARTICLES
+from tests.validation.defects import WORSE_MODEL
+from tests.validation.migrated import failed, migrate, validated, world_in
 from tests.world import HOUR_US, now_us
 
 

@@ -135,10 +135,7 @@ def refused_connection(error: BaseException, where: str, *, user: str | None, en
             return _login(cause, where, user)
         untrusted = _UNTRUSTED.search(str(cause))
         if untrusted:
-            hint = (
-                "check store.tls.ca; the certificate must name the node's address, "
-                "or set store.tls.check_hostname to false"
-            )
+            hint = "check store.tls.ca; the certificate must name the node, or set store.tls.check_hostname: false"
             return StoreUnavailable(f"the certificate of {where} is not trusted ({untrusted[1]})", hint=hint)
         handshake = _HANDSHAKE.search(str(cause))
         if handshake:

@@ -31,7 +31,7 @@ from embedshift.validation.checks import checks
 from embedshift.validation.content_hash import Content, content_of
 from embedshift.validation.exact_knn import exact_scores
 from embedshift.validation.recall import recall_at, search_index
-from embedshift.validation.reembed import agreement
+from embedshift.validation.reembed import reembedding
 from embedshift.validation.sample import draw_sample
 from embedshift.validation.survey import survey_range
 from embedshift.validation.survey_result import Survey
@@ -43,7 +43,7 @@ TEXT = "{title}. {content}"
 ROWS = 120
 WRITTEN_US = 1_700_000_000_000_000
 FAULTS = (
-    *("missing", "orphans", "stale", "outdated", "without_vector", "apart"),
+    *("missing", "orphans", "stale", "older_cells", "without_vector", "written_apart"),
     *("nonfinite", "not_unit", "wrong_dimension"),
 )
 
@@ -251,14 +251,14 @@ DEFECTS = {
     "a row deleted at the source": (_keep_orphans, {"orphans": 1}, {"rows", "orphans"}),
     "two rows whose vectors and digests are swapped": (_swap, {"stale": 2}, {"stale"}),
     "the vector and the digest of another text": (_other_text, {"stale": 1}, {"stale"}),
-    "a text that was edited later": (_edit_source, {"stale": 1, "outdated": 1}, {"stale", "outdated"}),
-    "a text that was emptied later": (_empty_text, {"stale": 1, "outdated": 1}, {"stale", "outdated"}),
-    "a text written again that stayed the same": (_write_again, {"outdated": 1}, {"outdated"}),
-    "a column that was not carried": (_lose_column, {"outdated": 1}, {"outdated"}),
-    "an expiry that was not carried": (_lose_expiry, {"outdated": 1}, {"outdated"}),
+    "a text that was edited later": (_edit_source, {"stale": 1, "older_cells": 1}, {"stale", "older_cells"}),
+    "a text that was emptied later": (_empty_text, {"stale": 1, "older_cells": 1}, {"stale", "older_cells"}),
+    "a text written again that stayed the same": (_write_again, {"older_cells": 1}, {"older_cells"}),
+    "a column that was not carried": (_lose_column, {"older_cells": 1}, {"older_cells"}),
+    "an expiry that was not carried": (_lose_expiry, {"older_cells": 1}, {"older_cells"}),
     "a row of another model": (_wrong_model, {"stale": 1}, {"stale"}),
     "a text without a vector": (_no_vector, {"without_vector": 1}, {"without_vector"}),
-    "a vector written without its digest": (_vector_alone, {"apart": 1}, {"apart"}),
+    "a vector written without its digest": (_vector_alone, {"written_apart": 1}, {"written_apart"}),
     "vectors with NaN and infinity": (_not_a_number, {"nonfinite": 2}, {"finite"}),
     "a vector that is not normalised": (_not_normalised, {"not_unit": 1}, {"unit_norm"}),
     "one vector for several texts": (_constant, {"duplicates": 3}, {"duplicates"}),
@@ -548,7 +548,7 @@ def embedded_world(tmp_path: Path, model: Model) -> Iterator[World]:
 
 
 def test_vectors_of_the_model_agree_when_they_are_computed_again(embedded_world: World, model: Model) -> None:
-    found = agreement(embedded_world.store, embedded_world.subject, model, 40, seed=1)
+    found = reembedding(embedded_world.store, embedded_world.subject, model, 40, seed=1)
 
     assert (found.sample, found.disagreeing, found.examples) == (40, 0, ())
     assert found.least > 0.9999
@@ -561,17 +561,17 @@ def test_vectors_that_were_swapped_below_their_digests_disagree(embedded_world: 
         vector = model.embed([other]).vectors[0]
         world.write_target({id_: world.texts[id_]}, WRITTEN_US + 1, lambda _, v=vector: v, model.fingerprint)
 
-    found = agreement(world.store, world.subject, model, 40, seed=1)
+    found = reembedding(world.store, world.subject, model, 40, seed=1)
 
     survey = world.survey()
     assert (survey.stale, survey.duplicates) == (0, 0), "no digest can show it"
     assert found.disagreeing == 2
     assert {example["id"] for example in found.examples} == set(swapped)
-    made = checks(survey, None, None, ValidationSettings(), 0, 0, agreement=found)
-    assert "agreement" in {check.name for check in made if not check.passed}
+    made = checks(survey, None, None, ValidationSettings(), 0, 0, reembedding=found)
+    assert "reembedding_differs" in {check.name for check in made if not check.passed}
 
 
-def test_rows_that_are_stale_or_without_text_are_not_embedded_again(world: World, model: Model) -> None:
-    found = agreement(world.store, replace(world.subject, fingerprint="another"), model, 20, seed=1)
+def test_rows_that_are_stale_or_without_text_are_not_reembed_sample(world: World, model: Model) -> None:
+    found = reembedding(world.store, replace(world.subject, fingerprint="another"), model, 20, seed=1)
 
     assert (found.sample, found.disagreeing) == (0, 0)

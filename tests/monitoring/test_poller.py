@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-from tests.watching.conftest import carry
-
 from embedshift.catalog.lease import owned
 from embedshift.catalog.ranges import Counts, RangeRecord, read_ranges, write_ranges
 from embedshift.catalog.states import NEXT
@@ -14,6 +12,7 @@ from embedshift.monitoring.progress import steps_of
 from embedshift.monitoring.range_totals import RangeTotals, total_of
 from embedshift.monitoring.render import headline, line, rows
 from embedshift.tokens import WHOLE_RING
+from tests.monitoring.conftest import carry
 
 
 def test_a_migration_at_rest_shows_its_load_and_the_next_step(world):
