@@ -18,7 +18,7 @@ from benchmarks.scenes import DIMENSION, cells, fill, scene
 from embedshift.embedding import DIGEST, choose_precision, load_model, use_threads
 from embedshift.settings import ModelSettings
 from embedshift.stores.cql import wire
-from embedshift.stores.cql.batch import Incoming
+from embedshift.stores.cql.batch import WriteBatch
 from embedshift.stores.cql_types import vector_type
 from embedshift.stores.model import Column, Table
 from tests.world import ARTICLE
@@ -91,7 +91,7 @@ def binding() -> None:
     table = Table("articles", (*ARTICLE, *made))
     kind = lookup_casstype(f"{marshal}.VectorType({marshal}.FloatType, {DIMENSION})")
     vectors = batch.column("embedding").to_pylist()
-    ours = _least_us(lambda: Incoming(table, batch)) / rows
+    ours = _least_us(lambda: WriteBatch(table, batch)) / rows
     theirs = _least_us(lambda: [kind.serialize(each, 4) for each in vectors]) / rows
     print(f"whole rows: {ours:.1f} µs each; the driver's binding of their vectors alone: {theirs:.1f} µs")
 

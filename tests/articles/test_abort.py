@@ -50,7 +50,7 @@ def test_settings_that_have_changed_are_no_hindrance(begun):
 
 
 def test_a_target_that_is_live_stays(begun):
-    move_alias(begun.store, begun.alias, begun.migration.target, migration=begun.migration.id, reason="cutover")
+    move_alias(begun.store, None, begun.alias, begun.migration.target, migration=begun.migration.id, reason="cutover")
     with pytest.raises(RefusedError, match="articles_v2 is live"):
         begun.step("abort")
     assert begun.store.exists("articles_v2")

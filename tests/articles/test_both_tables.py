@@ -35,7 +35,7 @@ def same_times(world, id_):
 
 
 def move(world, there):
-    return move_alias(world.store, world.alias, there, migration=world.migration.id, reason="cutover")
+    return move_alias(world.store, None, world.alias, there, migration=world.migration.id, reason="cutover")
 
 
 def test_every_verb_writes_both_tables_at_one_time_each_with_its_own_model(moving, articles):

@@ -44,7 +44,7 @@ def world(
 
 def run(world: World, statement: str) -> list[dict[str, Any]]:
     """A statement on the world's keyspace, which it calls KS."""
-    return world.store._link.rows(statement.replace("KS", world.settings.store.keyspace), doing="x", profile="write")
+    return world.store._connection.rows(statement.replace("KS", world.settings.store.keyspace), doing="x", profile="write")
 
 
 def change(world: World, assignment: str, table: str = "articles") -> None:
@@ -105,7 +105,7 @@ def test_the_way_back_carries_what_was_removed_from_the_new_table(world: World) 
 
     migration = world.migration
     world.store.create_index(migration.target.index)
-    move_alias(world.store, world.alias, migration.target, migration=migration.id, reason="cutover")
+    move_alias(world.store, None, world.alias, migration.target, migration=migration.id, reason="cutover")
     change(world, "tags = tags - {'y'} WHERE id = 'a000'", "articles_v2")
     back = partial(passes, world, backwards=True, orphans_before_us=now_us())
     assert back()[-1] == 0

@@ -336,7 +336,7 @@ def test_a_pause_is_said_once_shown_with_who_said_it_and_taken_back(command):
     assert word is not None
     assert "was already paused, by " in command("pause")[1]
     assert read_signal(world.store, world.migration.id, PAUSE) == word
-    assert "pace: paused by " in command("status")[1]
+    assert "throttle: paused by " in command("status")[1]
     assert json.loads(command("status", "--json")[1])["migration"]["pace"]["paused"]["by"] in word.sent_by
     assert "goes on" in command("resume")[1]
     assert "was not paused" in command("resume")[1]

@@ -51,7 +51,7 @@ def chain(store: Any, models: str, **more: Any) -> list[Settings]:
         make_table(store, f"articles_v{number}")
         record(store, made[-1], "switched", upgrade=True)
         alias = create_alias(store, "articles", live)
-        move_alias(store, alias, vector_table(f"articles_v{number}", new), migration="", reason="cutover")
+        move_alias(store, None, alias, vector_table(f"articles_v{number}", new), migration="", reason="cutover")
     return made[1:]
 
 
