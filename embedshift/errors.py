@@ -3,19 +3,19 @@
     EmbedshiftError                 1  a check failed, or a step could not finish
     ├── CheckFailed                 1  a validation, an audit or a balance did not pass
     ├── UsageError                  2  the caller asked for something that makes no sense
-    │   ├── SettingsError           2  a settings file is wrong; all its faults at once
+    │   ├── SettingsError           2  a settings file is wrong; all faults are reported at once
     │   ├── TimeFormatError         2  a duration, a moment or a window of time cannot be read
     │   ├── InputError              2  a line, a row or a question cannot be used
-    │   ├── SchemaError             2  a table lacks what is needed, or has what cannot be copied
-    │   └── NotFoundError           2  there is no article of that id
-    ├── UnavailableError            3  something outside cannot be had
-    │   ├── StoreUnavailable        3  the database does not answer, or not to us
-    │   └── ModelUnavailable        3  a model cannot be loaded, or is another than the recorded one
-    └── RefusedError                4  the state of things forbids it
-        ├── StateError              4  this step may not follow the present state
-        └── OwnedByAnother          4  another run holds the migration
+    │   ├── SchemaError             2  a table lacks something needed, or has something that cannot be copied
+    │   └── NotFoundError           2  there is no article with that id
+    ├── UnavailableError            3  something outside embedshift is not available
+    │   ├── StoreUnavailable        3  the database does not answer, or refuses the connection
+    │   └── ModelUnavailable        3  a model cannot be loaded, or is not the recorded one
+    └── RefusedError                4  the present state forbids it
+        ├── StateError              4  this step may not run in the present state
+        └── OwnedByAnother          4  another run owns the migration
 
-Every error is one line: what happened and to what, then what to do next (``hint``).
+Every error is one line: what happened and where, then what to do next (``hint``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class EmbedshiftError(Exception):
     """An expected failure.
 
     Args:
-        what: what happened, and to what: one line, without a final full stop.
+        what: what happened and where: one line, without a final full stop.
         hint: what to do next; may be empty.
     """
 
@@ -43,7 +43,7 @@ class EmbedshiftError(Exception):
         return " ".join(line.split())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions cross process borders (Spark, multiprocessing); the default drops the keywords.
+        # Exceptions cross process boundaries (Spark, multiprocessing); the default pickling drops the keywords.
         return _rebuild, (type(self), self.what, self.hint)
 
 
@@ -52,7 +52,7 @@ def _rebuild(kind: type[EmbedshiftError], what: str, hint: str) -> EmbedshiftErr
 
 
 class CheckFailed(EmbedshiftError):
-    """A check was made and did not pass."""
+    """A check ran and did not pass."""
 
 
 class UsageError(EmbedshiftError):
@@ -66,7 +66,7 @@ class SettingsError(UsageError):
 
 
 class TimeFormatError(UsageError, ValueError):
-    """A duration, a moment or a window of time cannot be read; a ValueError too, as settings are checked by one."""
+    """A duration, a moment or a window of time cannot be read; also a ValueError, which the checks of settings need."""
 
 
 class InputError(UsageError):
@@ -74,21 +74,21 @@ class InputError(UsageError):
 
 
 class SchemaError(UsageError):
-    """A table lacks what is needed, or has what cannot be copied."""
+    """A table lacks something needed, or has something that cannot be copied."""
 
 
 class NotFoundError(UsageError):
-    """There is no article of that id."""
+    """There is no article with that id."""
 
 
 class UnavailableError(EmbedshiftError):
-    """Something outside cannot be had."""
+    """Something outside embedshift is not available."""
 
     exit_code = 3
 
 
 class StoreUnavailable(UnavailableError):
-    """The database does not answer, or does not answer us."""
+    """The database does not answer, or refuses the connection."""
 
 
 class ModelUnavailable(UnavailableError):
@@ -96,14 +96,14 @@ class ModelUnavailable(UnavailableError):
 
 
 class RefusedError(EmbedshiftError):
-    """The state of things forbids it."""
+    """The present state forbids it."""
 
     exit_code = 4
 
 
 class StateError(RefusedError):
-    """This step may not follow the present state."""
+    """This step may not run in the present state."""
 
 
 class OwnedByAnother(RefusedError):
-    """Another run holds the migration."""
+    """Another run owns the migration."""

@@ -1,8 +1,8 @@
 """The token ring: Murmur3 tokens, ranges of them, and the arithmetic of coverage.
 
-A token is a signed 64-bit integer. A range is ``(start, end]``, as in CQL. The smallest token, -2**63, belongs to
-no key (Cassandra and ScyllaDB move such a hash to the greatest token), so ``(MIN_TOKEN, MAX_TOKEN]`` is the whole ring
-and no range ever wraps around.
+A token is a signed 64-bit integer. A range is ``(start, end]``, as in CQL. No key has the smallest token, -2**63
+(Cassandra and ScyllaDB move such a hash to the greatest token), so ``(MIN_TOKEN, MAX_TOKEN]`` is the whole ring and no
+range ever wraps around.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class TokenRange:
         return self.end - self.start
 
     def split(self, parts: int) -> list[TokenRange]:
-        """Cut into ``parts`` neighbours of equal width, fewer where there are fewer tokens."""
+        """Cut into ``parts`` neighbours of equal width; fewer if there are fewer tokens."""
         parts = min(parts, self.width)
         edges = [self.start + self.width * part // parts for part in range(parts + 1)]
         return [TokenRange(start, end) for start, end in pairwise(edges)]
@@ -67,12 +67,12 @@ def unite(ranges: Iterable[TokenRange]) -> list[TokenRange]:
 
 
 def subtract(ranges: Iterable[TokenRange], covered: Iterable[TokenRange]) -> list[TokenRange]:
-    """What of ``ranges`` is not in ``covered``: in order, merged."""
+    """The tokens of ``ranges`` that are not in ``covered``: in order, merged."""
     return uncovered(unite(ranges), covered)
 
 
 def uncovered(pieces: Iterable[TokenRange], covered: Iterable[TokenRange]) -> list[TokenRange]:
-    """What of each piece is not in ``covered``: in order, and pieces that meet stay apart."""
+    """The tokens of each piece that are not in ``covered``: in order; pieces that meet stay separate."""
     holes = unite(covered)
     left: list[TokenRange] = []
     at = 0
@@ -92,7 +92,7 @@ def uncovered(pieces: Iterable[TokenRange], covered: Iterable[TokenRange]) -> li
 
 
 def from_ring(tokens: Iterable[int]) -> list[TokenRange]:
-    """The ranges between the tokens that nodes own: the whole ring once, the wrap-around cut at its edge."""
+    """The ranges between the tokens that nodes own: the whole ring once, with the wrap-around cut at its edge."""
     edges = sorted({MIN_TOKEN, MAX_TOKEN, *tokens})
     return [TokenRange(start, end) for start, end in pairwise(edges)]
 
@@ -126,7 +126,7 @@ def _hash_of_equal_length(keys: NDArray[np.uint8]) -> NDArray[np.int64]:
         k2 = _rotate(words[:, 2 * block + 1] * _C2, 33) * _C1
         h2 = (_rotate(h2 ^ k2, 31) + h1) * _FIVE + np.uint64(0x38495AB5)
     # Cassandra reads the tail as signed bytes, unlike the reference implementation (CASSANDRA-2975);
-    # every other implementation of the partitioner keeps the habit, since data on disk depends on it.
+    # every other implementation of the partitioner does the same, because data on disk depends on it.
     tail = keys[:, blocks * 16 :].view(np.int8).astype(np.int64).view(np.uint64)
     k1, k2 = np.zeros(rows, np.uint64), np.zeros(rows, np.uint64)
     for at in range(min(8, tail.shape[1])):

@@ -1,4 +1,4 @@
-"""Adding many articles: in batches, in order, and each failure by its name."""
+"""Add many articles: in batches, in their order; every failure is reported with its article."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Added:
 
 
 def add_many(alias_cache: AliasCache, writing: Writing, articles: Iterable[Mapping[str, Any]], most: int) -> Added:
-    """Write articles, at most so many at once; see ``Articles.add_many``."""
+    """Write articles in batches of at most ``most``; see ``Articles.add_many``."""
     added = Added()
     start = 0
     for batch in _batches(alias_cache, articles, most):
@@ -52,7 +52,7 @@ def add_many(alias_cache: AliasCache, writing: Writing, articles: Iterable[Mappi
 def _batches(
     alias_cache: AliasCache, articles: Iterable[Mapping[str, Any]], most: int
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Batches in which no id comes twice: within one, all are read before any is written."""
+    """Batches in which no id occurs twice, because all rows of a batch are read before any is written."""
     batch: list[Mapping[str, Any]] = []
     seen: set[str] = set()
     for article in articles:
@@ -67,7 +67,7 @@ def _batches(
 
 
 def _name(table: Table, article: Any) -> str:
-    """The name of an article's row; empty where it has none that could be written."""
+    """The name of an article's row; empty if it has no key that could be written."""
     try:
         return name_of(table, key_of(table, {key.name: article.get(key.name) for key in table.keys}))
     except (InputError, AttributeError):
@@ -84,7 +84,7 @@ def _id_of(table: Table, article: Any) -> Any:
 
 @dataclass(slots=True)
 class Refreshed:
-    """What became of the articles that were looked at. ``failed`` holds ids whose text cannot be embedded."""
+    """The outcome of a refresh. ``failed`` holds the ids whose text cannot be embedded."""
 
     embedded: int = 0
     unchanged: int = 0
@@ -100,7 +100,7 @@ class Refreshed:
 
 
 class Refreshing:
-    """Embeds what is in the live table and has no vector of its present text."""
+    """Embeds the articles of the live table that have no vector of their current text."""
 
     def __init__(self, store: Store, alias_cache: AliasCache, writing: Writing, clock: Clock, locks: RowLocks) -> None:
         self._store = store
@@ -110,13 +110,13 @@ class Refreshing:
         self._locks = locks
 
     def refresh(self, keys: Sequence[Key]) -> Refreshed:
-        """Look at the rows of these keys, each once, and embed those that need it. Safe to repeat."""
+        """Check the rows of these keys, each once, and embed those that need it. Safe to repeat."""
         return self._alias_cache.writing(lambda routing: self._refresh(routing, keys))
 
     def _refresh(self, routing: Routing, keys: Sequence[Key]) -> Refreshed:
         named = {name_of(routing.live.table, key): key for key in keys}
         with self._locks.held(named):
-            # Before the look: a row that is deleted after it stays deleted.
+            # Taken before the rows are read: a row that is deleted after that stays deleted.
             at_us = self._clock.next()
             rows = self._rows(routing, list(named.values()))
             wanting = self._wanting(routing, rows)
@@ -135,7 +135,7 @@ class Refreshing:
 
     @staticmethod
     def _wanting(routing: Routing, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Rows with a text and no vector, a vector and no text, or a digest of another text; all without digests."""
+        """Rows with a text but no vector, a vector but no text, or another text's digest; every row without digests."""
         vector_table = routing.live.vector_table
         if not vector_table.digests:
             return rows

@@ -1,4 +1,4 @@
-"""What an application holds: one object for the life of its articles, before, during and after a migration."""
+"""The object that an application uses for its articles, before, during and after a migration."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ Confirm = Callable[[str], str]
 
 
 class Articles:
-    """The articles behind an alias. Open one a process; its threads may share it.
+    """The articles behind an alias. Open one object per process; its threads may share it.
 
-    Every error is an ``EmbedshiftError`` of one line. Wrong input is refused before anything is written.
+    Every error is an ``EmbedshiftError`` with a one-line message. Wrong input is refused before anything is written.
     """
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -58,11 +58,11 @@ class Articles:
 
     @classmethod
     def open(cls, config: Settings | Path | str, *, shadow: float | None = None) -> Articles:
-        """Connect to the store of a settings file, or of settings that were read already.
+        """Connect to the store of a settings file, or of settings that are already loaded.
 
         Args:
-            shadow: share of the searches that is sent to a running migration's new table too, in the background;
-                ``articles.shadow`` of the settings where None.
+            shadow: share of the searches that is also sent to the new table of a running migration, in the
+                background; ``articles.shadow`` of the settings if None.
 
         Raises:
             SettingsError: the file is wrong, or the share is not between 0 and 1.
@@ -73,7 +73,9 @@ class Articles:
         settings = config if isinstance(config, Settings) else load_settings(Path(config))
         if shadow is not None:
             if not 0 <= shadow <= 1:
-                raise SettingsError(f"shadow is {shadow}, which is no share", hint="give 0 to 1, such as 0.05")
+                raise SettingsError(
+                    f"shadow is {shadow}, which is not a share", hint="write a number from 0 to 1, such as 0.05"
+                )
             wanted = settings.articles.model_copy(update={"shadow": float(shadow)})
             settings = settings.model_copy(update={"articles": wanted})
         store = open_store(settings.store)
@@ -94,9 +96,9 @@ class Articles:
         self.close()
 
     def close(self) -> None:
-        """End shadow reading and give back the connections.
+        """End shadow reading and close the connections.
 
-        A second call does nothing; in a forked child nothing is given back.
+        A second call does nothing. In a forked child process nothing is closed.
         """
         if not self._closed and self._process == os.getpid():
             self._shadowing.close()
@@ -104,20 +106,20 @@ class Articles:
         self._closed = True
 
     def add(self, article: Mapping[str, Any]) -> None:
-        """Write one article: key and any columns. Where it is there, the given columns are replaced.
+        """Write one article: its key and any other columns. If it exists, the given columns are replaced.
 
         Raises:
             InputError: a column is unknown or of another type, the key is missing, or the text is too long or cannot
                 be embedded.
-            ModelUnavailable, StoreUnavailable: nothing is written, or the store did not acknowledge it.
+            ModelUnavailable, StoreUnavailable: nothing was written, or the store did not confirm the write.
         """
         self._put(article, existing=False)
 
     def add_many(self, articles: Iterable[Mapping[str, Any]]) -> Added:
-        """Write articles in batches, in their order; a later one of the same id wins.
+        """Write articles in batches, in their order; of two with the same id the later wins.
 
-        An article that cannot be written is named and harms no other. Articles are taken from the iterable as they are
-        needed: memory is bounded by ``articles.batch``.
+        An article that cannot be written is reported, and the others are written. Articles are taken from the iterable
+        when they are needed, so that ``articles.batch`` bounds the memory.
 
         Raises:
             ModelUnavailable, StoreUnavailable: the rest could not be written; add them again.
@@ -126,7 +128,7 @@ class Articles:
         return add_many(self._alias_cache, self._writing, articles, self.settings.articles.batch)
 
     def update(self, id: Any, /, **columns: Any) -> None:
-        """Change columns of an article that is there. It is embedded again only where its text changes.
+        """Change columns of an existing article. It is embedded again only if its text changes.
 
         Raises:
             NotFoundError: there is no such article.
@@ -138,34 +140,34 @@ class Articles:
         self._put({**columns, **key}, existing=True)
 
     def get(self, id: Any) -> dict[str, Any] | None:
-        """The columns of an article, active or not, as JSON has them and without vector and digest; None: not there."""
+        """An article's columns, active or not, as JSON values, without vector and digest; None if there is no article."""
         self._check()
         return self._finding.get(id)
 
     def delete(self, id: Any) -> bool:
-        """Delete an article. Returns whether it was there."""
+        """Delete an article. Returns whether it existed."""
         self._check()
         return self._deleting.delete(id)
 
     def deactivate(self, id: Any) -> None:
-        """Hide an article from every search, and keep it.
+        """Hide an article from every search, but keep it.
 
         Raises:
             NotFoundError: there is no such article.
-            SchemaError: the table has no column for it: embedshift schema add-soft-delete.
+            SchemaError: the table has no column for this: run embedshift schema add-soft-delete.
         """
         self._mark(id, time.time_ns() // 1_000_000)
 
     def restore(self, id: Any) -> None:
-        """Make an article active again. Raises as ``deactivate`` does."""
+        """Make an article active again. Raises the same errors as ``deactivate``."""
         self._mark(id, None)
 
     def search(self, question: str, k: int = 10, columns: Sequence[str] | None = None) -> list[Match]:
-        """The k active articles nearest to a question, nearest first, embedded with the model of the alias row.
+        """The k active articles nearest to a question, nearest first. The alias row's model embeds the question.
 
         Args:
             k: 1 to 1000.
-            columns: whose values are returned; all but vector and digest where None.
+            columns: the columns to return; if None, all but vector and digest.
 
         Raises:
             InputError: the question is empty, or k is out of bounds.
@@ -179,17 +181,17 @@ class Articles:
     def search_vector(
         self, vector: Iterable[float] | NDArray[np.float32], k: int = 10, columns: Sequence[str] | None = None
     ) -> list[Match]:
-        """The same for a vector of shape (dimension,). Raises InputError where it has another shape, or a NaN."""
+        """The same for a vector of shape (dimension,). Raises InputError if it has another shape, or a NaN."""
         self._check()
         return self._finding.search_vector(vector, k, columns)
 
     def search_like(self, id: Any, k: int = 10, columns: Sequence[str] | None = None) -> list[Match]:
-        """The k active articles nearest to an article, which is not among them. Raises NotFoundError."""
+        """The k active articles nearest to an article, without that article. Raises NotFoundError."""
         self._check()
         return self._finding.search_like(id, k, columns)
 
     def refresh(self, ids: Iterable[Any]) -> Refreshed:
-        """Embed articles whose text somebody else has written; those with the vector of their text are left alone.
+        """Embed articles whose text was written by something else. Vectors that fit their text are left alone.
 
         Raises:
             InputError: an id is of another type.
@@ -199,20 +201,20 @@ class Articles:
         return self.refresh_keys([key_of(table, each) for each in ids])
 
     def refresh_keys(self, keys: Sequence[Mapping[str, Any]]) -> Refreshed:
-        """The same for primary keys by column, as a store has them."""
+        """The same for primary keys, each a mapping of column to value as the store has them."""
         self._check()
         return self._refreshing.refresh([dict(key) for key in keys])
 
     def live_table(self) -> Table:
-        """The table that the alias names at this moment, as its store describes it."""
+        """The table that the alias names now, as its store describes it."""
         self._check()
         return self._alias_cache.now().live.table
 
     def erase(self, id: Any) -> list[Erased]:
-        """Remove an article wherever this program keeps anything of it, and prove it: one entry a place.
+        """Remove an article from every place where embedshift keeps it, and prove it. Returns one entry for each place.
 
         Raises:
-            CheckFailed: something is left; the place is named.
+            CheckFailed: a place still has the article; the error names it.
         """
         self._check()
         return erase(self._store, self.settings, self._alias_cache, self._clock, self._locks, id)
@@ -229,30 +231,31 @@ class Articles:
         """Delete what was deactivated longer ago than ``inactive_for``, or what is ``not_in`` a file of ids.
 
         Args:
-            archive: a file, .jsonl or .parquet, that gets the articles before they are deleted; never overwritten.
-            not_in: one id a line: a JSON value, or an object with the key's columns.
-            max_share: where more of the table than that would go by ``not_in``, nothing does.
+            archive: a .jsonl or .parquet file to which the articles are written before they are deleted; an existing
+                file is never overwritten.
+            not_in: one id per line: a JSON value, or an object with the key's columns.
+            max_share: if ``not_in`` would delete a larger share of the table than this, nothing is deleted.
 
         Raises:
-            InputError: the file of ids is empty or faulty, or the archive cannot be written.
-            RefusedError: too much would go.
+            InputError: the file of ids is empty or wrong, or the archive cannot be written.
+            RefusedError: too many articles would be deleted.
         """
         self._check()
         if (inactive_for is None) == (not_in is None):
-            raise UsageError("purge wants one rule", hint="give inactive_for or not_in")
+            raise UsageError("purge takes exactly one rule", hint="give inactive_for or not_in")
         if not_in is not None:
             return self._purge.not_in(not_in, archive, max_share=max_share, dry_run=dry_run)
         assert inactive_for is not None
         return self._purge.inactive(inactive_for, archive, dry_run=dry_run)
 
     def drop(self, confirm: Confirm | None = None) -> Dropped:
-        """Drop table, index and catalog rows of the alias, and close.
+        """Drop table, index and catalog rows of the alias, and close this object.
 
         Args:
-            confirm: asks a person for the table's name and returns what was typed; None: the caller is sure.
+            confirm: asks a person for the table's name and returns what was typed; None if no confirmation is needed.
 
         Raises:
-            RefusedError: a migration runs, another alias names the table, or its name was not typed.
+            RefusedError: a migration is running, another alias names the table, or its name was not typed.
         """
         self._check()
         dropped = drop(self.settings, self._store, confirm)
@@ -260,7 +263,7 @@ class Articles:
         return dropped
 
     def parse_id(self, text: str) -> Any:
-        """An id as it stands on a command line, as the other methods take it."""
+        """An id as it was typed on a command line, converted for the other methods."""
         self._check()
         return self._alias_cache.reading(lambda routing: parse_id(routing.live.table, text))
 
@@ -285,7 +288,7 @@ class Articles:
     def _check(self) -> None:
         if self._process != os.getpid():
             raise UsageError(
-                f"these articles were opened in process {self._process}, and this is a fork of it",
+                f"these articles were opened in process {self._process}, of which this process is a fork",
                 hint="open Articles in each process, after the fork",
             )
         if self._closed:

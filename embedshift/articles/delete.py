@@ -1,4 +1,4 @@
-"""Deleting articles, in the live table and then in the second ones, at one time."""
+"""Delete articles from the live table and then from the other tables, with one write time."""
 
 from __future__ import annotations
 
@@ -30,27 +30,28 @@ class Deleting:
         self._locks = locks
 
     def delete(self, id: Any) -> bool:
-        """Delete one article. Returns whether there was one; deleting what is not there is no error."""
+        """Delete one article. Returns whether it existed; it is no error if it did not."""
 
         def operation(routing: Routing) -> bool:
             key = key_of(routing.live.table, id)
             with self._locks.held([name_of(routing.live.table, key)]):
                 return self.delete_rows(routing, [key], self._clock.next())[0]
 
-        # Written once more after a move of the alias, the row is gone by its first time already.
+        # If the alias moved and this is repeated, the first deletion, with its earlier time, has already removed the
+        # row.
         there: list[bool] = []
         self._alias_cache.writing(lambda routing: there.append(operation(routing)))
         return any(there)
 
     def delete_rows(self, routing: Routing, keys: Sequence[Key], at_us: int) -> list[bool]:
-        """Delete rows whose locks the caller holds, at a time taken before they were judged.
+        """Delete rows whose locks the caller holds, with a time that was taken before the decision to delete them.
 
         Returns:
-            Whether each was there.
+            For each row whether it existed.
         """
         newest = newest_times(self._store, routing.live, keys)
         names = [name_of(routing.live.table, key) for key in keys]
-        # A cell that a clock ahead of ours has written would outlive a deletion of the present.
+        # A cell that was written by a clock ahead of ours would survive a deletion with our present time.
         times = [max(at_us, newest.get(name, 0) + 1) for name in names]
         self._store.delete(routing.live.table, keys_batch(routing.live.table, keys), np.array(times, np.int64))
         self._dual_writer.delete(routing, keys, times)
@@ -58,14 +59,14 @@ class Deleting:
 
 
 def newest_times(store: Store, live_table: LiveTable, keys: Sequence[Key]) -> dict[str, int]:
-    """Of the rows that are there, by name, the write time of the newest cell; 0 where no cell tells one."""
+    """For each existing row, by name, the write time of its newest cell; 0 if no cell has one."""
     table = live_table.table
     times = [column.name for column in table.others]
     rows = store.fetch(table, keys_batch(table, keys), times=times).to_pylist()
     return {name_of(table, row): max((row[write_time(n)] or 0 for n in times), default=0) for row in rows}
 
 
-#: Since when an article is inactive, in milliseconds since the epoch as it travels; null where it is active.
+#: Since when an article is inactive, in milliseconds since the epoch; null if it is active.
 DEACTIVATED = "deactivated_at"
 _TYPE = "timestamp"
 
@@ -77,7 +78,7 @@ def has_soft_delete(table: Table) -> bool:
 
 
 def check_soft_delete(routing: Routing) -> None:
-    """Raises SchemaError, naming the command that helps, where the live table has no column for it."""
+    """Raises SchemaError, naming the command that helps, if the live table has no column for it."""
     table = routing.live.table
     column = table.column(DEACTIVATED)
     if column is None:
@@ -87,23 +88,23 @@ def check_soft_delete(routing: Routing) -> None:
 
 
 def is_active(row: Mapping[str, Any]) -> bool:
-    """Whether a row that was read with the column, where there is one, is active."""
+    """Whether a row is active. The row was read with the column, if the table has it."""
     return row.get(DEACTIVATED) is None
 
 
 def add_soft_delete(settings: Settings, store: Store) -> list[str]:
-    """Add the column to the live table and to the second table of each running migration.
+    """Add the column to the live table and to the other table of each running migration.
 
-    The second tables come first, so that no client can write the live one and miss the other. Returns once no client's
-    view of the tables can be older than the column, so that each knows of it before anything is deactivated. Safe to
-    repeat.
+    The other tables come first, so that no client can write the column in the live table and miss it in the other. This
+    returns when no client can have a cached view without the column, so that every client knows the column before
+    anything is deactivated. Safe to repeat.
 
     Returns:
-        The tables that got it.
+        The tables to which the column was added.
 
     Raises:
         StateError: there is no alias.
-        SchemaError: a table has a column of that name and of another type.
+        SchemaError: a table has a column of that name with another type.
     """
     routing = AliasCache(store, settings).now()
     added = []

@@ -1,4 +1,4 @@
-"""The end of an alias: its table, its index, and everything that the catalog has of it."""
+"""Drop an alias: its table, its index, and everything that the catalog has of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from embedshift.catalog.alias import Alias, check_unmoved, get_alias
 from embedshift.catalog.migration import Migration, forget_work, is_owned, migrations, read_migration
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import STATES, label
-from embedshift.catalog.tables import ALIAS, ALIAS_HISTORY, FEED, MIGRATION, ensure_catalog
+from embedshift.catalog.tables import ALIAS, ALIAS_HISTORY, FEED, MIGRATION
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import RefusedError
 from embedshift.settings import Settings
@@ -17,7 +18,7 @@ from embedshift.stores.contract import Store
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """What went: tables, and migrations whose records are gone with them."""
+    """What was dropped: tables, and the migrations whose records were removed with them."""
 
     alias: str
     tables: tuple[str, ...]
@@ -25,18 +26,18 @@ class Dropped:
 
 
 def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None) -> Dropped:
-    """Drop the alias's table and catalog rows. Run again after a failure, it goes on.
+    """Drop the alias's table and catalog rows. If it fails and is run again, it continues.
 
     Args:
-        confirm: asks for the live table's name and returns what was typed; None where the caller has said yes.
+        confirm: asks for the live table's name and returns what was typed; None if no confirmation is needed.
 
     Raises:
         StateError: there is no such alias.
-        RefusedError: a migration runs, another alias names the table, or its name was not typed.
+        RefusedError: a migration is running, another alias names the table, or its name was not typed.
     """
     alias = get_alias(store, settings.alias)
     live = alias.target
-    # The catalog of an older version may lack tables that are looked through here.
+    # The catalog of an older version may lack tables that are read here.
     ensure_catalog(store)
     known = migrations(store, settings.alias)
     running = next((each for each in known if not STATES[each.state].at_rest), None)
@@ -48,7 +49,7 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
     vector_tables = _vector_tables(live, known)
     _check_other_aliases(store, settings.alias, vector_tables)
     if confirm is not None and confirm(live.table) != live.table:
-        raise RefusedError(f"{live.table} was not dropped: its name was not typed", hint="type it, or say --yes")
+        raise RefusedError(f"{live.table} was not dropped: its name was not typed", hint="type it, or add --yes")
     gone = []
     for vector_table in vector_tables:
         if store.exists(vector_table.table):
@@ -59,7 +60,7 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
     for migration in known:
         forget_work(store, migration.id)
         store.records.delete(MIGRATION, {"id": migration.id})
-    # The alias last: as long as it is there, the rest can be found again.
+    # The alias goes last: as long as it exists, the rest can be found again.
     store.records.delete(FEED, {"alias": settings.alias})
     store.records.delete(ALIAS_HISTORY, {"alias": settings.alias})
     store.records.delete(ALIAS, {"alias": settings.alias})
@@ -67,7 +68,7 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
 
 
 def _confirm(store: Store, alias: Alias, known: list[Migration]) -> None:
-    """The last look before a table goes: the alias is where it was, and no run works at a migration of it."""
+    """The last check before a table is dropped: the alias has not moved, and no run works on a migration of it."""
     check_unmoved(store, alias)
     for seen in known:
         now = read_migration(store, seen.id)
@@ -79,7 +80,7 @@ def _confirm(store: Store, alias: Alias, known: list[Migration]) -> None:
 
 
 def _vector_tables(live: VectorTable, known: list[Migration]) -> list[VectorTable]:
-    """The live table, and the targets of migrations that were rolled back: nothing else leads to them."""
+    """The live table, and the targets of migrations that were rolled back, to which nothing else refers."""
     left = [each.target for each in known if each.state == "rolled_back"]
     return [live, *{each.table: each for each in left if each.table != live.table}.values()]
 

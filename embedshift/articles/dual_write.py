@@ -1,4 +1,4 @@
-"""The other table of a running migration: written after the live one, and never at its expense."""
+"""The other table of a running migration: written after the live table, and never at its expense."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from embedshift.stores.contract import Store
 from embedshift.tokens import WHOLE_RING
 
 _LOG = logging.getLogger(__name__)
-#: The steps of letters that a client leaves; sync settles the first kind, and rollback, with its own, the second.
+#: The step of a dead letter that a client leaves. Sync settles the first kind; rollback settles the second with its
+#: own.
 _THERE, _BACK = "client", "back/client"
 
 
 class DualWriter:
-    """Writes into the second tables. Whatever fails there is logged and left to sync as a dead letter.
+    """Writes to the other tables. Any failure there is logged and left to sync as a dead letter.
 
     Args:
-        refresh: looks the view up anew; a failure in a table that is no second one any more is no failure.
+        refresh: looks up the routing again; a failure in a table that is no longer in it is not a failure.
     """
 
     def __init__(self, store: Store, refresh: Callable[[], Routing]) -> None:
@@ -35,18 +36,18 @@ class DualWriter:
         self._refresh = refresh
 
     def write(self, routing: Routing, rows: Sequence[Cells], embedded: Mapping[int, Mapping[str, Any]]) -> None:
-        """Write rows that are in the live table by now.
+        """Write rows that are already in the live table.
 
         Args:
-            rows: as the live table got them, less vectors and digests.
-            embedded: of each row whose text was embedded, by its place, the template's columns.
+            rows: as they were written to the live table, without vectors and digests.
+            embedded: the template's columns of each row whose text was embedded, by its position.
         """
         for live_table in routing.others:
             failed = self._tried(partial(self._write, live_table, rows, embedded), len(rows))
             self._record(routing, live_table, [(rows[row].key, reason) for row, reason in sorted(failed.items())])
 
     def delete(self, routing: Routing, keys: Sequence[Key], at_us: Sequence[int]) -> None:
-        """Delete rows that are gone from the live table by now, at the same times."""
+        """Delete rows that are already deleted from the live table, with the same times."""
         for live_table in routing.others:
             failed = self._tried(partial(self._delete, live_table, keys, at_us), len(keys))
             self._record(routing, live_table, [(keys[row], reason) for row, reason in sorted(failed.items())])
@@ -56,7 +57,7 @@ class DualWriter:
             return work()
         except EmbedshiftError as error:
             reason = error.what
-        # Whatever a driver or a model may throw must not undo what the live table has; the words could hold a text.
+        # Whatever a driver or a model raises must not undo what is in the live table; the message could contain a text.
         except Exception as error:  # noqa: BLE001
             reason = type(error).__name__
         return dict.fromkeys(range(rows), reason)
@@ -102,17 +103,17 @@ class DualWriter:
         try:
             now = self._refresh()
             if live_table.vector_table.table not in [each.vector_table.table for each in (now.live, *now.others)]:
-                return  # retired, or dropped, since the view was made
+                return  # retired or dropped since the routing was looked up
             step = _BACK if live_table.way_back else _THERE
             letters = [
                 DeadLetter(name, WHOLE_RING, step, reason, 1) for name, (_, reason) in zip(names, failed, strict=True)
             ]
             write_dead_letters(self._store, live_table.migration, letters)
         except EmbedshiftError as error:
-            # Sync compares every row, with a letter or without: the letter only makes it known before.
-            _LOG.warning("%d dead letters, such as that of %s, are not recorded: %s", len(names), names[0], error)
+            # Sync compares every row, with or without a dead letter: the letter only makes the failure visible earlier.
+            _LOG.warning("%d dead letters, such as that of %s, could not be recorded: %s", len(names), names[0], error)
         _LOG.warning(
-            "%d articles, such as %s, were not written to %s (%s); sync repairs them",
+            "%d articles, such as %s, were not written to %s (%s); sync will repair them",
             len(names),
             names[0],
             live_table.vector_table.table,

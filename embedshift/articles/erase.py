@@ -1,8 +1,8 @@
-"""Erasure: an article goes from every place where this program keeps anything of it, and each is looked at again.
+"""Erasure: remove an article from every place where embedshift keeps it, then read each place again.
 
-Places: the live table, every other table of the alias's migrations, dead letters, the validations in the catalog, and
-the files that they were written to. Outside its reach: the database's own files until it has compacted them, snapshots
-and backups, archives of a purge, and what applications keep.
+The places: the live table, every other table of the alias's migrations, dead letters, the validations in the catalog
+and the files that they were written to. Not covered: the database's own files until it has compacted them, its
+snapshots and backups, archives of a purge, and what applications keep.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GONE = "(erased)"
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """One place: how many traces of the article were found and removed there. None are left."""
+    """One place, and how many traces of the article were found and removed there. None are left."""
 
     place: str
     found: int
@@ -48,7 +48,7 @@ def erase(
 
     def operation(routing: Routing) -> list[Erased]:
         key = key_of(routing.live.table, id)
-        # A change that another thread has begun must not end after the deletion, with a later time.
+        # A change that another thread has begun must not end after the deletion with a later write time.
         with locks.held([name_of(routing.live.table, key)]):
             return erasure.run(routing, key)
 
@@ -83,7 +83,7 @@ class _Erasure:
         return done
 
     def _described(self, name: str, live: Table) -> Table | None:
-        """A table of the alias that is still there, and still has the same key."""
+        """A table of the alias, if it still exists and still has the same key."""
         try:
             table = self._store.describe(name)
         except SchemaError:
@@ -97,7 +97,7 @@ class _Erasure:
         at_us = self._clock.next()
         rows = self._store.fetch(table, keys, times=times).to_pylist()
         newest = max((row[write_time(each)] or 0 for row in rows for each in times), default=0)
-        # Also where nothing is there: what a running load brings late must find the deletion.
+        # Delete even if nothing is there: a row that a running load writes later must be hidden by the deletion.
         self._store.delete(table, keys, np.array([max(at_us, newest + 1)], np.int64))
         self._prove(place, self._store.fetch(table, keys).num_rows)
         return Erased(place, len(rows))
@@ -146,7 +146,7 @@ class _Erasure:
                 part.replace(path)
             self._prove(place, traces.removed(json.loads(path.read_text(encoding="utf-8")))[1])
         except ValueError as error:
-            raise InputError(f"the report {path} is not JSON any more", hint="look at it, and remove it") from error
+            raise InputError(f"the report {path} is no longer JSON", hint="check it, and remove it") from error
         except OSError as error:
             raise UnavailableError(
                 f"cannot erase from the report {path} ({error.strerror})", hint="remove it yourself, then erase again"
@@ -154,7 +154,7 @@ class _Erasure:
         return Erased(place, found)
 
     def _of_page(self, path: Path, traces: _Traces) -> Erased:
-        """A page that names the article goes as a whole: embedshift report makes it anew."""
+        """A page that names the article is removed as a whole; ``embedshift report`` makes it again."""
         try:
             found = traces.named_in(path.read_text(encoding="utf-8"))
             if found:
@@ -173,7 +173,7 @@ class _Erasure:
 
 
 class _Traces:
-    """The traces of an article in a report: its key among the examples, its id among the answers."""
+    """The traces of an article in a report: its key in the examples, its id in the answers."""
 
     def __init__(self, key: dict[str, Any], plain: Any) -> None:
         self._key = key
@@ -181,12 +181,12 @@ class _Traces:
         self._names.add(plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False))
 
     def named_in(self, page: str) -> bool:
-        """Whether a page of HTML or Markdown may name the article, escaped as it is there."""
+        """Whether a page of HTML or Markdown may name the article, in its escaped form."""
         text = " ".join(unescape(page).replace("\\", "").replace("\u200b", "").split())
         return any(" ".join(name.replace("\\", "").split()) in text for name in self._names)
 
     def removed(self, report: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """The report without them, and how many there were."""
+        """The report without the traces, and how many there were."""
         examples = {
             kind: [each for each in rows if each != self._key] for kind, rows in (report.get("examples") or {}).items()
         }

@@ -1,4 +1,4 @@
-"""Files of archived articles: JSONL or Parquet, by suffix. What is in them can be added again."""
+"""Files of archived articles: JSONL or Parquet, by suffix. Their articles can be added again."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ _SUFFIXES = (".jsonl", ".parquet")
 
 
 class Archive:
-    """Collects articles in a file beside the named one, which ``finish`` then puts in place, safe on disk.
+    """Collects articles in a temporary file beside the named one; ``finish`` syncs it to disk and renames it.
 
     Raises:
-        InputError: the suffix is unknown, or the file exists or cannot be made.
+        InputError: the suffix is unknown, or the file exists or cannot be created.
     """
 
     def __init__(self, path: Path, columns: Sequence[Column]) -> None:
         if path.suffix.lower() not in _SUFFIXES:
-            raise InputError(f"{path} is no archive", hint=f"name a file that ends in {' or '.join(_SUFFIXES)}")
+            raise InputError(
+                f"{path} is not an archive file", hint=f"name a file that ends in {' or '.join(_SUFFIXES)}"
+            )
         if path.exists():
-            raise InputError(f"{path} exists, and an archive overwrites nothing", hint="name another file")
+            raise InputError(f"{path} exists, and an archive is never overwritten", hint="name another file")
         self._path = path
         self._part = path.with_name(f"{path.name}.part")
         self._columns = columns
@@ -43,7 +45,7 @@ class Archive:
         self._writer = pq.ParquetWriter(self._file, self._schema) if self._parquet else None
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Take rows whose values are as they travel in Arrow."""
+        """Add rows whose values are in their Arrow form."""
         if not rows:
             return
         self.rows += len(rows)
@@ -62,7 +64,7 @@ class Archive:
             raise self._failed(error) from error
 
     def finish(self) -> None:
-        """Put the file in place once it is on disk; where nothing was archived there is none."""
+        """Put the file in place once it is on disk; if nothing was archived, there is no file."""
         try:
             if self._writer is not None:
                 self._writer.close()
@@ -77,7 +79,7 @@ class Archive:
             raise self._failed(error) from error
 
     def give_up(self) -> None:
-        """Leave no file behind."""
+        """Remove the temporary file."""
         self._file.close()
         self._part.unlink(missing_ok=True)
 
@@ -86,7 +88,7 @@ class Archive:
 
 
 def read_archive(path: Path) -> Iterator[dict[str, Any]]:
-    """The articles of an archive, as ``add_many`` takes them. Raises InputError where it cannot be read."""
+    """The articles of an archive, as ``add_many`` takes them. Raises InputError if it cannot be read."""
     try:
         if path.suffix.lower() == ".parquet":
             with pq.ParquetFile(path) as file:

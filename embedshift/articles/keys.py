@@ -1,4 +1,4 @@
-"""Ids of articles: as callers give them, as they travel to the store, and as the catalog names them."""
+"""Ids of articles: as callers write them, as the store takes them, and as the catalog names them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from embedshift.stores.cql_types import arrow_type, from_json, to_json
 from embedshift.stores.model import Column, Table
 from embedshift.times import now_us
 
-#: A primary key's values by column, as they travel in Arrow.
+#: A primary key's values by column, in their Arrow form.
 Key = dict[str, Any]
 _STRIPES = 64
-#: Types whose values JSON has without quotes.
+#: Types whose values JSON writes without quotes.
 _BARE = frozenset({"int", "bigint", "smallint", "tinyint", "float", "double", "boolean"})
 
 
 def typed(column: Column, value: Any) -> Any:
-    """A caller's value of a column as it travels in Arrow. Raises InputError where it does not fit the type."""
+    """A caller's value of a column in its Arrow form. Raises InputError if it does not fit the type."""
     try:
         value = from_json(column.type, value)
         pa.scalar(value, arrow_type(column.type))
     except InputError as error:
         raise InputError(f"{column.name}: {error.what}", hint=f"give a {column.type}") from error
     except (pa.ArrowException, OverflowError) as error:
-        raise InputError(f"{column.name} is no {column.type}", hint="give a value of that type") from error
+        raise InputError(f"{column.name} is not a {column.type}", hint="give a value of that type") from error
     return value
 
 
@@ -40,7 +40,7 @@ def key_of(table: Table, id: Any) -> Key:
 
     Args:
         table: whose key it is.
-        id: the value of the one key column; a mapping of column names to values where the key has several.
+        id: the value of the one key column, or a mapping of column names to values if the key has several.
 
     Raises:
         InputError: a part is missing, unknown, empty, or of another type.
@@ -56,7 +56,7 @@ def key_of(table: Table, id: Any) -> Key:
     key = {}
     for column in table.keys:
         value = typed(column, id.get(column.name))
-        # An empty text may be a clustering value; alone in the partition key no store takes it.
+        # An empty text may be a clustering value; no store takes it as the whole partition key.
         if value is None or (column.role == "partition" and value in ("", b"")):
             raise InputError(f"the article has no {column.name}", hint=f"give a {column.type}")
         key[column.name] = value
@@ -64,7 +64,7 @@ def key_of(table: Table, id: Any) -> Key:
 
 
 def parse_id(table: Table, text: str) -> Any:
-    """An id as it stands on a command line: the value itself, or a JSON object where the key has several columns."""
+    """An id as it was typed on a command line: the value itself, or a JSON object if the key has several columns."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -77,13 +77,13 @@ def parse_id(table: Table, text: str) -> Any:
 
 
 def plain_id(table: Table, key: Key) -> Any:
-    """An id as callers see it: the value of the one key column, or a dict of several, as JSON has them."""
+    """An id as callers see it: the value of the one key column, or a dict if there are several, as JSON values."""
     values = {column.name: to_json(column.type, key[column.name]) for column in table.keys}
     return values if len(values) > 1 else next(iter(values.values()))
 
 
 def name_of(table: Table, key: Key) -> str:
-    """The primary key as JSON: how catalog and people call a row. The same text as ``spark.transfer.Layout.names``."""
+    """The primary key as JSON: how the catalog and people name a row. Equal to ``spark.rows.Layout.names``."""
     return json.dumps({column.name: to_json(column.type, key[column.name]) for column in table.keys})
 
 
@@ -95,9 +95,9 @@ def keys_batch(table: Table, keys: Sequence[Key]) -> pa.RecordBatch:
 
 
 class RowLocks:
-    """One writer a row within this client, so that its reading and writing of a row is not mixed with another's.
+    """One writer for each row within this client, so that two read-and-write operations on a row do not mix.
 
-    Rows share a fixed number of locks, which are taken in one order: no two holders wait for each other.
+    Rows share a fixed number of locks, which are always taken in the same order, so that no two holders deadlock.
     """
 
     def __init__(self) -> None:
@@ -113,14 +113,14 @@ class RowLocks:
 
 
 class Clock:
-    """A clock that never stands still and never goes back, so that of two writes the later one wins."""
+    """A clock that never repeats a value and never goes back, so that of two writes the later one wins."""
 
     def __init__(self) -> None:
         self._last_us = 0
         self._lock = Lock()
 
     def next(self) -> int:
-        """The present in microseconds since the epoch, or one more than the last answer."""
+        """The present in microseconds since the epoch, or one more than the previous answer if that is greater."""
         with self._lock:
             self._last_us = max(self._last_us + 1, now_us())
             return self._last_us

@@ -1,7 +1,7 @@
-"""Clean-up by a rule: what was deactivated long ago, or what a system outside no longer has.
+"""Clean up by a rule: delete what was deactivated long ago, or what another system no longer has.
 
-Two passes over the live table: the first judges, counts and archives; the second deletes, each row only where it is
-still as it was when it was judged. What was touched in between is left to the next purge.
+There are two passes over the live table. The first decides, counts and archives. The second deletes each row only if it
+has not changed since. A row that was changed in between is left to the next purge.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from embedshift.stores.model import Table, write_time
 from embedshift.times import now_us
 
 _BATCH_ROWS = 500
-#: Files tell the time of their last change in coarse steps.
+#: Files keep the time of their last change in coarse steps.
 _FILE_CLOCK_US = 10_000
 
 Row = Mapping[str, Any]
-#: Whether a row, with the write time of its newest cell in microseconds, is to go.
+#: Whether to delete a row, given the write time of its newest cell in microseconds.
 Rule = Callable[[Routing, Row, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What a purge did: rows looked at, rows that the rule took, those deleted and those archived."""
+    """What a purge did: rows read, rows that match the rule, rows deleted, rows archived."""
 
     rows: int
     chosen: int
@@ -47,7 +47,7 @@ class Purged:
 
 
 class Purge:
-    """Deletes by a rule, through the alias."""
+    """Deletes articles by a rule, through the alias."""
 
     def __init__(
         self, store: Store, alias_cache: AliasCache, deleting: Deleting, clock: Clock, locks: RowLocks
@@ -59,7 +59,7 @@ class Purge:
         self._locks = locks
 
     def inactive(self, inactive_for: timedelta, archive: Path | None, *, dry_run: bool) -> Purged:
-        """Delete what was deactivated longer ago than that."""
+        """Delete what has been inactive for longer than that."""
         if inactive_for < timedelta(0):
             raise InputError(f"inactive_for is {inactive_for}", hint="give a duration such as 30d")
         self._alias_cache.reading(check_soft_delete)
@@ -71,7 +71,7 @@ class Purge:
         return self._purge(rule, archive, max_share=1.0, dry_run=dry_run)
 
     def not_in(self, path: Path, archive: Path | None, *, max_share: float, dry_run: bool) -> Purged:
-        """Delete what is not in a file of ids; what was written after the file is spared."""
+        """Delete what is not in a file of ids; articles that are newer than the file are kept."""
         if not 0 <= max_share <= 1:
             raise InputError(f"max_share is {max_share}", hint="give a share from 0 to 1")
         known, made_us = self._alias_cache.reading(lambda routing: _ids(path, routing.live.table))
@@ -90,8 +90,8 @@ class Purge:
             rows, chosen = self._judge(routing, rule, kept)
             if chosen and len(chosen) > max_share * rows:
                 raise RefusedError(
-                    f"{len(chosen):,} of {rows:,} articles would go, more than {max_share:.0%} of {table.name}",
-                    hint="look whether the file is whole, or raise --max-share",
+                    f"{len(chosen):,} of {rows:,} articles would be deleted, more than {max_share:.0%} of {table.name}",
+                    hint="check that the file is complete, or raise --max-share",
                 )
             if kept is not None:
                 kept.finish()
@@ -103,7 +103,7 @@ class Purge:
         return Purged(rows, len(chosen), deleted, kept.rows if kept is not None else 0, dry_run)
 
     def _judge(self, routing: Routing, rule: Rule, archive: Archive | None) -> tuple[int, dict[bytes, int]]:
-        """Rows looked at; and of those to go, by the hash of their name, the write time of the newest cell."""
+        """The number of rows read; for each row to delete, by the hash of its name, the write time of its newest cell."""
         table = routing.live.table
         own = [column.name for column in own_columns(routing.live.vector_table, table)]
         values = own if archive is not None else _judged(table)
@@ -134,11 +134,11 @@ class Purge:
     def _sweep(
         self, rule: Rule, keys: list[Key], chosen: Mapping[bytes, int], gone: set[str], routing: Routing
     ) -> None:
-        """Delete those that are as they were; ``gone`` takes their names, and they go again after a move."""
+        """Delete the rows that have not changed. ``gone`` collects their names, for a repetition if the alias moves."""
         table = routing.live.table
         own = [column.name for column in own_columns(routing.live.vector_table, table)]
         with self._locks.held(name_of(table, key) for key in keys):
-            # Before the look: what another client writes after it is newer than the deletion.
+            # Taken before the rows are read: what another client writes after that is newer than the deletion.
             at_us = self._clock.next()
             rows = self._store.fetch(table, keys_batch(table, keys), values=_judged(table), times=own).to_pylist()
             still = []
@@ -180,7 +180,7 @@ def _ids(path: Path, table: Table) -> tuple[set[bytes], int]:
     except OSError as error:
         raise InputError(f"cannot read the ids {path} ({error.strerror})", hint="name a JSONL file") from error
     if not known:
-        raise InputError(f"{path} holds no id, and then every article would go", hint="look how it was made")
+        raise InputError(f"{path} holds no id, so every article would be deleted", hint="check how it was made")
     return known, made_us
 
 
@@ -192,6 +192,6 @@ def _name(path: Path, number: int, line: bytes, table: Table) -> str:
             value = {name: part for name, part in value.items() if name in names}
         return name_of(table, key_of(table, value))
     except InputError as error:
-        raise InputError(f"{path}, line {number}: {error.what}", hint="mend that line") from error
+        raise InputError(f"{path}, line {number}: {error.what}", hint="fix that line") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}, line {number} is not JSON", hint="mend that line") from error
+        raise InputError(f"{path}, line {number} is not JSON", hint="fix that line") from error

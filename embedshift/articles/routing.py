@@ -1,7 +1,8 @@
-"""Where articles are at this moment: the live table of the alias, and the other table of each running migration.
+"""Where articles are now: the live table of the alias, and the other table of each running migration.
 
-The view is cached for a stated time. A write that ends after its view has run out looks again, and is made once more
-where the alias has moved meanwhile: so every write reaches the new table, or comes before the last sync of the cutover.
+The routing is cached for a configured time. If a write ends after the routing has expired, the routing is looked up
+again, and the write is repeated if the alias has moved. So every write reaches the new table, or happens before the
+last sync of the cutover.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from embedshift.stores.contract import Store
 from embedshift.stores.model import Table
 
 _LOG = logging.getLogger(__name__)
-#: How often one call looks again and is made anew; an alias does not move more often than that.
+#: How often one call may look up the routing and be repeated; an alias does not move more often than that.
 _TRIES = 4
 
 Result = TypeVar("Result")
@@ -31,10 +32,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class LiveTable:
-    """A table that holds the articles, as the catalog and as the store describe it.
+    """A table that holds the articles, as described by the catalog and by the store.
 
-    ``migration`` is the running migration in which it is the other table, empty for the live one; ``way_back`` says
-    that the live table is that migration's target, so that this one is kept for a rollback.
+    ``migration`` is the running migration whose other table this is, empty for the live table. ``way_back`` says that
+    the live table is that migration's target, so that this table is kept for a rollback.
     """
 
     vector_table: VectorTable
@@ -45,7 +46,7 @@ class LiveTable:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """The live table, the second tables, and when they were looked up (seconds of the monotonic clock)."""
+    """The live table, the other tables, and when they were looked up (seconds of the monotonic clock)."""
 
     live: LiveTable
     others: tuple[LiveTable, ...]
@@ -56,7 +57,7 @@ class Routing:
         return (self.live, self.others) == (other.live, other.others)
 
     def reaches(self, other: Routing) -> bool:
-        """Whether a write by this view has reached every table of the other."""
+        """Whether a write by this routing has reached every table of the other routing."""
         mine = {live_table.vector_table.table for live_table in self.others}
         return self.live.vector_table == other.live.vector_table and all(
             live_table.vector_table.table in mine for live_table in other.others
@@ -74,11 +75,11 @@ class AliasCache:
         self._lock = Lock()
 
     def now(self) -> Routing:
-        """The view, not older than the cache allows.
+        """The routing, not older than the cache allows.
 
         Raises:
             StateError: there is no such alias.
-            SchemaError: it points to a table that does not exist.
+            SchemaError: the alias points to a table that does not exist.
         """
         routing = self._routing
         if routing is not None and self._fresh(routing):
@@ -90,11 +91,11 @@ class AliasCache:
             return self._routing
 
     def seen(self) -> Routing | None:
-        """The last view, however old, without a look at the store; None before the first."""
+        """The last routing, however old, without asking the store; None before the first lookup."""
         return self._routing
 
     def refresh(self) -> Routing:
-        """The view as it is now, whatever the cache holds."""
+        """The routing as it is now, whatever is in the cache."""
         routing = self._look()
         with self._lock:
             if self._routing is None or self._routing.seen_s < routing.seen_s:
@@ -102,7 +103,7 @@ class AliasCache:
         return routing
 
     def reading(self, operation: Callable[[Routing], Result]) -> Result:
-        """Read by the view; where that fails and the view has changed, once more by the new one."""
+        """Read by the routing; if that fails and the routing has changed, read once more by the new one."""
         routing = self.now()
         try:
             return operation(routing)
@@ -115,11 +116,11 @@ class AliasCache:
     def writing(
         self, operation: Callable[[Routing], Result], doubtful: Callable[[Result], bool] = lambda result: False
     ) -> Result:
-        """Write by the view; anew where it fails or has run out, and the tables are others by then.
+        """Write by the routing; repeat the write if it failed or the routing expired, and the tables have changed.
 
         Args:
-            operation: writes at times of its own, so that it may be repeated.
-            doubtful: whether a result holds failures that a view too old may have caused.
+            operation: writes with times of its own, so that it may be repeated.
+            doubtful: whether a result has failures that an outdated routing may have caused.
         """
         routing = self.now()
         for _ in range(_TRIES):
@@ -136,7 +137,7 @@ class AliasCache:
                 fresh = self.refresh()
                 if fresh.same(routing) if doubted else routing.reaches(fresh):
                     return result
-            _LOG.info("the alias %s is at %s now: writing once more", self._alias, fresh.live.vector_table.table)
+            _LOG.info("the alias %s now points to %s: writing again", self._alias, fresh.live.vector_table.table)
             routing = fresh
         raise StateError(f"the alias {self._alias} moved {_TRIES} times during one call", hint="try again")
 
@@ -168,6 +169,6 @@ class AliasCache:
             try:
                 table = self._store.describe(other.table)
             except SchemaError:
-                continue  # dropped by hand, or by a retire that is under way
+                continue  # dropped by hand, or by a retire that is running
             live_tables.append(LiveTable(other, table, migration.id, way_back))
         return tuple(live_tables)

@@ -17,14 +17,14 @@ from embedshift.embedding import DIGEST, Embedded, Template, digest_texts
 from embedshift.stores.cql_types import arrow_type
 from embedshift.stores.model import Column, Table, write_time
 
-# A model is loaded once a process, whoever asks: so its lock is the process's too.
+# A model is loaded once per process, so its lock belongs to the process too.
 _locks: dict[str, Lock] = {}
 _making = Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What is embedded of n articles: ``texts`` n strings, ``empty`` n booleans, ``digests`` of 16 bytes each."""
+    """The texts of n articles: ``texts`` has n strings, ``empty`` n booleans, ``digests`` n times 16 bytes."""
 
     texts: list[str]
     empty: list[bool]
@@ -32,7 +32,7 @@ class Texts:
 
 
 def texts_of(vector_table: VectorTable, table: Table, rows: Sequence[Mapping[str, Any]]) -> Texts:
-    """Render the endpoint's template over rows that hold its columns; a missing one counts as null."""
+    """Render the vector table's template over rows that hold its columns; a missing column counts as null."""
     if not rows:
         return Texts([], [], [])
     template = Template.parse(vector_table.text)
@@ -51,13 +51,13 @@ def _lock_of(vector_table: VectorTable) -> Lock:
 
 
 def embed(vector_table: VectorTable, texts: Sequence[str]) -> Embedded:
-    """Embed documents with the endpoint's model. Raises ModelUnavailable where it is not to be had."""
+    """Embed documents with the vector table's model. Raises ModelUnavailable if it cannot be loaded."""
     with _lock_of(vector_table):
         return proven_model(vector_table).embed(texts)
 
 
 def make_ready(vector_table: VectorTable) -> None:
-    """Load the endpoint's model, where this process has not loaded it yet."""
+    """Load the vector table's model, if this process has not loaded it yet."""
     with _lock_of(vector_table):
         proven_model(vector_table)
 
@@ -67,7 +67,7 @@ def embed_question(vector_table: VectorTable, question: str) -> NDArray[np.float
 
     Raises:
         InputError: it is empty, or cannot be embedded.
-        ModelUnavailable: the model is not to be had.
+        ModelUnavailable: the model cannot be loaded.
     """
     with _lock_of(vector_table):
         return proven_model(vector_table).embed_question(question)
@@ -75,7 +75,7 @@ def embed_question(vector_table: VectorTable, question: str) -> NDArray[np.float
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """The cells of one row, all written at one time; None deletes a cell, what is not named stays as it is."""
+    """The cells of one row, all with one write time. None deletes a cell; columns that are not named do not change."""
 
     key: Key
     values: Mapping[str, Any]
@@ -83,18 +83,18 @@ class Cells:
 
 
 def made_columns(vector_table: VectorTable) -> tuple[str, ...]:
-    """The columns that only embedshift writes: the vector, and its digest."""
+    """The columns that only embedshift writes: the vector and its digest."""
     return (vector_table.vector, DIGEST)
 
 
 def own_columns(vector_table: VectorTable, table: Table) -> tuple[Column, ...]:
-    """The columns beside the key that callers read and write."""
+    """The non-key columns that callers read and write."""
     made = made_columns(vector_table)
     return tuple(column for column in table.others if column.name not in made)
 
 
 def made_values(vector_table: VectorTable, texts: Texts, row: int, vector: Any) -> dict[str, Any]:
-    """Vector and digest of one text; a row without text has the digest that says so, and its vector is deleted."""
+    """Vector and digest of one text. A row without text gets a digest that says so, and its vector is deleted."""
     made: dict[str, Any] = {vector_table.vector: None if texts.empty[row] else vector}
     if vector_table.digests:
         made[DIGEST] = texts.digests[row]

@@ -1,9 +1,9 @@
 """Search through the alias for active articles.
 
-An index knows nothing of inactive articles, and its answers may be older than the table: on Cassandra a nearest-
-neighbour read asks one replica. So each hit is read again by its key, at the store's read consistency, and those that
-are gone or inactive are left out. Where fewer than k remain, twice as many are asked for, until there are k, or the
-index has no more, or its limit of 1000 is reached.
+An index knows nothing of inactive articles, and its answers may be older than the table: on Cassandra a
+nearest-neighbour read asks one replica. So each hit is read again by its key, at the store's read consistency, and
+those that are gone or inactive are left out. If fewer than k remain, the index is asked for twice as many, until there
+are k, or the index has no more, or its limit of 1000 is reached.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import to_json
 from embedshift.stores.model import Hit
 
-#: The most results of one search, on every store.
+#: The maximum number of results of one search, on every store.
 K_MAX = 1000
 
 
@@ -34,8 +34,8 @@ K_MAX = 1000
 class Match:
     """One article found.
 
-    ``score`` is a similarity: greater is nearer. ``id`` is as the callers' ids are, ``values`` the columns that were
-    asked for, as JSON has them.
+    ``score`` is a similarity: a greater score is nearer. ``id`` has the callers' form; ``values`` has the requested
+    columns as JSON values.
     """
 
     id: Any
@@ -71,7 +71,7 @@ class Finding:
         )
 
     def search_like(self, id: Any, k: int, columns: Sequence[str] | None) -> list[Match]:
-        """The k active articles nearest to an article, itself left out."""
+        """The k active articles nearest to an article, without that article."""
         check_k(k)
 
         def operation(routing: Routing) -> list[Match]:
@@ -89,7 +89,7 @@ class Finding:
         return self._alias_cache.reading(operation)
 
     def get(self, id: Any) -> dict[str, Any] | None:
-        """One article, active or not: every column but vector and digest, as JSON has them; None where it is not."""
+        """One article, active or not: every column but vector and digest, as JSON values; None if there is none."""
 
         def operation(routing: Routing) -> dict[str, Any] | None:
             table = routing.live.table
@@ -110,7 +110,7 @@ def nearest(
     *,
     without: str | None = None,
 ) -> list[Match]:
-    """The k active articles of one table nearest to a vector of shape (dimension,), without that of one name."""
+    """The k active articles of one table nearest to a vector of shape (dimension,), without the row of one name."""
     table = live_table.table
     names = _asked(live_table, columns)
     keys = {key.name for key in table.keys}
@@ -128,7 +128,7 @@ def nearest(
             if row is not None and name != without:
                 values = {each: to_json(_type(live_table, each), row[each]) for each in names}
                 matches.append(Match(plain_id(table, dict(row)), hit.score, values))
-        # An index may leave out rows deleted a moment ago: it has no more only if asking for more gives no more.
+        # An index may leave out recently deleted rows, so it has no more only if asking for more returns no more.
         exhausted = len(hits) < asked and len(hits) <= before
         if len(matches) >= k or exhausted or asked == K_MAX:
             return matches[:k]
@@ -142,7 +142,7 @@ def _read_again(
     known: dict[str, Mapping[str, Any] | None],
     read: Sequence[str],
 ) -> None:
-    """Note of each hit that is not known yet its row as it is now, None where it is gone or inactive."""
+    """Store for each new hit its row as it is now, or None if it is gone or inactive."""
     table = live_table.table
     new = {name: dict(hit.values) for hit in hits if (name := name_of(table, dict(hit.values))) not in known}
     if not new:
@@ -153,13 +153,13 @@ def _read_again(
 
 
 def check_k(k: int) -> None:
-    """Raises InputError where k is not a number of results that every store can give."""
+    """Raises InputError if k is not a number of results that every store can return."""
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= K_MAX:
         raise InputError(f"k is {k}", hint=f"ask for 1 to {K_MAX} results")
 
 
 def plain_row(routing: Routing, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Key and own columns of a row as JSON has them, in the table's order."""
+    """Key and own columns of a row as JSON values, in the table's order."""
     made = made_columns(routing.live.vector_table)
     table = routing.live.table
     return {c.name: to_json(c.type, row.get(c.name)) for c in table.columns if c.name not in made}
@@ -195,15 +195,15 @@ def _query(routing: Routing, vector: Iterable[float] | NDArray[np.float32]) -> N
             hint="embed it with that model",
         )
     if not np.isfinite(query).all():
-        raise InputError("the vector holds numbers that are not finite", hint="look how it was made")
+        raise InputError("the vector holds numbers that are not finite", hint="check how it was made")
     if not query.any():
-        raise InputError("the vector is zero and has no direction", hint="look how it was made")
+        raise InputError("the vector is zero and has no direction", hint="check how it was made")
     return query
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One article found. ``score`` is a similarity: greater is nearer."""
+    """One article found. ``score`` is a similarity: a greater score is nearer."""
 
     id: Any
     title: str
@@ -215,13 +215,13 @@ def search(store: Store, alias: Alias, question: str, k: int) -> list[Found]:
 
     Raises:
         InputError: the question is empty, or k is not in 1..1000.
-        SchemaError: the alias points to a table that is gone.
+        SchemaError: the alias points to a table that does not exist.
     """
     return search_vector_table(store, alias.target, question, k)
 
 
 def search_vector_table(store: Store, vector_table: VectorTable, question: str, k: int) -> list[Found]:
-    """The same in the table of one endpoint, whether or not an alias points to it."""
+    """The same in one vector table, whether or not an alias points to it."""
     check_k(k)
     if not store.exists(vector_table.table):
         raise SchemaError(f"the table {vector_table.table} does not exist", hint="look at embedshift status")

@@ -1,7 +1,7 @@
-"""Shadow reading: a share of the searches goes to a migration's new table too, after the answer has been given.
+"""Shadow reading: a share of the searches is also sent to a migration's new table, after the answer was returned.
 
-A caller never waits for it: a search that finds the queue full is dropped and counted, and whatever fails stays in the
-background. What is kept are figures; no question and no article is written or logged.
+A caller never waits for it. If the queue is full, the search is dropped and counted. Failures stay in the background.
+Only figures are kept; no question and no article is written or logged.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from embedshift.times import now_us
 from embedshift.validation.overlap import overlap, rank_biased_overlap
 
 _LOG = logging.getLogger(__name__)
-#: Searches that wait for the background; more are dropped.
+#: Searches that may wait for the background thread; more are dropped.
 _WAITING = 32
 #: Seconds between two writes of the figures.
 WRITE_S = 10.0
-#: How long ``close`` waits for a search that is under way, in seconds.
+#: How long ``close`` waits for a running search, in seconds.
 _END_S = 5.0
-#: How deep two answers are compared.
+#: The number of results that are compared.
 _DEPTH = 10
 
 
 def count_pair(stats: ShadowStats, old: Sequence[Match], new: Sequence[Match], old_s: float, new_s: float) -> None:
-    """Take the answers of both tables to one question into a tally, with the seconds that each took."""
+    """Add the answers of both tables to one question to the statistics, with the seconds that each took."""
     before, after = _names(old), _names(new)
     stats.searches += 1
     stats.overlap.count(overlap(before, after, _DEPTH))
@@ -56,7 +56,7 @@ def _names(found: Sequence[Match]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A search that was answered, and what the answer was."""
+    """A search that was answered, and its answer."""
 
     question: str
     k: int
@@ -66,7 +66,7 @@ class _Search:
 
 
 class Shadowing:
-    """Sends a share of a client's searches to the new table too.
+    """Sends a share of a client's searches to the new table as well.
 
     Args:
         share: 0 for none, 1 for every search.
@@ -82,7 +82,7 @@ class Shadowing:
         self._thread: Thread | None = None
         self._ended = Event()
         self._dropped = 0
-        # The background's own.
+        # Used only by the background thread.
         self._routing: Routing | None = None
         self._target: LiveTable | None = None
         self._migration, self._run, self._stats = "", "", ShadowStats()
@@ -98,11 +98,11 @@ class Shadowing:
         try:
             self._start()
             self._queue.put_nowait(_Search(question, k, columns, found, seconds))
-        except (Full, RuntimeError):  # a RuntimeError: no thread can be started any more
+        except (Full, RuntimeError):  # a RuntimeError: no thread can be started
             self._drop()
 
     def close(self) -> None:
-        """End the background: what waits is dropped, what is under way has a few seconds, the figures are written."""
+        """End the background thread: drop waiting searches, give a running one a few seconds, write the figures."""
         self._ended.set()
         if self._thread is None:
             return
@@ -112,7 +112,7 @@ class Shadowing:
                     self._drop()
             except Empty:
                 break
-        self._queue.put(None)  # wakes the background; nobody else puts any more, so there is room
+        self._queue.put(None)  # wakes the background thread; nothing else is put now, so there is room
         self._thread.join(_END_S)
 
     def _start(self) -> None:
@@ -143,12 +143,13 @@ class Shadowing:
     def _try(self, search: _Search) -> None:
         try:
             self._shadow(search)
-        # Whatever a driver or a model may throw must not end the background; the words could hold the question.
+        # Whatever a driver or a model raises must not end the background thread; the message could contain the
+        # question.
         except Exception as error:  # noqa: BLE001
             self._stats.failed += 1
             if not self._warned:
                 self._warned = True
-                _LOG.warning("a shadowed search failed (%s); further ones are only counted", type(error).__name__)
+                _LOG.warning("a shadow search failed (%s); later failures are only counted", type(error).__name__)
 
     def _shadow(self, search: _Search) -> None:
         live_table = self._target_now()
@@ -161,7 +162,7 @@ class Shadowing:
         count_pair(self._stats, search.found, found, search.seconds, time.perf_counter() - started)
 
     def _target_now(self) -> LiveTable | None:
-        """The new table, where it can be searched by now; looked up anew with each new view."""
+        """The new table, if it can already be searched; looked up again whenever the routing changes."""
         routing = self._alias_cache.seen()
         if routing is not self._routing:
             self._routing, self._target = routing, self._look(routing)
@@ -177,7 +178,7 @@ class Shadowing:
         return live_table
 
     def _write(self) -> None:
-        """Write the figures, where there are new ones."""
+        """Write the figures, if there are new ones."""
         counts = (self._stats.searches, self._stats.failed, self._dropped)
         if not self._stats.searches or counts == self._written:
             return
@@ -185,13 +186,13 @@ class Shadowing:
             write_shadow(self._store, self._migration, self._run, replace(self._stats, dropped=self._dropped))
             self._written, self._unwritten = counts, False
         except EmbedshiftError as error:
-            if not self._unwritten:  # once, not every ten seconds: an application may lack the right
-                _LOG.warning("the figures of shadow reading are not written yet: %s", error)
+            if not self._unwritten:  # once, not every ten seconds: the application may lack the permission
+                _LOG.warning("the figures of shadow reading could not be written: %s", error)
             self._unwritten = True
 
 
 def _second(routing: Routing | None) -> LiveTable | None:
-    """The new table of the migration that runs; None where there is none, or the new table is live already."""
+    """The new table of the running migration; None if there is none, or the new table is already live."""
     if routing is None:
         return None
     return next((live_table for live_table in routing.others if not live_table.way_back), None)

@@ -1,4 +1,4 @@
-"""Adding and updating: embed what changed, write the live table, then the second ones, and look at the text again."""
+"""Add and update: embed what changed, write the live table, then the other tables, then check the text again."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from embedshift.errors import EmbedshiftError, InputError, NotFoundError
 from embedshift.stores.contract import Store
 
 _LOG = logging.getLogger(__name__)
-#: How often a row whose text another client changed meanwhile is embedded anew before it is left to sync.
+#: How often a row is embedded again because another client has changed its text, before it is left to sync.
 _LOOKS = 5
 
-#: What became of one article: None where it was written.
+#: The outcome for one article: None if it was written.
 Outcome = EmbedshiftError | None
 
 
 @dataclass(slots=True)
 class _Draft:
-    """One article on its way. ``merged`` holds key and template columns as they will be; ``made`` vector and digest."""
+    """An article to write. ``merged`` has key and template columns after the write, ``made`` vector and digest."""
 
     row: int
     key: Key
@@ -54,13 +54,13 @@ class Writing:
         self._max_text = max_text
 
     def put(self, articles: Sequence[Mapping[str, Any]], *, existing: bool) -> list[Outcome]:
-        """Write articles of different keys; the outcome of each, in their order.
+        """Write articles with different keys; returns the outcome of each, in their order.
 
         Args:
-            articles: key and any columns; a column that is not named stays as it is, None deletes it.
-            existing: an article that is not there is a NotFoundError, not a new one.
+            articles: key and any columns. A column that is not named does not change; None deletes it.
+            existing: if an article does not exist, return a NotFoundError instead of adding it.
         """
-        # Before anything is read: what another client deletes from now on is deleted later than this is written.
+        # Taken before anything is read: what another client deletes from now on is deleted later than this is written.
         times = [self._clock.next() for _ in articles]
         return self._alias_cache.writing(
             lambda routing: self._put(routing, articles, times, existing),
@@ -88,7 +88,7 @@ class Writing:
         return outcomes
 
     def _merged(self, routing: Routing, drafts: list[_Draft], existing: bool, outcomes: list[Outcome]) -> list[_Draft]:
-        """Fill in the text's columns that are not given; mark with ``made`` the articles that need a vector."""
+        """Fill in the text's columns that were not given; mark with ``made`` the articles that need a vector."""
         names = self.text_columns(routing)
         asked = [draft for draft in drafts if existing or any(name not in draft.given for name in names)]
         present = self._present(routing, [draft.key for draft in asked])
@@ -113,7 +113,7 @@ class Writing:
         return bool(new != found[DIGEST]) if live.vector_table.digests else new != old
 
     def _present(self, routing: Routing, keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
-        """Key, template columns and digest of the rows that are there, by name."""
+        """Key, template columns and digest of the existing rows, by name."""
         if not keys:
             return {}
         values = [*self.text_columns(routing), *([DIGEST] if routing.live.vector_table.digests else [])]
@@ -157,16 +157,16 @@ class Writing:
         return [draft for draft in drafts if outcomes[draft.row] is None]
 
     def _settle(self, routing: Routing, drafts: Sequence[_Draft]) -> None:
-        """Look whether the vectors are those of the texts that are there now: another client may have written between.
+        """Check that the vectors fit the texts that are there now: another client may have written in between.
 
-        Whoever writes last looks last, so that in the end one of them sees the whole text.
+        Whoever writes last checks last, so that one of them always sees the whole text.
         """
         live, names = routing.live, self.text_columns(routing)
         known = {draft.name: draft.merged for draft in drafts}
         for _ in range(_LOOKS):
             if not known:
                 return
-            # Before the look: a row that is deleted after it stays deleted.
+            # Taken before the rows are read: a row that is deleted after that stays deleted.
             at_us = self._clock.next()
             keys = [{key.name: row[key.name] for key in live.table.keys} for row in known.values()]
             present = self._present(routing, keys)
@@ -182,7 +182,7 @@ class Writing:
                 moved = [name for name, row in present.items() if any(row[n] != known[name][n] for n in names)]
             known = self.embed_present(routing, [present[name] for name in moved], at_us)
         if known:
-            _LOG.warning("%s kept changing while they were embedded; sync repairs them", ", ".join(known))
+            _LOG.warning("%s kept changing while they were embedded; sync will repair them", ", ".join(known))
 
     @staticmethod
     def text_columns(routing: Routing) -> list[str]:
@@ -193,14 +193,15 @@ class Writing:
     def embed_present(
         self, routing: Routing, rows: Sequence[Mapping[str, Any]], at_us: int
     ) -> dict[str, dict[str, Any]]:
-        """Give rows the vector of the text that they have.
+        """Give rows the vector of their current text.
 
         Args:
-            rows: key and template columns of rows that are there.
+            rows: key and template columns of existing rows.
             at_us: a time before they were read.
 
         Returns:
-            Key and template columns of those that were embedded, by name; the others' texts cannot be.
+            Key and template columns of the rows that were embedded, by name. The texts of the others cannot be
+            embedded.
         """
         if not rows:
             return {}

@@ -12,9 +12,10 @@ from typing import Any
 
 from embedshift.catalog.actor import new_run
 from embedshift.catalog.migration import Migration, is_owned, read_migration
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.signals import STEP, send
 from embedshift.catalog.states import check_step
-from embedshift.catalog.tables import MIGRATION, ensure_catalog
+from embedshift.catalog.tables import MIGRATION
 from embedshift.errors import EmbedshiftError, OwnedByAnother, StoreUnavailable
 from embedshift.stores.contract import Store
 from embedshift.stores.records import Record

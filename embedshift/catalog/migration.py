@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from embedshift.catalog.actor import is_dead
+from embedshift.catalog.setup import check_current
 from embedshift.catalog.states import ENDED, STATES
 from embedshift.catalog.tables import BUCKETS, CONTROL, DEAD_LETTER, MIGRATION, RANGE, SHADOW, VALIDATION
 from embedshift.catalog.vector_table import VectorTable
@@ -73,11 +74,16 @@ class Migration:
 
 
 def _of(row: Record) -> Migration:
+    if row["source_vector_table"] is None:
+        raise StateError(
+            f"a former version of embedshift has written migration {row['id']}",
+            hint="end its runs, then take the catalog over: embedshift schema apply",
+        )
     return Migration(
         row["id"],
         row["alias"],
-        VectorTable.from_json(row["source_endpoint"]),
-        VectorTable.from_json(row["target_endpoint"]),
+        VectorTable.from_json(row["source_vector_table"]),
+        VectorTable.from_json(row["target_vector_table"]),
         json.loads(row["result_keys"]),
         row["state"],
         Facts.from_json(row["facts"]),
@@ -90,13 +96,14 @@ def _of(row: Record) -> Migration:
 
 
 def migrations(store: Store, alias: str | None = None) -> list[Migration]:
-    """All migrations, or those of an alias, oldest first; none where there is no catalog yet."""
+    """All migrations, or those of an alias, oldest first; none if there is no catalog yet."""
     try:
         rows = [row for row in store.records.select(MIGRATION, {}) if alias in (None, row["alias"])]
     except SchemaError:
-        if store.records.has(MIGRATION):
-            raise
-        return []
+        if not store.records.has(MIGRATION):
+            return []
+        check_current(store)
+        raise
     return sorted((_of(row) for row in rows), key=lambda each: each.created_us)
 
 
@@ -152,8 +159,8 @@ def create_migration(
             "alias": settings.alias,
             "source": source.table,
             "target": target.table,
-            "source_endpoint": source.to_json(),
-            "target_endpoint": target.to_json(),
+            "source_vector_table": source.to_json(),
+            "target_vector_table": target.to_json(),
             "result_keys": json.dumps(settings.result_keys()),
             "settings_digest": settings.digest(),
             "state": "preparing",

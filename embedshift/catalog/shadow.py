@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import floor, log, sqrt
 from typing import Any
 
+from embedshift.catalog.setup import check_current
 from embedshift.catalog.tables import SHADOW
 from embedshift.errors import SchemaError
 from embedshift.stores.contract import Store
@@ -144,17 +145,18 @@ class ShadowStats:
 
 def write_shadow(store: Store, migration: str, run: str, stats: ShadowStats) -> None:
     """Write all that a run has measured so far, over what it wrote before."""
-    row = {"migration": migration, "run": run, "tally": stats.to_json(), "updated_us": now_us()}
+    row = {"migration": migration, "run": run, "stats": stats.to_json(), "updated_us": now_us()}
     store.records.put(SHADOW, [row])
 
 
 def read_shadow(store: Store, migration: str) -> dict[str, Any] | None:
-    """The sum over all runs, as the record of a validation has it; None where there was no search."""
+    """The sum over all runs, as the record of a validation has it; None if there was no search."""
     try:
         rows = list(store.records.select(SHADOW, {"migration": migration}))
     except SchemaError:
-        if store.records.has(SHADOW):
-            raise
-        return None  # the catalog of an older version
-    stats = sum((ShadowStats.from_json(row["tally"]) for row in rows), ShadowStats())
+        if not store.records.has(SHADOW):
+            return None  # the catalog of an older version
+        check_current(store)
+        raise
+    stats = sum((ShadowStats.from_json(row["stats"]) for row in rows if row["stats"]), ShadowStats())
     return stats.report() if stats.searches else None

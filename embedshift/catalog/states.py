@@ -1,4 +1,4 @@
-"""The states of a migration: the one place that says what each state allows, what lies behind it and what comes next."""
+"""The states of a migration: the one place that says what each allows, what lies behind it and what comes next."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from embedshift.stores.contract import Store
 from embedshift.stores.records import RecordTable
 
 ALIAS = RecordTable(
@@ -40,8 +39,8 @@ MIGRATION = RecordTable(
         "alias": "text",
         "source": "text",
         "target": "text",
-        "source_endpoint": "text",
-        "target_endpoint": "text",
+        "source_vector_table": "text",
+        "target_vector_table": "text",
         "result_keys": "text",
         "settings_digest": "text",
         "state": "text",
@@ -121,14 +120,9 @@ SHADOW = RecordTable(
     "shadow",
     partition=("migration",),
     clustering=("run",),
-    columns={"migration": "text", "run": "text", "tally": "text", "updated_us": "bigint"},
+    columns={"migration": "text", "run": "text", "stats": "text", "updated_us": "bigint"},
 )
 ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED, CONTROL, SHADOW)
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
 #: rows, a megabyte or two; more of them would make every look at a small migration slow.
 BUCKETS = 16
-
-
-def ensure_catalog(store: Store) -> None:
-    """Create the tables that are missing."""
-    store.records.ensure(ALL)

@@ -76,7 +76,7 @@ def follow(
             "--from-start and --once go with --changes", hint="a stream of lines starts and ends by itself"
         )
     from embedshift.articles.client import Articles
-    from embedshift.catalog.tables import ensure_catalog
+    from embedshift.catalog.setup import ensure_catalog
     from embedshift.operations.follow import counts, follow_changes, follow_lines, read_position
     from embedshift.telemetry.console import Console
     from embedshift.times import to_us

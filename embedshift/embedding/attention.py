@@ -1,6 +1,6 @@
 """Attention of short texts in bfloat16 on a CPU: two batched products and one pass over the scores between them.
 
-torch's own kernel works block by block, as long texts want it; without AMX it takes about twice as long.
+torch's own kernel works block by block, which suits long texts; without AMX it takes about twice as long.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-#: Scores held at once: 16 MiB in bfloat16. Beyond, blocks are better.
+#: Scores held at once: 16 MiB in bfloat16. Beyond that, blocks are better.
 _SCORES_MAX = 1 << 23
-#: Sums of exponentials between these lost nothing to overflow or underflow; bfloat16 reaches as far as float32.
+#: Sums of exponentials between these bounds lost nothing to overflow or underflow; bfloat16 has float32's range.
 _LEAST, _GREATEST = 1e-30, 1e36
 
 
 def has_amx() -> bool:
-    """Whether this processor multiplies tiles; with it torch's own attention is the faster one from 200 tokens on."""
-    # torch has no public word for it yet; /proc/cpuinfo would tie us to Linux.
+    """Whether this processor has AMX; with it torch's own attention is faster from 200 tokens on."""
+    # torch has no public function for this yet; /proc/cpuinfo would tie us to Linux.
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
@@ -42,15 +42,15 @@ def attention(
     is_causal: bool = False,
     **more: Any,
 ) -> torch.Tensor:
-    """``torch.nn.functional.scaled_dot_product_attention``, left to torch where the quick way does not suit.
+    """``torch.nn.functional.scaled_dot_product_attention``, left to torch if the quick way does not fit.
 
-    The exponentials are not held below one by the greatest score, as a softmax does: that pass is saved. Where a sum of
-    them shows that this was not safe, torch computes it all again.
+    The exponentials are not kept below one by subtracting the greatest score, as a softmax does; that saves a pass. If
+    a sum of them shows that this was not safe, torch computes everything again.
 
     Args:
-        query, key, value: shape (texts, heads, tokens, width). The quick way wants bfloat16 and one shape for all.
-        attn_mask: shape (texts or 1, 1, tokens, tokens), bool: True where a token may look. The quick way wants the
-            same for every token of a text, as padding gives it.
+        query, key, value: shape (texts, heads, tokens, width). The quick way needs bfloat16 and the same shape for all.
+        attn_mask: shape (texts or 1, 1, tokens, tokens), bool: True if a token may attend to the other. The quick way
+            needs the same mask for every token of a text, as padding gives it.
     """
     suits = (
         query.dtype == torch.bfloat16
@@ -66,7 +66,7 @@ def attention(
 
 
 def _seen(mask: torch.Tensor) -> torch.Tensor | None:
-    """Which tokens all tokens of their text see, shape (texts or 1, 1, tokens, 1); None where some see others."""
+    """Which tokens every token of a text attends to, shape (texts or 1, 1, tokens, 1); None if they differ."""
     if mask.dtype != torch.bool or mask.dim() != 4 or mask.shape[1] != 1:
         return None
     first = mask[:, :, :1]
@@ -81,7 +81,7 @@ def _quick(
         return None
     texts, heads, tokens, width = query.shape
     flat = (texts * heads, tokens, width)
-    # What is not seen counts as zero in both sums, so the scores need no mask.
+    # A masked token counts as zero in both sums, so the scores need no mask.
     counted = seen.to(query.dtype)
     scaled = query * (width**-0.5 if scale is None else scale)
     weights = torch.bmm(scaled.reshape(flat), key.reshape(flat).transpose(1, 2)).exp_()

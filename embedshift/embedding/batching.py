@@ -1,4 +1,4 @@
-"""How a window of texts is cut into batches: texts of like length together, a bounded number of tokens at once."""
+"""How a window of texts is cut into batches: texts of similar length together, with a limited number of tokens."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-#: Most texts in one batch, however short they are.
+#: The maximum number of texts in one batch, however short they are.
 ROWS_MAX = 256
 
 
 def token_batches(lengths: NDArray[np.int64], tokens_max: int) -> list[NDArray[np.int64]]:
-    """Cut texts into batches whose padded size stays within a budget, the longest texts first.
+    """Cut texts into batches whose padded size stays within a limit, the longest texts first.
 
     Args:
         lengths: tokens of each text, shape (n,).
-        tokens_max: most tokens of a batch, padding included; a longer text makes a batch of its own.
+        tokens_max: maximum tokens of a batch, padding included; a text that is longer is a batch of its own.
 
     Returns:
-        Arrays of positions; together they hold every position once.
+        Arrays of positions; together they contain every position once.
     """
     order = np.argsort(-lengths, kind="stable")
     batches = []
@@ -40,12 +40,12 @@ def token_batches(lengths: NDArray[np.int64], tokens_max: int) -> list[NDArray[n
 
 
 class Tokens:
-    """What a tokenizer made of n texts. ``lengths`` has the tokens of each, shape (n,), int64.
+    """The tokenizer's output for n texts. ``lengths`` has the tokens of each, shape (n,), int64.
 
-    A tokenizer pads lists, which for a GPU takes longer than the model does.
+    The tokenizer pads lists, and with a GPU that would take longer than the model.
 
     Args:
-        tokenizer: says what to pad with, and on which side.
+        tokenizer: knows what to pad with, and on which side.
         columns: by name, such as ``input_ids``, a list of integers for each text, not padded.
     """
 

@@ -1,4 +1,4 @@
-"""The fingerprint of a model as it was loaded: two models with one fingerprint give one text the same vector."""
+"""The fingerprint of a loaded model: two models with the same fingerprint give a text the same vector."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def fingerprint_of(network: SentenceTransformer, **choices: object) -> str:
-    """Hash weights, tokeniser, layout and the choices that shape a document's vector (prompt, length, precision).
+    """Hash weights, tokeniser, layers and the choices that affect a document's vector (prompt, length, precision).
 
-    Read from memory, not from files: what counts is what was loaded. Must be taken before weights are cast.
+    It is computed from memory, not from files, and must be taken before weights are cast.
 
     Returns:
         32 hexadecimal digits.
@@ -41,7 +41,7 @@ def _tokenizer(network: SentenceTransformer) -> Any:
     if not hasattr(inner, "to_str"):
         return sorted(tokenizer.get_vocab().items())
     described = json.loads(inner.to_str())
-    # Both change with use: the library sets them anew at each call.
+    # Both change with use: the library sets them again at each call.
     described.pop("truncation", None)
     described.pop("padding", None)
     return described
@@ -54,12 +54,12 @@ DIGEST = "embedding_digest"
 def digest_texts(fingerprint: str, texts: pa.Array, empty: pa.Array) -> pa.Array:
     """The 128-bit digests of texts under one model.
 
-    A row without text has a digest of its own kind, so that an article whose text was emptied is seen as changed.
+    A row without text has a digest of its own, so that an article whose text was emptied counts as changed.
 
     Args:
         fingerprint: the model's fingerprint.
         texts: n strings, as the template rendered them.
-        empty: n booleans, where there is nothing to embed.
+        empty: n booleans, true if there is nothing to embed.
 
     Returns:
         n binary values of 16 bytes. XXH3-128 seeded by the fingerprint's own hash.

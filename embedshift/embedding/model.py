@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
-#: Padded tokens of one batch. Sweeps found what suits a CPU's caches, and that for a GPU 32,768 and more are alike.
+#: Padded tokens of one batch. Measurements showed what fits a CPU's caches; on a GPU all values from 32,768 are alike.
 _TOKENS_CPU, _TOKENS_GPU = 1024, 131_072
-#: Texts handed to a model without token batches (static embeddings) at once.
+#: Texts given at once to a model without token batches (static embeddings).
 _TEXTS_AT_ONCE = 1024
 
 
 @dataclass(slots=True)
 class Embedded:
-    """Vectors of shape (n, dimension), float32, and for each row that has none the reason. Faulty rows are zero."""
+    """Vectors of shape (n, dimension), float32. ``faults`` has the reason for each row without one; its vector is zero."""
 
     vectors: NDArray[np.float32]
     faults: dict[int, str] = field(default_factory=dict)
 
 
 class Model:
-    """An embedding model in memory, with the choices that the settings make.
+    """An embedding model in memory, loaded as the settings say.
 
-    Load it by ``load_model``, which keeps one of each in a process.
+    Load it with ``load_model``, which keeps one of each in a process.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class Model:
     def embed(self, texts: Sequence[str], batch_tokens: int | None = None) -> Embedded:
         """Embed documents.
 
-        A text that the model cannot take, or whose vector is not finite, is a fault of that text alone.
+        A text that the model cannot process, or whose vector is not finite, is a fault of that text alone.
 
         Args:
             texts: n documents, without the document prompt.
-            batch_tokens: most padded tokens through the model at once; a value that suits the device where None.
+            batch_tokens: maximum padded tokens through the model at once; if None, a value that fits the device.
         """
         if not texts:
             return Embedded(np.zeros((0, self.dimension), np.float32))
@@ -111,11 +111,11 @@ class Model:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether ``count_tokens`` can count: a model that reads pictures too may have no tokenizer of its own."""
+        """Whether ``count_tokens`` can count: a model that also reads pictures may have no tokenizer of its own."""
         return self._tokenizes or hasattr(getattr(self._network, "tokenizer", None), "encode_batch")
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Tokens of each text before any cut, shape (n,)."""
+        """Tokens of each text before it is cut, shape (n,)."""
         tokenizer = self._network.tokenizer
         if self._tokenizes:
             ids = tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
@@ -123,7 +123,7 @@ class Model:
         return np.fromiter((len(each.ids) for each in tokenizer.encode_batch(list(texts))), np.int64, len(texts))
 
     def _isolate(self, texts: Sequence[str], batch_tokens: int | None) -> Embedded:
-        """Embed; where that fails as a whole, halve until the texts that fail stand alone."""
+        """Embed; if that fails as a whole, halve until only the texts that fail are left out."""
         try:
             vectors = self._forward(texts, batch_tokens)
         except (ValueError, RuntimeError, TypeError, IndexError, OverflowError) as error:
@@ -161,7 +161,7 @@ class Model:
         batches = token_batches(tokens.lengths, budget)
         vectors = np.empty((len(texts), self.dimension), np.float32)
         with torch.inference_mode(), self._attention():
-            # A GPU is asked for nothing before the last batch, so that it computes while the next one is padded.
+            # A GPU's results are fetched only after the last batch, so that it computes while the next one is padded.
             done = [self._network(self._moved(tokens.padded(rows)))["sentence_embedding"].float() for rows in batches]
             vectors[np.concatenate(batches)] = torch.cat(done).cpu().numpy()
         return vectors
@@ -195,7 +195,7 @@ def _cast(network: SentenceTransformer, precision: Precision) -> SentenceTransfo
 
 
 def device_of(settings: ModelSettings) -> str:
-    """Where a model runs: as the settings say, or on a GPU where there is one."""
+    """Where a model runs: as the settings say, or on a GPU if there is one."""
     if settings.device != "auto":
         return settings.device
     import torch
@@ -212,14 +212,14 @@ def count_gpus() -> int:
 
 @lru_cache(maxsize=8)
 def load_model(settings: ModelSettings, precision: Precision = "float32") -> Model:
-    """Load a model once a process.
+    """Load a model once per process.
 
     Raises:
         ModelUnavailable: it cannot be found or read.
     """
     device = device_of(settings)
-    # A GPU waits for a tokenizer of one thread. On CPU each core has a task of its own, and a pool of threads would not
-    # survive the fork of workers.
+    # With a GPU, a tokenizer with one thread is too slow. On CPU each core has a task of its own, and a pool of threads
+    # would not survive the fork of workers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device.startswith("cuda") else "false")
     _quieten()
     return Model(settings, precision, _network(settings, device), device)
@@ -237,7 +237,7 @@ def _network(settings: ModelSettings, device: str) -> SentenceTransformer:
         return SentenceTransformer(
             settings.name, revision=settings.revision, device=device, local_files_only=local, trust_remote_code=False
         )
-    # The hub's client raises errors of a dozen libraries; whichever it is, the model is not to be had.
+    # The hub's client raises errors of a dozen libraries; whichever it is, the model cannot be loaded.
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelUnavailable(
@@ -247,7 +247,7 @@ def _network(settings: ModelSettings, device: str) -> SentenceTransformer:
 
 
 def use_threads(threads: int) -> None:
-    """Bound the threads of one matrix product in this process; with one task a core, one each is fastest."""
+    """Limit the threads of one matrix product in this process; with one task per core, one thread each is fastest."""
     import torch
 
     torch.set_num_threads(threads)

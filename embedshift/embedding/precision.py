@@ -1,4 +1,4 @@
-"""Which number type the layers compute in: the fastest that agrees with float32."""
+"""The number type in which the layers compute: the fastest that agrees with float32."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from embedshift.embedding.model import Model, Precision, load_model
 from embedshift.settings import ModelSettings
 
-#: Least mean cosine between a candidate's vectors and float32's on a sample.
+#: Minimum mean cosine between a candidate's vectors and float32's on a sample.
 AGREEMENT = 0.999
-#: How much faster a candidate must be to be taken, so that noise does not decide.
+#: How much faster a candidate must be to be chosen, so that noise does not decide.
 GAIN = 1.2
 
 
 def choose_precision(settings: ModelSettings, sample: Sequence[str]) -> Precision:
-    """The fastest precision that this machine computes natively and that passes the parity gate on a sample.
+    """The fastest precision that this machine computes natively and whose vectors agree with float32 on a sample.
 
-    The choice enters the model's fingerprint, so it is made once, by ``prepare``, and recorded.
+    The choice is part of the model's fingerprint, so ``prepare`` makes it once and records it.
 
     Args:
         settings: the model.
-        sample: some dozens of the table's own texts; float32 is taken where there are none.
+        sample: some dozens of the table's own texts; if there are none, float32 is chosen.
     """
     exact = load_model(settings, "float32")
     candidate = _native(exact)

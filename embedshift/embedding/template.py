@@ -20,7 +20,7 @@ class Template:
 
     @classmethod
     def parse(cls, text: str) -> Template:
-        """Read a template. Raises SettingsError where a brace has no partner or holds more than a column's name."""
+        """Read a template. Raises SettingsError if a brace has no partner or holds more than a column's name."""
         try:
             pieces = list(Formatter().parse(text))
         except ValueError as error:
@@ -28,7 +28,7 @@ class Template:
         for _, column, form, conversion in pieces:
             if column is not None and (not column.isidentifier() or form or conversion):
                 raise SettingsError(
-                    f"the text template {text!r} has {{{column}}}", hint="write a column's name alone in braces"
+                    f"the text template {text!r} has {{{column}}}", hint="write only a column's name in braces"
                 )
         template = cls(tuple((literal, column) for literal, column, _, _ in pieces))
         if not template.columns:
@@ -37,20 +37,20 @@ class Template:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns it names, each once."""
+        """The columns that it names, each once."""
         return tuple(dict.fromkeys(column for _, column in self.parts if column is not None))
 
     def check(self, known: dict[str, bool], table: str) -> None:
-        """Compare with the columns of a table, ``known`` saying of each whether its values can be read as text.
+        """Compare with the columns of a table; ``known`` says for each whether its values can be read as text.
 
         Raises:
-            SettingsError: a column is unknown, or holds no text, number or truth value.
+            SettingsError: a column is unknown, or holds no text, number or boolean.
         """
         for column in self.columns:
             if column not in known:
                 near = difflib.get_close_matches(column, known, n=1)
                 advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
-                raise SettingsError(f"the text template names {column}, which {table} has not", hint=advice)
+                raise SettingsError(f"the text template names {column}, which {table} does not have", hint=advice)
             if not known[column]:
                 raise SettingsError(f"the text template names {table}.{column}, which holds no text, number or boolean")
 
@@ -68,7 +68,7 @@ class Template:
         )
 
     def empty(self, rows: pa.RecordBatch) -> pa.Array:
-        """Where a row has nothing to embed: every named column null or white space. A boolean array."""
+        """A boolean array: whether a row has nothing to embed, that is, every named column is null or white space."""
         blank = pa.array([True] * rows.num_rows, pa.bool_())
         for column in self.columns:
             values = rows.column(column)

@@ -1,4 +1,4 @@
-"""How fast a model embeds here: measured on a sample, in one thread, as a Spark task does it."""
+"""How fast a model embeds on this machine: measured on a sample, in one thread, as a Spark task does it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What one worker embeds in a second.
+    """What one worker embeds per second.
 
     Args:
         model: its name.
-        dimension: of its vectors.
-        texts: of the sample, a second.
-        text_bytes: of a text of the sample, on average.
-        tokens: of a text of the sample on average; 0: the model does not say.
-        tokens_read: likewise, without what the model cuts off.
-        max_length: the most tokens that it reads of a text; None: all.
+        dimension: the dimension of its vectors.
+        texts: texts of the sample per second.
+        text_bytes: bytes of a text of the sample, on average.
+        tokens: tokens of a text of the sample, on average; 0 if the model does not say.
+        tokens_read: the same, without the tokens that the model cuts off.
+        max_length: the maximum number of tokens that it reads of a text; None: all.
     """
 
     model: str
@@ -40,7 +40,7 @@ class Rate:
     max_length: int | None = None
 
     def of_texts(self, text_bytes: float) -> float:
-        """The rate of texts of another length: what costs is the tokens that the model reads."""
+        """The rate for texts of another length: the cost depends on the tokens that the model reads."""
         if not self.tokens:
             return self.texts * self.text_bytes / text_bytes
         tokens = self.tokens * text_bytes / self.text_bytes
@@ -48,14 +48,14 @@ class Rate:
 
     @classmethod
     def from_file(cls, path: Path) -> Rate:
-        """The rate that ``embedshift plan --measure --json`` has printed. Raises UsageError where it is not there."""
+        """The rate that ``embedshift plan --measure --json`` printed. Raises UsageError if the file has none."""
         try:
             rate = cls(**json.loads(path.read_text(encoding="utf-8"))["measured"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             hint = "make one: embedshift plan --measure --json > FILE"
             raise UsageError(f"{path} holds no measured rate ({type(error).__name__})", hint=hint) from error
         if not all(math.isfinite(each) and each > 0 for each in (rate.texts, rate.text_bytes)):
-            raise UsageError(f"{path} holds a rate that is none", hint="measure again")
+            raise UsageError(f"{path} holds a rate that is not valid", hint="measure again")
         return rate
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from embedshift.articles.files import read_archive
 from embedshift.catalog.alias import create_alias
 from embedshift.catalog.live_table import live_vector_table
-from embedshift.catalog.tables import ensure_catalog
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.embedding import DIGEST, Model, Template, digest_texts, load_model
 from embedshift.errors import InputError

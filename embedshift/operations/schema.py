@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from embedshift.catalog.alias import create_alias, find_alias
 from embedshift.catalog.live_table import live_vector_table
-from embedshift.catalog.tables import ALL, ensure_catalog
+from embedshift.catalog.setup import ensure_catalog
+from embedshift.catalog.tables import ALL
 from embedshift.embedding import DIGEST, Template, load_model
 from embedshift.settings import Settings
 from embedshift.stores.contract import Store

@@ -18,9 +18,9 @@ from embedshift.articles.shadow import WRITE_S, count_pair
 from embedshift.catalog.actor import new_run
 from embedshift.catalog.alias import get_alias
 from embedshift.catalog.migration import get_migration, read_migration
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.shadow import ShadowStats, write_shadow
 from embedshift.catalog.states import ALLOWED, check_step
-from embedshift.catalog.tables import ensure_catalog
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import CheckFailed, InputError, StateError
 from embedshift.steps.context import StepContext

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from embedshift.catalog.migration import Migration, find_migration
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.signals import read_signal, send, withdraw_signals
 from embedshift.catalog.states import ENDED, label
-from embedshift.catalog.tables import ensure_catalog
 from embedshift.catalog.throttle import PAUSE, THROTTLE, Limits, person, throttle_of
 from embedshift.errors import StateError, UsageError
 from embedshift.steps.context import StepContext

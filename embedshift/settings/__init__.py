@@ -1,7 +1,7 @@
 """Settings: a YAML file, overrides and the environment become frozen models.
 
 An unknown key is an error that names the nearest known one, and all faults of a file are reported at once. Secrets are
-no settings: user and password come from the environment or from a file of their own (``store.credentials_file``).
+not settings: user and password come from the environment or from a file of their own (``store.credentials_file``).
 """
 
 from embedshift.settings.database import StoreSettings, TlsSettings, credentials

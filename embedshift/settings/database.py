@@ -1,4 +1,4 @@
-"""Settings of the database, and the secrets beside them: user and password, which are no settings."""
+"""Settings of the database, and its secrets, user and password, which are not settings."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ class TlsSettings(Frozen):
     """Encryption between embedshift and the cluster."""
 
     ca: Path = Field(description="PEM file of the authority that signed the servers' certificates")
-    certificate: Path | None = Field(
-        None, description="PEM file of this client's certificate, where servers ask for one"
-    )
+    certificate: Path | None = Field(None, description="PEM file of this client's certificate, if servers ask for one")
     key: Path | None = Field(None, description="PEM file of this client's private key")
     check_hostname: bool = Field(True, description="refuse a server whose certificate names another host")
 
@@ -28,16 +26,16 @@ class ConsistencySettings(Frozen):
     """How many replicas must answer."""
 
     read: str = Field("LOCAL_QUORUM", description="scans and searches; below a quorum a scan may miss rows")
-    write: str = Field("LOCAL_QUORUM", description="rows and vectors; never weakened by a retry")
+    write: str = Field("LOCAL_QUORUM", description="rows and vectors; a retry never lowers it")
     serial: str = Field("LOCAL_SERIAL", description="the catalog's compare-and-set; SERIAL across datacenters")
 
 
 class CatalogSettings(Frozen):
-    """Where the catalog lives on a cluster."""
+    """Where the catalog is on a cluster."""
 
-    keyspace: str | None = Field(None, description="a keyspace of its own; the table's keyspace where null")
+    keyspace: str | None = Field(None, description="a keyspace of its own; the table's keyspace if null")
     replication: dict[str, str | int] | None = Field(
-        None, description="replication of that keyspace where schema apply creates it; as the table's where null"
+        None, description="replication of that keyspace if schema apply creates it; if null, as the table's"
     )
 
 
@@ -47,26 +45,30 @@ class StoreSettings(Frozen):
     kind: Literal["embedded", "cql"] = Field(
         "embedded", description="embedded: SQLite and USearch; cql: ScyllaDB, Cassandra"
     )
-    path: Path | None = Field(None, description="embedded: the SQLite file; indexes lie beside it")
+    path: Path | None = Field(None, description="embedded: the SQLite file; indexes are stored beside it")
     hosts: tuple[str, ...] = Field((), description="cql: contact points")
     port: int = Field(9042, ge=1, le=65535, description="cql: the port of the native protocol")
-    local_dc: str | None = Field(None, description="cql: the datacenter to talk to; required")
+    local_dc: str | None = Field(None, description="cql: the datacenter to connect to; required")
     keyspace: str | None = Field(
         None, pattern=r"^[a-zA-Z][a-zA-Z0-9_]{0,47}$", description="cql: the keyspace of the tables"
     )
     replication: dict[str, str | int] | None = Field(
-        None, description="cql: replication of the keyspace where schema apply creates it"
+        None, description="cql: replication of the keyspace if schema apply creates it"
     )
-    tls: TlsSettings | None = Field(None, description="cql: encryption; off where null")
+    tls: TlsSettings | None = Field(None, description="cql: encryption; off if null")
     credentials_file: Path | None = Field(
-        None, description="cql: a file with two lines, user and password; else SCYLLA_USERNAME and SCYLLA_PASSWORD"
+        None, description="cql: a file with two lines, user and password; if null, SCYLLA_USERNAME and SCYLLA_PASSWORD"
     )
     consistency: ConsistencySettings = ConsistencySettings()
-    request_timeout: Duration = Field(timedelta(seconds=12), description="one request; scans retry with smaller pages")
-    connect_timeout: Duration = Field(timedelta(seconds=10), description="opening one connection")
-    concurrency: int = Field(64, ge=1, le=1024, description="most writes in flight, for each task; fewer when slow")
+    request_timeout: Duration = Field(
+        timedelta(seconds=12), description="for one request; scans retry with smaller pages"
+    )
+    connect_timeout: Duration = Field(timedelta(seconds=10), description="for opening one connection")
+    concurrency: int = Field(
+        64, ge=1, le=1024, description="maximum writes in flight per task; fewer if the cluster is slow"
+    )
     vector_status: tuple[str, ...] = Field(
-        (), description="ScyllaDB: addresses of the vector store, http://host:port, to ask whether an index serves"
+        (), description="ScyllaDB: addresses of the vector store, http://host:port, to ask whether an index is ready"
     )
     catalog: CatalogSettings = CatalogSettings()
 
@@ -82,7 +84,7 @@ class StoreSettings(Frozen):
 
 
 def credentials(store: StoreSettings) -> tuple[str, str] | None:
-    """User and password from the credentials file or the environment, or None where neither names them."""
+    """User and password from the credentials file or the environment; None if neither has them."""
     if store.credentials_file is None:
         user, password = os.environ.get("SCYLLA_USERNAME"), os.environ.get("SCYLLA_PASSWORD")
         return (user, password) if user and password is not None else None

@@ -1,4 +1,4 @@
-"""Reading settings: a file and overrides become frozen models, or one error that names every fault."""
+"""Read settings: a file and overrides become frozen models, or one error that names every fault."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pydantic import ValidationError
 from embedshift.errors import SettingsError
 from embedshift.settings.root import Settings
 
-#: Keys of former versions, and what they are called now.
+#: Keys of earlier versions, and their present names.
 RENAMED = {"validation.embedded_again": "validation.reembed_sample"}
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
-    """Read a settings file; relative paths in it are relative to the present directory, as in a shell.
+    """Read a settings file. Relative paths in it are relative to the present directory, as in a shell.
 
     Args:
         path: a YAML file.
-        overrides: ``key.path=value`` each, the value read as YAML, or as plain text where it is none.
+        overrides: ``key.path=value`` each; the value is read as YAML, or as plain text if it is not YAML.
 
     Raises:
         SettingsError: the file cannot be read, or is wrong: every fault is named.
@@ -34,7 +34,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
             f"cannot read the settings file {path} ({error.strerror})", hint="name one with --config"
         ) from error
     except yaml.MarkedYAMLError as error:
-        # Its whole text would quote the line, which may hold an address with a token.
+        # The error's whole text would quote the line, which may hold an address with a token.
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError(f"{path} is not YAML: line {line}, {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -47,7 +47,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
 
 
 def parse_settings(tree: Mapping[str, Any], *, where: str = "the settings") -> Settings:
-    """Settings of a tree of plain values. Raises SettingsError with every fault named."""
+    """Settings from a tree of plain values. Raises SettingsError that names every fault."""
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -65,7 +65,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         if below is None:
             below = tree[parent] = {}
         if not isinstance(below, dict):
-            raise SettingsError(f"--set {override}: {parent} holds a value, no further keys")
+            raise SettingsError(f"--set {override}: {parent} is a value and has no further keys")
         tree = below
     try:
         tree[leaf] = yaml.safe_load(text)
@@ -78,10 +78,10 @@ def _explain(fault: Any) -> str:
     name = ".".join(path) or "the file"
     if fault["type"] == "extra_forbidden":
         if name in RENAMED:
-            return f"unknown key {name}; it is called {RENAMED[name]} now"
+            return f"unknown key {name}; it is now called {RENAMED[name]}"
         known = known_keys(path[:-1])
         near = difflib.get_close_matches(path[-1], known, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"known here: {', '.join(sorted(known))}"
+        advice = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(known))}"
         return f"unknown key {name}; {advice}"
     if fault["type"] == "missing":
         return f"{name} is missing"
@@ -90,7 +90,7 @@ def _explain(fault: Any) -> str:
 
 
 def known_keys(path: Sequence[str]) -> list[str]:
-    """The keys that the settings have at a path, such as ``("target", "index")``; none where there is no such part."""
+    """The keys that the settings have at a path, such as ``("target", "index")``; none if there is no such part."""
     schema = Settings.model_json_schema()
     node: dict[str, Any] = schema
     for part in path:

@@ -1,4 +1,4 @@
-"""Settings of those around a run: who may slow it, who is told of it, who watches it."""
+"""Settings around a run: throttling, hooks, metrics and the log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embedshift.times import parse_window
 
 
 class Hook(Secret[str | tuple[str, ...]]):
-    """A command as a list, an address, or ``env:NAME``; printed without arguments and paths, which may hold a token."""
+    """A command as a list, an address, or ``env:NAME``. Arguments and paths, which may have a token, are not printed."""
 
     def _display(self) -> str:
         value = self.get_secret_value()
@@ -24,7 +24,7 @@ class Hook(Secret[str | tuple[str, ...]]):
 
 
 def without_paths(text: str) -> str:
-    """A text whose web addresses are cut after the host, without user and password."""
+    """A text in which web addresses are cut after the host, without user and password."""
     return re.sub(r"(https?://)(?:[^/\s@]*@)?([^/\s?#]*)[^\s]*", r"\1\2/…", text)
 
 
@@ -43,28 +43,30 @@ CheckedHook = Annotated[Hook, AfterValidator(_check_hook)]
 
 
 class HookSettings(Frozen):
-    """Who is told of a migration, or asked: a command, or an HTTP address."""
+    """Hooks that are called during a migration, or asked before its cutover: a command, or an HTTP address."""
 
-    on_state_change: CheckedHook | None = Field(None, description="told of each new state of a migration")
-    on_failure: CheckedHook | None = Field(None, description="told of a step that failed, with its error line")
+    on_state_change: CheckedHook | None = Field(None, description="called at each new state of a migration")
+    on_failure: CheckedHook | None = Field(None, description="called when a step has failed, with its error line")
     before_cutover: CheckedHook | None = Field(
-        None, description="asked before the alias moves: where it fails, the cutover stops and nothing has moved"
+        None, description="called before the alias moves; if it fails, the cutover stops and the alias does not move"
     )
-    after_cutover: CheckedHook | None = Field(None, description="told of a cutover that is complete")
-    timeout: Duration = Field(timedelta(seconds=30), description="a hook that takes longer is ended, and has failed")
+    after_cutover: CheckedHook | None = Field(None, description="called when a cutover is complete")
+    timeout: Duration = Field(
+        timedelta(seconds=30), description="a hook that takes longer is stopped and counts as failed"
+    )
 
 
 class ThrottleSettings(Frozen):
-    """How fast load and sync may go; embedshift throttle says otherwise while they run."""
+    """How fast load and sync may go; embedshift throttle overrides it while they run."""
 
     rows_per_second: float | None = Field(
-        None, gt=0, description="most rows a second of the whole run, whatever the number of workers"
+        None, gt=0, description="maximum rows per second of the whole run, for any number of workers"
     )
     max_latency: Duration | None = Field(
-        None, description="writers slow down while the p99 of the store's own write latency is above it"
+        None, description="writers slow down while the p99 of the store's write latency is above this"
     )
     between: Annotated[str, AfterValidator(lambda text: str(parse_window(text)))] | None = Field(
-        None, description="hours in which rows are carried, such as 22:00-06:00; a time zone may follow"
+        None, description="hours in which rows are written, such as 22:00-06:00; a time zone may follow"
     )
 
     @model_validator(mode="after")
@@ -75,23 +77,23 @@ class ThrottleSettings(Frozen):
 
 
 class MetricsSettings(Frozen):
-    """What Prometheus may read of a running step; docs/reference/metrics.md names every metric."""
+    """Metrics of a running step for Prometheus; docs/reference/metrics.md names every metric."""
 
     port: int | None = Field(
-        None, ge=1, le=65535, description="a port for Prometheus while a step runs; not opened where null"
+        None, ge=1, le=65535, description="a port for Prometheus while a step runs; not opened if null"
     )
     host: str = Field("127.0.0.1", description="the address of that port; 0.0.0.0 opens it to the network")
     textfile: Path | None = Field(
-        None, description="an OpenMetrics file, written now and then and at the end of a step; none where null"
+        None, description="an OpenMetrics file, written regularly and at the end of a step; none if null"
     )
 
 
 class LogSettings(Frozen):
-    """The log on standard error, beside the lines for people."""
+    """The log on standard error, in addition to the lines for people."""
 
     format: Literal["console", "json"] = Field(
-        "console", description="json: one object a line, with the run's id, of driver and workers"
+        "console", description="json: one object per line, with the run's id, from driver and workers"
     )
     level: Literal["debug", "info", "warning", "error"] | None = Field(
-        None, description="least level that is logged; warning for console and info for json where null"
+        None, description="the lowest level that is logged; if null, warning for console and info for json"
     )

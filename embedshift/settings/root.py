@@ -25,23 +25,23 @@ from embedshift.settings.values import AliasName, Duration, Frozen
 
 
 class ArticlesSettings(Frozen):
-    """What an application's client does."""
+    """Settings of the client that applications use."""
 
     cache: Duration | None = Field(
-        None, description="how long a client keeps the alias, at most cutover.client_cache; as long as that where null"
+        None, description="how long a client keeps the alias, at most cutover.client_cache; if null, that long"
     )
-    max_text: int = Field(1_000_000, ge=1, description="most bytes of an article's text; a longer one is refused")
+    max_text: int = Field(1_000_000, ge=1, description="maximum bytes of an article's text; a longer text is refused")
     batch: int = Field(256, ge=1, le=10_000, description="articles that add_many embeds and writes at once")
     shadow: float = Field(
         0,
         ge=0,
         le=1,
-        description="share of the searches that is also sent to the new table of a running migration, to compare them",
+        description="share of the searches that is also sent to the new table of a running migration, to compare",
     )
 
 
 class SparkSettings(Frozen):
-    """The Spark session, where spark-submit does not bring one."""
+    """The Spark session, if spark-submit does not provide one."""
 
     master: str = Field("local[*]", description="local[*] on one machine; spark-submit --master overrides it")
     conf: dict[str, str | int | float | bool] = Field({}, description="further Spark properties; never a secret")
@@ -84,13 +84,14 @@ class Settings(Frozen):
 
     @property
     def target_model(self) -> ModelSettings:
-        """The model of the target: the source's own where only the index changes."""
+        """The model of the target: the source's own model if only the index changes."""
         return self.target.model or self.source.model
 
     def result_keys(self) -> dict[str, str]:
-        """Every setting that decides what the target will hold, as ``key.path`` to text.
+        """Every setting that decides what the target will contain, as ``key.path`` to text.
 
-        A migration may be taken up again under other timeouts or another Spark master, never under another of these.
+        A migration may be resumed with other timeouts or another Spark master, but not if one of these settings has
+        changed.
         """
         model = {"name", "revision", "query_prompt", "document_prompt", "max_length", "normalize"}
         chosen = self.model_dump(

@@ -15,25 +15,21 @@ class ModelSettings(Frozen):
 
     name: str = Field(
         min_length=1,
-        description="a name on the hub, a folder, or package:NAME for a model that an installed package carries",
+        description="a name on the hub, a folder, or package:NAME for a model that an installed package contains",
     )
-    revision: str | None = Field(
-        None, description="commit or tag on the hub; name one, or the model may change under you"
-    )
+    revision: str | None = Field(None, description="commit or tag on the hub; without one, the model may change")
     query_prompt: str = Field("", description="put before every question")
     document_prompt: str = Field("", description="put before every document")
-    max_length: int | None = Field(None, ge=8, description="most tokens of a text; the model's own limit where null")
+    max_length: int | None = Field(None, ge=8, description="maximum tokens of a text; if null, the model's own limit")
     normalize: bool = Field(True, description="scale every vector to length 1")
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto takes a GPU where there is one"
-    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto uses a GPU if there is one")
 
 
 class SourceSettings(Frozen):
     """The live table."""
 
     table: TableName = Field(description="the table that the alias names before the migration")
-    id: str = Field("id", description="the column by which articles and questions are named")
+    id: str = Field("id", description="the column with the id of an article, which questions use too")
     text: str = Field("{title}. {content}", description="what is embedded: a template over columns")
     vector: str = Field("embedding", description="the column of the vectors")
     model: ModelSettings = Field(description="the model that made the vectors now in the table")
@@ -71,9 +67,9 @@ class IndexSettings(Frozen):
 class TargetSettings(Frozen):
     """The versioned table that the migration fills."""
 
-    table: TableName = Field(description="a table of its own; the name counts up: articles_v2")
+    table: TableName = Field(description="a new table, named with the next number: articles_v2")
     model: ModelSettings | None = Field(
-        None, description="the new model; the source's where null: vectors are copied, only the index changes"
+        None, description="the new model; if null, the source's: vectors are copied and only the index changes"
     )
     index: IndexSettings = IndexSettings()
-    index_wait: Duration = Field(timedelta(hours=6), description="how long the step index waits for the index to serve")
+    index_wait: Duration = Field(timedelta(hours=6), description="how long index waits until the index is ready")

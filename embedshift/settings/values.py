@@ -21,7 +21,7 @@ AliasName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9_.-]{0,99}$")]
 
 
 class Frozen(BaseModel):
-    """A part of the settings: immutable, and closed to unknown keys."""
+    """A part of the settings: immutable; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -31,5 +31,5 @@ def parse_share(text: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
     share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < share <= 1:
-        raise UsageError(f"{text} is no share", hint="write 10%, or 0.1")
+        raise UsageError(f"{text} is not a share", hint="write 10%, or 0.1")
     return share

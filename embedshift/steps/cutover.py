@@ -24,7 +24,7 @@ from embedshift.steps.validate import content_now, rows_now, validate
 from embedshift.stores.contract import Store
 from embedshift.times import format_duration, now_us, to_us
 from embedshift.validation.content_hash import Content
-from embedshift.validation.index_probe import check_known
+from embedshift.validation.index_probe import check_index_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _cut_over(context: StepContext) -> CutoverResult:
         threading.Event().wait(settings.cutover.client_cache.total_seconds())
         replace(syncing, throttled=False).passes()
         now = get_alias(store, settings.alias)
-        check_known(store, now.target.index)
+        check_index_answers(store, now.target.index)
         lease.change(state="switched")
     context.console.say(f"alias {now.name}: {alias.target.table} → {now.target.table}, model {now.target.model.name}")
     return CutoverResult(

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Protocol
 
 from embedshift.catalog.migration import Migration
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.signals import GO, HOLD, read_signal, send, withdraw_signals
-from embedshift.catalog.tables import ensure_catalog
 from embedshift.errors import CheckFailed
 from embedshift.settings import Settings
 from embedshift.stores.contract import Store

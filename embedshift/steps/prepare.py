@@ -11,8 +11,8 @@ from embedshift.catalog.alias import create_alias
 from embedshift.catalog.live_table import live_vector_table
 from embedshift.catalog.migration import Facts, Migration, check_settings, create_migration, find_migration
 from embedshift.catalog.ranges import open_ranges
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import ENDED, label
-from embedshift.catalog.tables import ensure_catalog
 from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, record_of
 from embedshift.embedding import DIGEST, Template, choose_precision, load_model
 from embedshift.errors import RefusedError

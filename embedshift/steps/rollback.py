@@ -15,7 +15,7 @@ from embedshift.spark.aggregate import Preview
 from embedshift.steps.context import AliasMove, StepContext, StepResult
 from embedshift.steps.sync import Syncing, would_carry
 from embedshift.times import format_duration
-from embedshift.validation.index_probe import check_known
+from embedshift.validation.index_probe import check_index_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def rollback(context: StepContext, *, dry_run: bool = False) -> RollbackResult |
     settings, store = context.settings, context.store
     migration = get_migration(store, settings)
     check_step("rollback", migration.state, migration.id)
-    _check_known_target(get_alias(store, settings.alias), migration)
+    _check_target_known(get_alias(store, settings.alias), migration)
     plan = plan_lines(settings, migration)
     for line in plan:
         context.console.say(line)
@@ -63,7 +63,7 @@ def _roll_back(syncing: Syncing, migration: Migration) -> RollbackResult:
     context, lease = syncing.context, syncing.lease
     settings, store, console = context.settings, context.store, context.console
     before = get_alias(store, settings.alias)
-    _check_known_target(before, migration)
+    _check_target_known(before, migration)
     if before.target.table == migration.source.table and migration.state == "switching":
         # The cutover ended before it moved the alias: the old table never ceased to be the truth.
         lease.change(state="validated")
@@ -74,11 +74,11 @@ def _roll_back(syncing: Syncing, migration: Migration) -> RollbackResult:
     if before.target.table == migration.target.table:
         syncing.passes()
         # While readers are still answered by the new table: the old index may have been dropped meanwhile.
-        check_known(store, migration.source.index)
+        check_index_answers(store, migration.source.index)
         now = move_alias(store, lease, before, migration.source, migration=migration.id, reason="rollback")
     threading.Event().wait(settings.cutover.client_cache.total_seconds())
     syncing.passes()
-    check_known(store, now.target.index)
+    check_index_answers(store, now.target.index)
     lease.change(state="rolled_back")
     console.say(f"alias {now.name}: {before.target.table} → {now.target.table}, model {now.target.model.name}")
     return RollbackResult(_moved(before, now), "embedshift sync, once the reason for the rollback is fixed")
@@ -88,7 +88,7 @@ def _moved(before: Alias, now: Alias) -> AliasMove:
     return AliasMove(before.target.table, now.target.table, now.version)
 
 
-def _check_known_target(alias: Alias, migration: Migration) -> None:
+def _check_target_known(alias: Alias, migration: Migration) -> None:
     if alias.target.table not in (migration.source.table, migration.target.table):
         raise RefusedError(
             f"the alias {alias.name} points to {alias.target.table}, which this migration does not know",

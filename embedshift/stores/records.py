@@ -43,6 +43,14 @@ class Records(Protocol):
         """Whether the table exists."""
         ...
 
+    def columns(self, table: RecordTable) -> frozenset[str]:
+        """The columns that the table really has, whoever made it; none if it does not exist."""
+        ...
+
+    def add_columns(self, table: RecordTable) -> None:
+        """Add the columns that an existing table lacks; their values are null."""
+        ...
+
     def get(self, table: RecordTable, key: Record) -> Record | None:
         """The row of that full primary key, None if there is none. Sees every acknowledged compare-and-set."""
         ...

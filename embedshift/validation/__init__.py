@@ -1,1 +1,1 @@
-"""The proof: completeness, exact neighbours, recall, relevance, and the report of it."""
+"""Validation: completeness, exact neighbours, recall, relevance, and the record of them."""

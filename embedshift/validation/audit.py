@@ -1,4 +1,4 @@
-"""The audit of the live table: how many rows have no good vector of their present text, and of which kind."""
+"""The audit of the live table: how many rows have no good vector of their current text, and why."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _NORM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """What is audited; plain data, so that it travels to Spark's workers.
+    """What is audited; plain data, because it is sent to Spark's workers.
 
     Args:
         table: the live table.
         text: the template of the embedded text.
         vector: the column of the vectors.
-        fingerprint: of the alias's model.
-        dimension: of the alias's model.
+        fingerprint: the fingerprint of the alias's model.
+        dimension: the dimension of the alias's model.
         normalized: whether vectors should have length 1.
         former: fingerprints of other models that the catalog knows.
     """
@@ -46,26 +46,26 @@ class Audited:
 
     @property
     def digests(self) -> bool:
-        """Whether the table has digests; without them no scan can tell of which text a vector is."""
+        """Whether the table has digests; without them no scan can say which text a vector belongs to."""
         return self.table.column(DIGEST) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found. A row counts once, for the first fault that it has.
+    """What was found. A row counts once, for its first fault.
 
     Args:
-        rows: live rows looked at.
+        rows: live rows that were read.
         with_text: rows that have something to embed.
-        without_vector: rows with a text and no vector.
-        orphans: vectors without a text, left behind when the text was deleted or expired; searches find them.
+        without_vector: rows with a text but no vector.
+        orphans: vectors without a text, left when the text was deleted or expired; searches find them.
         wrong_dimension: vectors of another dimension than the model's.
-        other_model: vectors of another model that the catalog knows, of the present text.
-        stale: vectors of an older text, or of a model that nobody knows.
+        other_model: vectors of the current text, but made by another model that the catalog knows.
+        stale: vectors of an older text, or of an unknown model.
         nonfinite: vectors with a NaN or an infinity.
-        not_unit: vectors whose length is not 1, where the model's are normalised.
+        not_unit: vectors whose length is not 1, if the model normalises its vectors.
         written_apart: vectors that were not written together with their digest.
-        examples: a few keys of each.
+        examples: a few keys for each fault.
     """
 
     rows: int = 0
@@ -81,12 +81,12 @@ class Audit:
     examples: Examples = field(default_factory=Examples)
 
     def __add__(self, other: Audit) -> Audit:
-        """The audit of two parts of a table that share no row."""
+        """The sum for two parts of a table that share no row."""
         return Audit(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     @property
     def faults(self) -> dict[str, int]:
-        """How many rows there are of each fault."""
+        """The number of rows for each fault."""
         return {name: getattr(self, name) for name in FAULTS}
 
     @property
@@ -99,7 +99,7 @@ FAULTS = tuple(each.name for each in fields(Audit) if each.name not in ("rows", 
 
 
 def audit_range(store: Store, audited: Audited, within: TokenRange, *, window_rows: int = 1000) -> Audit:
-    """Audit one token range. What seems faulty is fetched again and counts as it is found then.
+    """Audit one token range. Rows that seem faulty are read again, and count as they are then.
 
     Args:
         window_rows: rows held at once.
@@ -121,7 +121,7 @@ def audit_range(store: Store, audited: Audited, within: TokenRange, *, window_ro
 
 
 def _any_of(masks: Any, rows: int) -> NDArray[np.bool_]:
-    """Where any of several masks of shape (rows,) holds."""
+    """Where at least one of several masks of shape (rows,) is true."""
     any_of: NDArray[np.bool_] = np.logical_or.reduce([np.zeros(rows, np.bool_), *masks])
     return any_of
 
@@ -151,7 +151,7 @@ def _counted(audited: Audited, rows: pa.RecordBatch) -> Audit:
 
 
 def _faults(audited: Audited, rows: pa.RecordBatch) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each fault and where it is, shape (rows,)."""
+    """Each fault and the rows that have it, shape (rows,)."""
     if rows.num_rows == 0:
         return
     template = Template.parse(audited.text)

@@ -15,9 +15,9 @@ from embedshift.validation.survey_result import Survey
 from embedshift.validation.truncation import Lengths
 from embedshift.validation.unlabelled import Unlabelled
 
-#: Texts that differ only after the model's maximum length have one vector: so large a share of repeats is no fault.
+#: Texts that differ only after the model's maximum length have the same vector: up to this share is not a fault.
 _DUPLICATES_SHARE = 0.01
-#: How far an index's own count may lag behind a table that is being written to.
+#: How far an index's own count may differ from a table that is being written to.
 _LIVE_LAG_SHARE = 0.001
 
 _ROUNDING = 1e-9
@@ -28,12 +28,12 @@ class Check:
     """One check.
 
     Args:
-        name: stable; scripts go by it.
-        value: what was measured; None where it was not.
-        limit: what is allowed: most of a fault, least of a virtue.
+        name: stable, because scripts use it.
+        value: what was measured; None if it was not measured.
+        limit: a maximum for faults, a minimum for scores.
         passed: the verdict.
-        denominator: of how many.
-        note: what else a person wants to know; may be empty.
+        denominator: how many rows, vectors or questions it was measured on.
+        note: further information for people; may be empty.
     """
 
     name: str
@@ -58,20 +58,20 @@ def checks(
     unlabelled: Unlabelled | None = None,
     latency: Latency | None = None,
 ) -> list[Check]:
-    """Every check, in the order in which people should read them.
+    """Every check, in reading order.
 
     Args:
         survey: of the whole ring.
-        recall: recall@10; None where there was no vector to search for.
-        relevance: None where there are no labelled questions.
+        recall: recall@10; None if there was no vector to search for.
+        relevance: None if there are no labelled questions.
         settings: the limits.
         dead_letters: rows that could not be embedded or written.
-        tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
-        index_rows: vectors that the index says it holds; None where the store cannot say.
-        reembedding: of a sample with its vectors computed anew; the check is left out where None.
-        lengths: of texts in tokens; the check is left out where None.
-        unlabelled: what was measured in place of labelled questions; None where nothing was.
-        latency: None where it was not measured.
+        tolerated: how many dead letters are allowed: a number, or, if below 1, a share of the source's rows.
+        index_rows: vectors that the index says it has; None if the store cannot say.
+        reembedding: of a sample that was embedded again; if None, the check is left out.
+        lengths: the lengths of texts in tokens; if None, the check is left out.
+        unlabelled: what was measured without labelled questions; None if nothing was.
+        latency: None if it was not measured.
     """
     return [
         *row_checks(survey, dead_letters, tolerated),
@@ -86,7 +86,7 @@ def checks(
 
 
 def row_checks(survey: Survey, dead_letters: int, tolerated: float) -> list[Check]:
-    """The checks that look at every row, and at nothing else.
+    """The checks that depend only on the rows.
 
     Args:
         survey: of the whole ring.
@@ -94,7 +94,7 @@ def row_checks(survey: Survey, dead_letters: int, tolerated: float) -> list[Chec
         tolerated: as in ``checks``.
     """
     most_dead = tolerated if tolerated >= 1 else floor(tolerated * survey.source_rows)
-    # A tolerated dead letter is a row that is not in the target, or is there with its former vector.
+    # A tolerated dead letter is a row that is not in the target, or has its former vector there.
     excused = dead_letters if dead_letters <= most_dead else 0
     return [
         _rows(survey, excused),
@@ -122,15 +122,15 @@ def _rows(survey: Survey, excused: int) -> Check:
     lacking = survey.source_rows - survey.target_rows
     note = "the source is empty" if survey.source_rows == 0 else ""
     if survey.in_flight:
-        note = f"{survey.in_flight} rows were being written and agreed at a second look"
+        note = f"{survey.in_flight} rows were being written and agreed when they were read again"
     return Check("rows", survey.target_rows, survey.source_rows, 0 <= lacking <= excused, survey.source_rows, note)
 
 
 def _duplicates(survey: Survey) -> Check:
     found = survey.duplicates
-    # One pair in a small table is no sign of anything.
+    # One pair in a small table proves nothing.
     most = max(1, floor(_DUPLICATES_SHARE * survey.vectors))
-    note = "" if survey.repeats.sampled == 1 else "at least: beyond a million vectors a sample is compared"
+    note = "" if survey.repeats.sampled == 1 else "at least: above a million vectors only a sample is compared"
     return Check("duplicates", found, most, found <= most, survey.vectors, note)
 
 
@@ -142,7 +142,7 @@ def _truncated(lengths: Lengths, most: float) -> Check:
 
 def _reembedding(reembedding: Reembedding) -> Check:
     elsewhere, sample = reembedding.disagreeing, reembedding.sample
-    note = f"of a sample embedded again; least cosine {reembedding.least:.5f}"
+    note = f"of a sample that was embedded again; lowest cosine {reembedding.least:.5f}"
     return Check("reembedding_differs", elsewhere, 0, elsewhere == 0, sample, note)
 
 
@@ -157,10 +157,10 @@ def _index_rows(survey: Survey, index_rows: int | None) -> Check:
 def _recall(survey: Survey, recall: Recall | None, least: float) -> Check:
     name = "recall_at_10"
     if recall is None or not isfinite(recall.value):
-        # That a row finds itself proves nothing, so a lone one has nothing to find.
+        # A row that finds itself proves nothing, so the only row of a table has nothing to find.
         alone = survey.vectors < 2
         return Check(name, None, least, alone, 0, "there are no neighbours to find" if alone else "not measured")
-    note = f"{recall.low:.4f} to {recall.high:.4f}; the lower end is held against the limit"
+    note = f"{recall.low:.4f} to {recall.high:.4f}; the lower end is compared with the limit"
     return Check(name, recall.value, least, recall.low >= least or recall.value == 1, recall.probes, note)
 
 
@@ -181,12 +181,12 @@ def _no_worse(name: str, relevance: Relevance, drop: float) -> Check:
     if not passed:
         note += "; worse" if change.high < -drop else "; too few questions to tell"
     if relevance.unanswerable:
-        note += f"; {len(relevance.unanswerable)} questions left out, the table has none of their articles"
+        note += f"; {len(relevance.unanswerable)} questions left out because the table has none of their articles"
     return Check(name, change.mean, -drop, passed, relevance.questions, note)
 
 
 def _unlabelled(unlabelled: Unlabelled | None, settings: ValidationSettings) -> list[Check]:
-    """The limits that were set for what is measured without labelled questions."""
+    """The checks without labelled questions whose limits are set."""
     made: list[Check] = []
     if (least := settings.overlap_at_10) is not None:
         made.append(
@@ -218,7 +218,7 @@ def _found(unlabelled: Unlabelled, confidence: float) -> Mean:
 def _least(name: str, least: float, found: Mean | None, of: int) -> Check:
     if found is None:
         return Check(name, None, least, False, 0, "not measured: the old table or its model cannot be asked")
-    note = f"{found.low:.4f} to {found.high:.4f}; the lower end is held against the limit"
+    note = f"{found.low:.4f} to {found.high:.4f}; the lower end is compared with the limit"
     return Check(name, found.mean, least, found.low >= least or found.mean == 1, of, note)
 
 

@@ -1,4 +1,4 @@
-"""The fingerprint of a table's content: equal as long as no row came, went, or got another vector."""
+"""The fingerprint of a table's content: equal as long as no row is added or deleted, or gets another vector."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TEXT = re.compile(r"(\d+):([0-9a-f]{32})")
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """How many rows there are, and the sum of their hashes; the order of rows and ranges is of no account.
+    """The number of rows and the sum of their hashes; the order of rows and ranges does not matter.
 
     Args:
         rows: live rows of the target.
@@ -37,17 +37,17 @@ class Content:
     newer: int = field(default=0, compare=False)
 
     def __add__(self, other: Content) -> Content:
-        """The content of two parts of a table that share no row."""
+        """The sum for two parts of a table that share no row."""
         return Content(self.rows + other.rows, (self.total + other.total) % _MODULUS, self.newer + other.newer)
 
     @property
     def text(self) -> str:
-        """The compact form that the catalog keeps: rows and hash."""
+        """The compact form for the catalog: rows and hash."""
         return f"{self.rows}:{self.total:032x}"
 
     @classmethod
     def parse(cls, text: str) -> Content:
-        """The inverse of ``text``. Raises InputError where it is none."""
+        """The inverse of ``text``. Raises InputError if the text is not of that form."""
         match = _TEXT.fullmatch(text)
         if match is None:
             raise InputError(f"{text!r} is not the fingerprint of a table's content", hint="validate again")
@@ -55,7 +55,7 @@ class Content:
 
 
 def content_columns(subject: Subject) -> dict[str, list[str]]:
-    """What a scan must read of the target: digests and write times, no vectors."""
+    """The columns that a scan must read of the target: digests and write times, no vectors."""
     return {"values": [DIGEST] if subject.target_digests else [], "times": subject.written}
 
 
@@ -86,10 +86,10 @@ def content_of(
     newer_than_us: int | None = None,
     window_rows: int = 5000,
 ) -> Content:
-    """The content of a token range of the target; the same that ``survey_range`` finds.
+    """The content of a token range of the target; ``survey_range`` finds the same.
 
     Args:
-        newer_than_us: count rows written after this moment too (microseconds since the epoch).
+        newer_than_us: also count the rows written after this moment (microseconds since the epoch).
         window_rows: rows read at once.
     """
     content = Content()

@@ -1,4 +1,4 @@
-"""Vectors that several texts share: a sign of a broken model, or of texts that differ only after the cut."""
+"""Vectors that several texts share: a sign of a broken model, or of texts that differ only after the model's limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-#: Vectors that are remembered; beyond them a sample by hash, so that all copies of a vector stay or go together.
+#: How many vectors are remembered. Above that, a sample by hash, so that all copies of a vector stay or go together.
 _REMEMBERED_MAX = 1 << 20
 
 Hashes = NDArray[np.uint64]
@@ -17,7 +17,7 @@ Hashes = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Rows by the hash of their vector, in rising order: how many, of which text (a hash), of several texts or one."""
+    """Rows by the hash of their vector, sorted: how many, a hash of their text, and whether they have several texts."""
 
     vectors: Hashes
     texts: Hashes
@@ -36,11 +36,11 @@ _NOTHING = _Groups(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, n
 
 @dataclass(slots=True)
 class Repeats:
-    """Counts vectors that are equal to the byte although their texts differ.
+    """Counts vectors that are exactly equal although their texts differ.
 
-    Exact up to a million different vectors; beyond, of the vectors seen only once so far a sample is remembered, so
-    the count is a lower bound (``sampled`` is then more than 1: one in so many is remembered). Groups already found are
-    never forgotten, so a constant vector is found in a table of any size.
+    The count is exact up to a million different vectors. Above that, of the vectors that were seen only once, only a
+    sample is remembered, so the count is a lower bound (``sampled`` is then more than 1: one in ``sampled`` is
+    remembered). Groups already found are never forgotten, so a constant vector is found in a table of any size.
     """
 
     sampled: int = 1
@@ -50,7 +50,7 @@ class Repeats:
     _pending_rows: int = 0
 
     def add(self, vectors: NDArray[np.float32], digests: Sequence[bytes | None]) -> None:
-        """Take in rows: vectors of shape (m, dimension), and the digests of their texts."""
+        """Add rows: vectors of shape (m, dimension), and the digests of their texts."""
         data = np.ascontiguousarray(vectors).tobytes()
         width = vectors.shape[1] * 4
         hashes = [xxhash.xxh3_64_intdigest(data[at : at + width]) for at in range(0, len(vectors) * width, width)]
@@ -62,12 +62,12 @@ class Repeats:
         if len(groups):
             self._pending.append(groups)
             self._pending_rows += len(groups)
-        # Grouping only when as much is waiting as is grouped keeps the whole work at n log n.
+        # Group only when as many rows are waiting as are grouped: so the total cost stays n log n.
         if self._pending_rows > max(len(self._groups), 1 << 16):
             self.consolidate()
 
     def consolidate(self) -> None:
-        """Group what is waiting, and keep within bounds."""
+        """Group the waiting rows, and stay within the limit."""
         if self._pending:
             self._groups = _grouped([self._groups, *self._pending])
             self._pending, self._pending_rows = [], 0
@@ -86,7 +86,7 @@ class Repeats:
             self._groups = groups.where(remembered)
 
     def __add__(self, other: Repeats) -> Repeats:
-        """The repeats of two sets of rows taken together."""
+        """The repeats of two sets of rows together."""
         both = Repeats(max(self.sampled, other.sampled), self._settled + other._settled, self._groups)
         both._pending, both._pending_rows = list(self._pending), self._pending_rows
         for groups in (other._groups, *other._pending):
@@ -95,7 +95,7 @@ class Repeats:
 
     @property
     def count(self) -> int:
-        """How many vectors repeat another one of a different text: of each such group all but one."""
+        """How many vectors repeat a vector of a different text: all but one of each such group."""
         self.consolidate()
         return self._settled + int((self._groups.rows[self._groups.mixed] - 1).sum())
 

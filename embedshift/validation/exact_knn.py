@@ -10,25 +10,26 @@ from numpy.typing import NDArray
 
 from embedshift.validation.table_pair import Metric
 
-#: Probes of one block: with four thousand rows its scores take 16 MB.
+#: Probes in one block: with four thousand rows its scores take 16 MB.
 _PROBES_AT_ONCE = 1024
 _ROWS_AT_ONCE = 4096
-#: Candidates for each probe that wait before they are merged: merging a few costs as much as merging many.
+#: Candidates that wait for each probe before they are merged: merging a few costs as much as merging many.
 _WAITING = 64
 Floats = NDArray[np.float32]
-#: Keys of rows: bytes objects, empty where there is no row.
+#: Keys of rows: bytes objects, empty if there is no row.
 Keys = NDArray[np.object_]
 
 
 class Nearest:
     """The k best rows so far of each of n probes.
 
-    Scores are those of ``stores.contract.Hit``: greater is nearer. Memory: n × k scores and keys, and one block.
+    Scores are those of ``stores.contract.Hit``: a greater score is nearer. Memory: n × k scores and keys, and one
+    block.
 
     Args:
         metric: cosine, dot_product or euclidean.
         probes: shape (n, dimension), float32, finite; for the cosine not zero.
-        k: how many are kept.
+        k: how many rows are kept.
     """
 
     __slots__ = ("_keys", "_least", "_scores", "_seen", "_waiting", "_waits", "k", "metric", "probes")
@@ -60,7 +61,8 @@ class Nearest:
             vectors, names = vectors[usable], names[usable]
         row = 0
         while row < len(vectors):
-            # At first every row is among the best: little by little, what is kept tells most of the rest off at once.
+            # At first every row is among the best. Soon most rows are worse than those that are kept, and are skipped
+            # at once.
             rows = slice(row, row + min(_ROWS_AT_ONCE, max(self.k, self._seen)))
             part = _units(vectors[rows]) if self.metric == "cosine" else vectors[rows]
             for probe in range(0, len(self.probes), _PROBES_AT_ONCE):
@@ -70,8 +72,8 @@ class Nearest:
             row = rows.stop
 
     def _enter(self, probes: NDArray[np.int64], scores: Floats, names: Keys) -> None:
-        """Take in what beats the worst that is kept; ``scores`` has shape (probes, rows)."""
-        # Of a flat array: numpy finds the few that are true many times faster than of one with two axes.
+        """Add what is better than the worst kept score; ``scores`` has shape (probes, rows)."""
+        # On a flat array: numpy finds the few true values many times faster than in an array with two axes.
         found = np.flatnonzero((scores > self._least[probes, None]).ravel())
         if len(found) == 0:
             return
@@ -82,7 +84,7 @@ class Nearest:
             self._settle()
 
     def _settle(self) -> None:
-        """Let what waits compete with what is kept."""
+        """Merge the waiting candidates into what is kept."""
         if not self._waiting:
             return
         probe, scores, names = (np.concatenate(each) for each in zip(*self._waiting, strict=True))
@@ -117,21 +119,21 @@ class Nearest:
         return both
 
     def ranked(self) -> tuple[Floats, Keys]:
-        """Scores and keys, shape (n, k) each, best first; ``-inf`` and ``b""`` where there are fewer rows than k."""
+        """Scores and keys, shape (n, k) each, best first; ``-inf`` and ``b""`` if there are fewer rows than k."""
         self._settle()
         order = np.argsort(-self._scores, axis=1, kind="stable")
         return np.take_along_axis(self._scores, order, axis=1), np.take_along_axis(self._keys, order, axis=1)
 
 
 def comparable(metric: Metric, vectors: Floats) -> NDArray[np.bool_]:
-    """Which vectors (shape (m, dimension)) have a similarity: finite ones, for the cosine with a direction."""
+    """Which vectors (shape (m, dimension)) have a similarity: they are finite, and for the cosine not zero."""
     finite = all_finite(vectors)
     return np.asarray(finite & vectors.any(axis=1)) if metric == "cosine" else finite
 
 
 def all_finite(vectors: Floats) -> NDArray[np.bool_]:
-    """Which vectors (shape (m, dimension)) hold neither NaN nor infinity."""
-    # A sum is finite only of finite numbers: it leaves few rows, if any, to be looked at number by number.
+    """Which vectors (shape (m, dimension)) contain neither NaN nor infinity."""
+    # A sum is finite only if all numbers are: that leaves few rows, if any, to be checked number by number.
     with np.errstate(over="ignore", invalid="ignore"):
         finite = np.isfinite(np.einsum("ij->i", vectors))
     doubtful = np.flatnonzero(~finite)
@@ -152,7 +154,7 @@ def exact_scores(metric: Metric, probe: Floats, vectors: Floats) -> NDArray[np.f
 
 
 def _scores(metric: Metric, probes: Floats, rows: Floats) -> Floats:
-    # Products that leave float32 become infinite or no number at all, which never enters.
+    # Products outside float32's range become infinite or NaN; those are never kept.
     with np.errstate(over="ignore", invalid="ignore"):
         products: Floats = probes @ rows.T
         if metric != "euclidean":
@@ -163,7 +165,7 @@ def _scores(metric: Metric, probes: Floats, rows: Floats) -> Floats:
 
 
 def _units(vectors: Floats) -> Floats:
-    # Scaled by the greatest number first: the squares of very large or small vectors leave float32.
+    # Scaled by the greatest number first, because the squares of very large or small numbers leave float32's range.
     scaled = vectors / np.abs(vectors).max(axis=1, keepdims=True, initial=np.finfo(np.float32).tiny)
     units: Floats = scaled / np.linalg.norm(scaled, axis=1, keepdims=True).clip(min=np.finfo(np.float32).tiny)
     return units

@@ -1,4 +1,4 @@
-"""Whether an index finds vectors that are known to be in its table."""
+"""Check that an index finds vectors that are known to be in its table."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from embedshift.stores.contract import Store
 from embedshift.stores.model import Hit, Index, Table
 from embedshift.tokens import WHOLE_RING
 
-#: Parts of the ring of which one row each is asked for.
+#: The ring is cut into this many parts, and one row of each is searched for.
 PARTS = 16
-#: A vector must be among so many nearest to itself. An index is approximate, and searches more widely for more of them:
-#: one that is found by any of these is in it.
+#: A vector must be among this many nearest to itself. An index is approximate, and searches more widely if it is asked
+#: for more: a vector that is found by any of these searches is in the index.
 NEAREST = (10, 100, 1000)
-#: The share of known vectors that searches may miss. A graph that several writers build at once can leave a node that
-#: nothing leads to; Cassandra's index misses one now and then. Recall measures how many; this asks for an answer.
+#: The share of vectors that searches may miss. If several writers build a graph at once, no edge may lead to some node;
+#: Cassandra's index misses one now and then. Recall measures how many are missed; this only checks that it answers.
 _STRAY_SHARE = 0.125
-#: Seconds that an index may lag behind its table, and between two looks.
+#: How many seconds an index may lag behind its table, and the seconds between two checks.
 _LAG_S_MAX, _LOOK_S = 60.0, 1.0
 
 
 def missing_from_index(store: Store, index: Index) -> int:
-    """Ask for one known vector of each part of the ring. Returns how many were not found; 0 where it is a stray few."""
+    """Search for one vector of each part of the ring. Returns how many were missed; 0 if that is within tolerance."""
     table = store.describe(index.table)
     samples = _samples(store, table, index.column)
     lost = sum(_is_lost(store, table, index, rows) for rows in samples)
     return lost if lost > round(_STRAY_SHARE * len(samples)) else 0
 
 
-def check_known(store: Store, index: Index) -> None:
-    """Raises CheckFailed where a known vector is not found within a minute: an index may lag behind its table."""
+def check_index_answers(store: Store, index: Index) -> None:
+    """Raises CheckFailed if a vector is not found within a minute. Until then the index may lag behind its table."""
     deadline = time.monotonic() + _LAG_S_MAX
     while (lost := missing_from_index(store, index)) and time.monotonic() < deadline:
         threading.Event().wait(_LOOK_S)
     if lost:
         raise CheckFailed(
-            f"{index.table} does not find {lost} known articles",
-            hint="run embedshift cutover again to look again, or rollback to go back",
+            f"{index.table} does not find {lost} articles that are in it",
+            hint="run embedshift cutover to check again, or embedshift rollback",
         )
 
 
@@ -72,5 +72,5 @@ def _same(hit: Hit, rows: pa.RecordBatch, table: Table) -> bool:
 
 
 def _twins(hits: list[Hit], nearest: int) -> bool:
-    """Whether the results are all at one distance: rows of one text crowd each other out."""
+    """Whether the results are all at one distance: rows with the same text then crowd each other out."""
     return len(hits) == nearest and abs(hits[0].score - hits[-1].score) < 1e-6

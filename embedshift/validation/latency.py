@@ -1,4 +1,4 @@
-"""How long searches take through the old table and the new one: in turns, so that noise meets both alike."""
+"""How long searches of the old and the new table take. The tables take turns, so that noise affects both alike."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Index, Table
 
-#: Numbers of clients that search at once.
+#: The numbers of clients that search at the same time.
 CLIENTS = (1, 8)
 _DEPTH = 10
-#: Searches of each client, of each table, that are not timed: connections open, statements are prepared, caches fill.
+#: Searches of each client and table that are not timed: connections open, statements are prepared, caches fill.
 _WARM_UP = 3
-#: Searches of each of several clients before the other table's turn comes.
+#: Searches of each of several clients before the other table's turn.
 _LOT = 2
 
 Search = Callable[[int], object]
@@ -37,11 +37,11 @@ class Times:
     ms: NDArray[np.float64]
 
     def at(self, percent: float) -> float:
-        """The time within which so many percent of the searches were answered; not a number without any."""
+        """The time within which this percentage of the searches was answered; NaN if there are none."""
         return float(np.percentile(self.ms, percent)) if len(self.ms) else float("nan")
 
     def tree(self) -> dict[str, Any]:
-        """The record of it."""
+        """These times for the record."""
         quantiles = [round(self.at(percent), 4) for percent in range(101)] if len(self.ms) else []
         return {
             "searches": len(self.ms),
@@ -71,7 +71,7 @@ class Latency:
 
 
 def searcher(store: Store, table: Table, index: Index, vectors: NDArray[np.float32]) -> Search:
-    """A search for one of some vectors (shape (n, dimension)), by any number: they are taken in turn."""
+    """A search for one of several vectors (shape (n, dimension)), chosen by a number, in turn."""
     return lambda number: store.search(table, index, vectors[number % len(vectors)], _DEPTH)
 
 
@@ -79,9 +79,9 @@ def latency(old: Search, new: Search, *, searches: int, time_max_s: float, clien
     """Time searches of both tables.
 
     Args:
-        old, new: ask the same question of either table; called from several threads.
-        searches: of each table, by each number of clients.
-        time_max_s: no turn is begun after so long, by each number of clients.
+        old, new: ask either table the same question; called from several threads.
+        searches: searches of each table, for each number of clients.
+        time_max_s: no turn begins after this time, for each number of clients.
     """
     times = {each: _in_turns((old, new), searches, time_max_s, each) for each in clients}
     old_times, new_times = ({each: Times(found[side]) for each, found in times.items()} for side in (0, 1))
@@ -101,7 +101,7 @@ def _in_turns(
             if time.monotonic() >= deadline:
                 break
             numbers = range(number, min(number + lot, searches))
-            # All clients ask one table: asking both at once, they would queue up before the slower one.
+            # All clients ask the same table: if they asked both, they would queue for the slower one.
             for side in (0, 1) if number // lot % 2 == 0 else (1, 0):
                 taken[side].extend(pool.map(partial(_timed_ms, sides[side]), numbers))
     old, new = (np.sort(np.array(ms, np.float64)) for ms in taken)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from embedshift.validation.relevance import resampled_means
 
-#: How patient the reader of a ranking is: the first ten answers have 86 % of the weight.
+#: How patient the reader of a ranking is assumed to be: the first ten answers have 86 % of the weight.
 PERSISTENCE = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """A mean with its bootstrap interval; not a number where there was nothing to average."""
+    """A mean with its bootstrap interval; NaN if there was nothing to average."""
 
     mean: float
     low: float
@@ -24,7 +24,7 @@ class Mean:
 
 
 def mean_of(values: Sequence[float], *, seed: int, confidence: float, resamples: int = 10_000) -> Mean:
-    """The mean of one value a question, with the percentile interval of the bootstrap over questions."""
+    """The mean of one value per question, with the percentile interval of the bootstrap over questions."""
     if not values:
         return Mean(float("nan"), float("nan"), float("nan"))
     each: NDArray[np.float64] = np.array(values, np.float64)
@@ -34,7 +34,7 @@ def mean_of(values: Sequence[float], *, seed: int, confidence: float, resamples:
 
 
 def overlap(one: Sequence[str], other: Sequence[str], k: int) -> float:
-    """The share of the first ``k`` answers that both rankings have; 1 where neither has any."""
+    """The share of the first ``k`` answers that both rankings have; 1 if both are empty."""
     most = min(k, max(len(one), len(other)))
     return len({*one[:k]} & {*other[:k]}) / most if most else 1.0
 
@@ -42,10 +42,10 @@ def overlap(one: Sequence[str], other: Sequence[str], k: int) -> float:
 def rank_biased_overlap(one: Sequence[str], other: Sequence[str], p: float = PERSISTENCE) -> float:
     """Rank-biased overlap, extrapolated (Webber, Moffat and Zobel 2010, equation 32, of rankings of equal depth).
 
-    Rankings are cut to the shorter one; 1 where both are empty, 0 where one is.
+    Rankings are cut to the length of the shorter one; the result is 1 if both are empty, 0 if one is.
 
     Args:
-        p: how likely a reader goes on to the next answer.
+        p: the probability that a reader goes on to the next answer.
     """
     depth = min(len(one), len(other))
     if depth == 0:

@@ -20,7 +20,7 @@ _KEYS_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, and the grade of each article that answers it: the greater the better, 0 for one that does not."""
+    """A question, and a grade for each article: the greater the better, 0 for an article that does not answer it."""
 
     id: str
     text: str
@@ -31,7 +31,7 @@ def read_questions(path: Path) -> list[Question]:
     """Read a file of labelled questions; blank lines are skipped.
 
     Raises:
-        InputError: the file cannot be read, has no question, or a line of it is broken; the line is named.
+        InputError: the file cannot be read, has no question, or has an invalid line; the line is named.
     """
     questions: dict[str, Question] = {}
     try:
@@ -47,9 +47,9 @@ def read_questions(path: Path) -> list[Question]:
             question = _question(json.loads(line.decode("utf-8-sig")))
         except (ValueError, RecursionError) as error:
             reason = "it is not JSON" if isinstance(error, (json.JSONDecodeError, RecursionError)) else str(error)
-            raise InputError(f"{path}, line {number}: {reason}", hint="mend that line") from None
+            raise InputError(f"{path}, line {number}: {reason}", hint="fix that line") from None
         if question.id in questions:
-            raise InputError(f"{path}, line {number}: the id {question.id!r} was used before", hint="rename one")
+            raise InputError(f"{path}, line {number}: the id {question.id!r} is used twice", hint="rename one")
         questions[question.id] = question
     if not questions:
         raise InputError(f"{path} holds no question", hint="write one JSON object a line: id, text, relevant")
@@ -78,10 +78,10 @@ def _question(tree: Any) -> Question:
 
 
 def known_articles(store: Store, table: Table, id_column: str, questions: Iterable[Question]) -> set[str] | None:
-    """Which of the articles that questions name are in a table.
+    """Which of the articles in questions a table has.
 
     Returns:
-        Their ids; None where the id is not the whole primary key, and asking for each would be a scan.
+        Their ids; None if the id is not the whole primary key, because each would need a scan.
     """
     if [key.name for key in table.keys] != [id_column]:
         return None
@@ -96,7 +96,7 @@ def known_articles(store: Store, table: Table, id_column: str, questions: Iterab
 
 
 def article_id(cql_type: str, value: Any) -> str:
-    """An article's id, as it travels in Arrow, as questions write it."""
+    """An article's id, from its Arrow form to the form in questions."""
     return str(to_json(cql_type, value))
 
 

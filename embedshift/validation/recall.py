@@ -1,4 +1,4 @@
-"""Recall@k of an index against exact search, judged by similarity: of rows at one distance any is as good."""
+"""Recall@k of an index against exact search, judged by similarity: rows at the same distance are equally good."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from embedshift.stores.model import Index
 from embedshift.validation.exact_knn import Nearest, exact_scores
 from embedshift.validation.table_pair import Subject, hit_key
 
-#: Similarities that differ by less, in relation to their size, count as equal: what float32 cannot tell apart.
+#: Similarities whose relative difference is below this count as equal: float32 cannot tell them apart.
 _TIE = 1e-5
 
 
@@ -26,10 +26,10 @@ class Recall:
     Args:
         k: the depth.
         value: the mean over the probes, NaN without any.
-        low, high: the Wilson interval at ``confidence``, widened where hits of one probe stand or fall together.
+        low, high: the Wilson interval at ``confidence``, wider if the hits of one probe depend on each other.
         probes: how many were searched for.
-        worst: places, among the probes, of those with the least recall, worst first.
-        note: why there is no value, where the store gave no answer.
+        worst: the positions of the probes with the lowest recall, worst first.
+        note: why there is no value, if the store gave no answer.
     """
 
     k: int
@@ -44,16 +44,16 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the index answered for one probe: keys, and the exact similarity of each, from the rows' own vectors."""
+    """The index's answer for one probe: keys, and the exact similarity of each, computed from the rows' own vectors."""
 
     keys: tuple[bytes, ...]
     scores: tuple[float, ...]
 
 
 def search_index(store: Store, subject: Subject, index: Index, probes: NDArray[np.float32], k: int) -> Iterator[Found]:
-    """Ask the index for the neighbours of each probe (shape (n, dimension)), one after another.
+    """Search the index for the neighbours of each probe (shape (n, dimension)), one after another.
 
-    The similarities are computed again from the vectors of the table: an index may count in rounded ones.
+    The similarities are computed again from the vectors of the table, because an index may use rounded vectors.
     """
     return (_search(store, subject, index, probe, k) for probe in probes)
 
@@ -77,9 +77,9 @@ def measured_recall(
     own: Sequence[bytes | None],
     confidence: float,
 ) -> Recall:
-    """Recall@k of searches for k: an index that is asked for more results looks further, and finds more.
+    """Recall@k of searches for k results: an index that is asked for more searches further, and finds more.
 
-    A probe that is itself a row is asked for one more. Where the store refuses so many, the note says why.
+    A probe that is itself a row is asked for one more result. If the store refuses that many, the note says why.
     """
     found = search_index(store, subject, index, nearest.probes, k + 1)
     try:
@@ -99,15 +99,15 @@ def recall_at(
 ) -> Recall:
     """Compare what an index found with the exact neighbours.
 
-    A result counts when its exact similarity reaches that of the k-th exact neighbour.
+    A result counts if its exact similarity reaches that of the k-th exact neighbour.
 
     Args:
         nearest: the exact neighbours of n probes.
-        found: n answers of the index, of at least ``k`` results each, ``k + 1`` where ``own`` is given.
-        k: the depth; of a probe with fewer exact neighbours, all of them.
-        own: n keys of the rows from which the probes were taken: that a row finds itself proves little, so it is
+        found: n answers of the index, with at least ``k`` results each, ``k + 1`` if ``own`` is given.
+        k: the depth; for a probe with fewer exact neighbours, all of them.
+        own: n keys of the rows from which the probes were taken. That a row finds itself proves little, so it is
             left out on both sides.
-        confidence: of the interval.
+        confidence: the confidence of the interval.
     """
     scores, keys = nearest.ranked()
     shares: dict[int, float] = {}
@@ -138,7 +138,7 @@ def _recall(shares: dict[int, float], wanted: int, k: int, confidence: float) ->
 
 
 def _independent(shares: NDArray[np.float64], wanted: int) -> float:
-    """How many independent trials the hits are worth: hits of one probe are not independent (Kish's design effect)."""
+    """How many independent trials the hits equal: hits of one probe are not independent (Kish's design effect)."""
     value, probes = float(shares.mean()), len(shares)
     if probes < 2 or value in (0.0, 1.0):
         return float(wanted)
@@ -147,9 +147,9 @@ def _independent(shares: NDArray[np.float64], wanted: int) -> float:
 
 
 def wilson(share: float, trials: float, confidence: float = 0.95) -> tuple[float, float]:
-    """The Wilson score interval of a share of so many independent trials."""
+    """The Wilson score interval of a share of that many independent trials."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * np.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
-    # At either end the interval ends there; rounding must not put it a hair inside.
+    # At 0 and 1 the interval must include the end; rounding must not move it inside.
     return 0.0 if share == 0 else float(centre - half), 1.0 if share == 1 else float(centre + half)

@@ -1,7 +1,7 @@
-"""Vectors computed once more: the only proof that a vector is of its text, and of this model.
+"""Vectors that are computed again: the only proof that a vector belongs to its text and to this model.
 
-A digest says which text was embedded, and nobody doubts it as long as the pipeline works. It cannot show that the
-vectors of two rows were swapped on their way, or that one worker had other weights. So a sample is embedded again.
+A digest says which text was embedded, and that is reliable as long as the pipeline works. It cannot show that the
+vectors of two rows were swapped, or that one worker had other weights. So a sample is embedded again.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from embedshift.validation.sample import draw_rows
 from embedshift.validation.survey_result import EXAMPLES_MAX
 from embedshift.validation.table_pair import Subject, json_keys
 
-#: The least cosine of a vector with itself, computed anew: another batch or processor costs bfloat16 about 0.0005.
+#: The lowest cosine of a vector with itself computed again: another batch or processor costs bfloat16 about 0.0005.
 _LEAST_COSINE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
 class Reembedding:
-    """How far stored vectors are those that the model makes now.
+    """How well the stored vectors agree with what the model computes now.
 
     Args:
         sample: rows that were embedded again.
-        disagreeing: of them, those whose vector points elsewhere.
-        least: the least cosine between stored and computed; 1 where nothing was compared.
-        examples: keys of some that disagree, as JSON can hold them.
+        disagreeing: those of them whose vector points in another direction.
+        least: the lowest cosine between a stored and a computed vector; 1 if nothing was compared.
+        examples: keys of some that disagree, as JSON values.
     """
 
     sample: int
@@ -42,13 +42,13 @@ class Reembedding:
 
 
 def reembedding(store: Store, subject: Subject, model: Model, n: int, seed: int) -> Reembedding:
-    """Embed the texts of a sample of the target again, and compare.
+    """Embed the texts of a sample of the target again, and compare the vectors.
 
     Rows whose digest is not that of their own text are left out: the survey counts them as stale.
 
     Args:
-        model: the target's, with the fingerprint of the subject.
-        n: rows; of a fault in one row of a hundred, 200 miss all with a probability of 13 %, 500 of 0.7 %.
+        model: the target's model, with the fingerprint of the subject.
+        n: rows; with a fault in one row of a hundred, 200 miss all with a probability of 13 %, 500 with 0.7 %.
         seed: the same seed draws the same rows.
     """
     digests = [DIGEST] if subject.target_digests else []

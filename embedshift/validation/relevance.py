@@ -1,4 +1,4 @@
-"""Relevance: labelled questions answered by the old and the new table, compared question by question."""
+"""Relevance: the old and the new table answer labelled questions, and are compared question by question."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = [
     "judge",
     "ranked_ids",
 ]
-#: Names of the measures, as reports have them; each is computed by ir_measures.
+#: Names of the measures, as in reports; ir_measures computes each.
 MEASURES = ("ndcg@10", "recall@10", "mrr@10", "success@1")
 _EQUAL = 1e-9
-#: Draws of the bootstrap held at once: rows × questions.
+#: Size of the bootstrap draws held at once: rows × questions.
 _DRAWS_AT_ONCE = 2_000_000
 _LOST_MOST = 10
 
@@ -45,9 +45,9 @@ class Judged:
     """How one table answered.
 
     Args:
-        questions: those that were judged.
-        answers: of each question, by its id, the ids of the articles found, best first.
-        values: of each measure, by its name, one value a question: shape (questions,).
+        questions: the questions that were judged.
+        answers: for each question, by its id, the ids of the articles found, best first.
+        values: for each measure, by its name, one value per question: shape (questions,).
     """
 
     questions: tuple[Question, ...]
@@ -60,23 +60,23 @@ class Judged:
 
 
 def ranked_ids(hits: Sequence[Hit], table: Table, id_column: str) -> list[str]:
-    """The articles of a search's results, best first, each once."""
+    """The articles in a search's results, best first, each once."""
     column = table.column(id_column)
     cql_type = column.type if column is not None else "text"
     return list(dict.fromkeys(article_id(cql_type, hit.values[id_column]) for hit in hits))
 
 
 def judge(questions: Sequence[Question], answers: Mapping[str, Sequence[str]]) -> Judged:
-    """Measure answers against labels.
+    """Compare answers with the labels.
 
     Args:
-        questions: labelled; at least one.
-        answers: of each question, by its id, the ids found, best first; a question left out found nothing.
+        questions: labelled questions, at least one.
+        answers: for each question, by its id, the ids found, best first; a question that is missing found nothing.
     """
     import ir_measures
 
     labels = {question.id: dict(question.relevant) for question in questions}
-    # Ranks as scores: the order that was shown is judged, whatever ties the scores had.
+    # Ranks as scores: the order that was shown is judged, even if scores were equal.
     runs = {
         question.id: {article: float(-rank) for rank, article in enumerate(answers.get(question.id, ()))}
         for question in questions
@@ -94,10 +94,10 @@ class Difference:
     """New minus old of one measure, question by question.
 
     Args:
-        mean: of the differences.
+        mean: the mean of the differences.
         low, high: the bootstrap's percentile interval at ``confidence``.
-        p_value: of "no difference", two-sided.
-        wins, losses, ties: questions that the new table answers better, worse, as well.
+        p_value: the two-sided p-value of "no difference".
+        wins, losses, ties: questions that the new table answers better, worse, equally well.
     """
 
     mean: float
@@ -112,15 +112,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
-    """Both tables' relevance, and how they differ.
+    """The relevance of both tables, and the difference.
 
     Args:
-        old, new: means of each measure.
-        differences: of each measure.
+        old, new: the mean of each measure.
+        differences: the difference of each measure.
         questions: how many were judged.
         unanswerable: ids of questions left out because the table has none of their articles.
-        lost_most: the questions whose nDCG@10 fell most, with both result lists.
-        each: ids, texts, and old and new nDCG@10 of the questions, one value a question.
+        lost_most: the questions whose nDCG@10 fell most, with both lists of results.
+        each: ids, texts, and old and new nDCG@10 of the questions, one value per question.
     """
 
     old: Mapping[str, float]
@@ -145,15 +145,15 @@ def compare(
     """Compare the answers of two tables.
 
     Args:
-        old, new: as ``judge`` takes them.
-        known: ids of the articles that the source has (``known_articles``); a question none of whose articles is
-            among them cannot be answered by either table and is left out. None where it cannot be told.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
-        confidence: of the intervals.
+        old, new: the answers as ``judge`` takes them.
+        known: ids of the articles that the source has (``known_articles``). A question is left out if none of its
+            articles is among them, because neither table can answer it. None if this is unknown.
+        seed: seed of the bootstrap.
+        resamples: draws of the bootstrap.
+        confidence: confidence of the intervals.
 
     Returns:
-        None where there are no questions; without any figure where none of them can be answered.
+        None if there are no questions; a result without figures if none of them can be answered.
     """
     fit = [question for question in questions if known is None or _answerable(question, known)]
     kept = {question.id for question in fit}
@@ -212,14 +212,14 @@ def paired_difference(
     """The paired bootstrap over questions (Efron and Tibshirani 1993; for retrieval Sakai 2006).
 
     Args:
-        old, new: one value a question, shape (n,) each, n at least 1.
+        old, new: one value per question, shape (n,) each, n at least 1.
         seed: the same seed gives the same interval.
     """
     change = new - old
     mean = float(change.mean())
     means = resampled_means(change, np.random.default_rng(seed), resamples)
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    # Under "no difference" the means scatter about nought as they do here about their own mean.
+    # Under "no difference" the means scatter around zero as they scatter here around their own mean.
     as_far = int(np.count_nonzero(np.abs(means - mean) >= abs(mean) - _EQUAL))
     wins, losses = int((change > _EQUAL).sum()), int((change < -_EQUAL).sum())
     p_value = (as_far + 1) / (resamples + 1)
@@ -227,7 +227,7 @@ def paired_difference(
 
 
 def resampled_means(change: NDArray[np.float64], random: np.random.Generator, resamples: int) -> NDArray[np.float64]:
-    """The means of so many draws of n values out of n, with repetition; shape (resamples,)."""
+    """The means of ``resamples`` draws of n values out of n, with repetition; shape (resamples,)."""
     means = np.empty(resamples)
     step = max(1, _DRAWS_AT_ONCE // len(change))
     for at in range(0, resamples, step):
@@ -238,9 +238,9 @@ def resampled_means(change: NDArray[np.float64], random: np.random.Generator, re
 
 @dataclass(frozen=True, slots=True)
 class SearchableTable:
-    """A table with its index, the column that names its articles, and the model of its questions.
+    """A table with its index, the column that identifies its articles, and the model for questions.
 
-    The model is loaded when it is first asked for: not every look at a table needs it.
+    The model is loaded when it is first needed, because not every check needs it.
     """
 
     store: Store
@@ -251,11 +251,11 @@ class SearchableTable:
 
     @property
     def searchable(self) -> bool:
-        """Whether the table can be searched: a live table without an index has other means."""
+        """Whether the table can be searched: a live table may have no index."""
         return self.store.index_state(self.index).status == "serving"
 
     def answers(self, question: str, k: int) -> list[str]:
-        """The articles that answer a question, best first, each once; of at most ``k`` rows found."""
+        """The articles that answer a question, best first, each once, from at most ``k`` rows found."""
         values = [] if any(key.name == self.id for key in self.table.keys) else [self.id]
         hits = self.store.search(self.table, self.index, self.model().embed_question(question), k, values=values)
         return ranked_ids(hits, self.table, self.id)

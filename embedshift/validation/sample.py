@@ -1,4 +1,4 @@
-"""Rows drawn from all over the ring."""
+"""Rows drawn from all parts of the ring."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from embedshift.tokens import WHOLE_RING, TokenRange
 from embedshift.validation.exact_knn import comparable, matrix
 from embedshift.validation.table_pair import Subject, row_keys
 
-#: A table of fewer rows than so many a draw is read as a whole.
+#: If a table has fewer rows than this for each row to draw, it is read as a whole.
 _ROWS_A_DRAW = 20
 
 
 def draw_rows(store: Store, subject: Subject, n: int, seed: int, *, values: Sequence[str] = ()) -> pa.RecordBatch:
-    """Draw rows of the target, each from another part of the ring; of a small table, any rows.
+    """Draw rows of the target, each from another part of the ring; from a small table, any rows.
 
-    Only rows are drawn whose vector can be searched for: finite, and for the cosine not zero.
+    Only rows are drawn whose vector can be searched for: it is finite, and for the cosine not zero.
 
     Args:
-        n: how many; fewer come back where the table has fewer.
-        seed: the same seed draws the same rows, as long as the table stays as it is.
-        values: columns to read beside keys and vector.
+        n: how many; fewer are returned if the table has fewer.
+        seed: the same seed draws the same rows, as long as the table does not change.
+        values: columns to read in addition to keys and vector.
     """
     columns = [subject.target_vector, *values]
     drawing = _Drawing(store, subject, columns, np.random.default_rng(seed))
@@ -51,7 +51,7 @@ class _Drawing:
         self._random = random
 
     def of_small_table(self, n: int) -> list[pa.RecordBatch] | None:
-        """A sample of all rows, None where there are too many to read."""
+        """A sample of all rows; None if there are too many to read."""
         most = n * _ROWS_A_DRAW
         if self._store.estimate(self._subject.target.name).rows > most:
             return None
@@ -69,7 +69,7 @@ class _Drawing:
         return [row for _, _, row in sorted(drawn, key=lambda each: each[1])]
 
     def of_part(self, part: TokenRange) -> list[pa.RecordBatch]:
-        """The first row after a random token of a part of the ring, from its beginning where none follows."""
+        """The first row after a random token in a part of the ring, or the part's first row if none follows."""
         at = int(self._random.integers(part.start, part.end, dtype=np.int64))
         for within in (TokenRange(at, part.end), *([TokenRange(part.start, at)] if at > part.start else [])):
             for rows in self._scan(within, 4):
@@ -86,11 +86,11 @@ class _Drawing:
 
 
 def _row(rows: pa.RecordBatch, at: int) -> pa.RecordBatch:
-    """One row alone: a slice would keep its whole batch in memory."""
+    """A single row as a copy: a slice would keep its whole batch in memory."""
     return rows.take(pa.array([at]))
 
 
-#: Texts whose length is counted at once.
+#: Texts whose length is measured at once.
 _TEXTS_AT_ONCE = 256
 Measured = Callable[[Sequence[str]], NDArray[np.int64]]
 
@@ -102,7 +102,7 @@ class Sample:
     Args:
         subject: what is validated.
         rows: keys, vector and the columns of the text.
-        lengths: of each text, shape (n,), int64.
+        lengths: the length of each text, shape (n,), int64.
     """
 
     subject: Subject
@@ -119,13 +119,13 @@ class Sample:
         return matrix(self.rows.column(self.subject.target_vector))
 
     def keys(self) -> list[bytes]:
-        """The key of each article, as ``keys.row_keys`` has it."""
+        """The key of each article, as ``table_pair.row_keys`` gives it."""
         return row_keys(self.subject.target, self.rows)
 
     def of_all_lengths(self, n: int, seed: int) -> Sample:
-        """At most ``n`` of these articles, one of each n-th by length of text: the same share of short and long ones.
+        """At most ``n`` of these articles: every n-th by length of text, so that short and long ones keep their share.
 
-        Each article is as likely to be taken as any other, so that a mean over them needs no weights.
+        Each article is equally likely to be chosen, so that a mean over them needs no weights.
         """
         if n >= len(self.lengths):
             return self
@@ -146,9 +146,9 @@ def draw_sample(
 ) -> Sample:
     """Draw articles of the target whose vector can be searched for.
 
-    Args:
-        n: how many; fewer come back where the table has fewer.
-        seed: the same seed draws the same rows, as long as the table stays as it is.
+    n: how many; fewer are returned if the table has fewer.
+        seed: the same seed draws the same rows, as long as the table does not change.
+        measured: measures the lengths of texts, for example in tokens; if None, in characters.
         measured: the lengths of texts, such as their tokens; their characters where None.
         also: further columns to read.
     """
@@ -159,7 +159,7 @@ def draw_sample(
 
 
 def in_lots(measured: Measured, texts: Sequence[str]) -> NDArray[np.int64]:
-    """The lengths of texts, shape (n,), measured a lot at a time."""
+    """The lengths of texts, shape (n,), measured in portions."""
     lots = (texts[at : at + _TEXTS_AT_ONCE] for at in range(0, len(texts), _TEXTS_AT_ONCE))
     return np.concatenate([np.empty(0, np.int64), *(measured(lot) for lot in lots)])
 
@@ -175,7 +175,7 @@ class Pairs:
     Args:
         old: shape (n, old dimension), float32.
         new: shape (n, new dimension), float32.
-        groups: of each article its text in the subject's column of groups, or 0.
+        groups: for each article its text in the subject's column of groups, or 0.
     """
 
     old: NDArray[np.float32]
@@ -187,7 +187,7 @@ class Pairs:
 
 
 def pairs_of(store: Store, sample: Sample) -> Pairs:
-    """Fetch the old vectors of a sample; articles that have none there are left out."""
+    """Fetch the old vectors of a sample; articles without one in the old table are left out."""
     subject = sample.subject
     keys = sample.rows.select(subject.keys)
     rows = store.fetch(subject.source, keys, values=[subject.source_vector])
@@ -223,8 +223,8 @@ def projection(pairs: Pairs) -> dict[str, Any]:
 def principal(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
     """The first two principal components of vectors (shape (n, dimension)): points of shape (n, 2), and their share.
 
-    The share is that of the variance. A component points to the side of its largest loading, so that it stays the same
-    from run to run.
+    The share is that of the variance. Each component points to the side of its largest loading, so that it is the same
+    in every run.
     """
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     left, scales, axes = np.linalg.svd(centred, full_matrices=False)

@@ -1,4 +1,4 @@
-"""The survey: one look at every row of source and target, and a second one at what seems to differ.
+"""The survey: every row of source and target is read, and rows that seem to differ are read again.
 
 It shares no code with sync's comparison, so that neither hides a mistake of the other.
 """
@@ -28,10 +28,10 @@ from embedshift.validation.truncation import Cut
 
 @dataclass(slots=True)
 class Recheck:
-    """Keys of rows that seem to differ, and the wait before they are looked at again: once, however many come.
+    """Keys of rows that seem to differ, and the one wait before they are read again.
 
     Args:
-        wait_s: how old the newest of them must be when the first ones are looked at again.
+        wait_s: how old the newest of them must be when the first ones are read again.
     """
 
     wait_s: float
@@ -41,14 +41,14 @@ class Recheck:
     _waited: bool = False
 
     def add(self, keys: pa.RecordBatch) -> None:
-        """Hold the keys of a batch."""
+        """Add the keys of a batch."""
         if keys.num_rows:
             self._keys.append(keys)
             self.rows += keys.num_rows
             self._seen_at = time.monotonic()
 
     def ripe(self) -> pa.RecordBatch | None:
-        """All of them, after the wait; None where there are none."""
+        """All of them, after the wait; None if there are none."""
         if not self._keys:
             return None
         if not self._waited:
@@ -59,11 +59,11 @@ class Recheck:
 
 
 __all__ = ["Survey", "survey_range"]
-#: Rests between further looks at a difference, as shares of the wait before the second look. What is written between
-#: the two readings of one look is gone at the next; a row that is written many times a second needs several until one
-#: look falls between two writes.
+#: Waits between further checks of a difference, as shares of the wait before the second reading. What was written
+#: between the readings of both tables is gone at the next check; a row that is written many times per second needs
+#: several checks, until one falls between two writes.
 _RESTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
-#: All rests in one range together, likewise: of a table that really differs not every window can be waited for.
+#: The limit for all waits in one range together, also as a share: if a table really differs, not every window can wait.
 _RESTS_MOST = 3.0
 _NORM_TOLERANCE = 1e-3
 
@@ -79,19 +79,19 @@ def survey_range(
     cut: Cut | None = None,
     look_again_after_s: float = 1.0,
 ) -> Survey:
-    """Survey one token range: each table is scanned once.
+    """Survey one token range; each table is scanned once.
 
-    A live table changes while it is read. So a row that seems missing, orphaned or stale, or has older cells, is fetched again
-    from both tables, some times over, and counts as it is found at last; the first such rows at least
-    ``look_again_after_s`` later.
+    A live table changes while it is read. So a row that seems missing, orphaned or stale, or has older cells, is
+    fetched again from both tables, several times, and counts as it is at the last reading. The first such rows are
+    fetched at least ``look_again_after_s`` later.
 
     Args:
-        window_rows: rows of either table held at once, and differences held for the second look.
+        window_rows: rows of either table held at once, and differences held for the second reading.
         probes: shape (n, dimension), float32: vectors whose exact neighbours are wanted.
-        k: how many neighbours of each.
-        cut: counts the texts that the target's model does not read to their end.
-        look_again_after_s: how long to wait before the second look; waited for at most once, and only if need be. The
-            rests between further looks go by it.
+        k: how many neighbours of each probe.
+        cut: counts the texts that are longer than the target's model reads.
+        look_again_after_s: how long to wait before the second reading, at most once and only if needed. The waits
+            between further readings are derived from it.
 
     Raises:
         StoreUnavailable: the store does not answer.
@@ -150,14 +150,14 @@ class _Examiner:
         self._counts: dict[str, int] = {}
 
     def survey(self) -> Survey:
-        """All that was found."""
+        """Everything that was found."""
         self._repeats.consolidate()
         return Survey(
             self._nearest, **self._counts, repeats=self._repeats, content=self._content, examples=self._examples
         )
 
     def sift(self, merged: Merged) -> pa.RecordBatch:
-        """Count the rows that agree; return the keys of those that seem to differ."""
+        """Count the rows that agree; return the keys of the rows that seem to differ."""
         agree = ~(self._stale(merged.left, merged.right) | self._older_cells(merged.left, merged.right))
         agreeing, keys = pa.array(agree), self._subject.keys
         self._pairs(merged.left.filter(agreeing), merged.right.filter(agreeing))
@@ -165,7 +165,7 @@ class _Examiner:
         return pa.concat_batches([rows.select(keys) for rows in differing])
 
     def look_again(self, keys: pa.RecordBatch | None, window_rows: int) -> None:
-        """Fetch rows that seemed to differ from both tables, and count them as they are now."""
+        """Fetch the rows that seemed to differ from both tables, and count them as they are now."""
         if keys is None:
             return
         for at in range(0, keys.num_rows, window_rows):
@@ -180,7 +180,7 @@ class _Examiner:
                 self._settle(self._fetched(doubtful), doubtful.num_rows)
 
     def _rested(self, rest_s: float) -> bool:
-        """Rest before a further look; False where that was done enough."""
+        """Wait before a further reading; False if the limit is reached."""
         if rest_s > self._rest_left_s:
             return False
         self._rest_left_s -= rest_s
@@ -211,20 +211,20 @@ class _Examiner:
         self._target(right)
 
     def _stale(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
-        """Where the target's vector is not, by its digest, that of the source's text; shape (pairs,)."""
+        """Where the target's vector, by its digest, is not that of the source's text; shape (pairs,)."""
         if left.num_rows == 0:
             return np.zeros(0, np.bool_)
         empty = self._template.empty(left)
         wanted = digest_texts(self._subject.fingerprint, self._template.render(left), empty)
         differs = pc.fill_null(pc.not_equal(wanted, self._digests(right)), True)
-        # A vector left behind when the text was emptied is found by searches all the same.
+        # A vector that is left when the text was emptied is still found by searches.
         left_behind = pc.and_(empty, pc.is_valid(right.column(self._subject.target_vector)))
         return _mask(pc.or_(differs, left_behind))
 
     def _older_cells(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
         """Where a copied cell is older in the target, lacks its expiry, or is on one side only; shape (pairs,).
 
-        A newer cell in the target is the application's own.
+        A newer cell in the target was written by the application.
         """
         found = np.zeros(left.num_rows, np.bool_)
         for name in self._subject.carried:
@@ -235,14 +235,14 @@ class _Examiner:
             lost_expiry = pc.and_(pc.fill_null(pc.equal(ours, theirs), False), pc.xor(*expiring))
             found |= _mask(pc.or_(pc.or_(older, one_sided), lost_expiry))
         for name in self._subject.many_celled:
-            # The greatest time of a collection's elements does not change when another element is removed.
+            # The newest time of a collection's elements does not change if another element is removed.
             found |= _mask(pc.fill_null(pc.not_equal(left.column(name), right.column(name)), False))
         return found
 
     def _digests(self, target: pa.RecordBatch) -> pa.Array:
         if self._subject.target_digests:
             return target.column(DIGEST)
-        # A table without digests is taken at its word: its vectors are those of its own texts.
+        # A table without digests is trusted: its vectors count as those of its own texts.
         texts, empty = self._template.render(target), self._template.empty(target)
         return digest_texts(self._subject.fingerprint, texts, empty)
 

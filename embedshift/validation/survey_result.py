@@ -1,4 +1,4 @@
-"""What a survey finds: counts, examples, content, repeats and neighbours, each of which can be added up."""
+"""What a survey finds: counts, examples, content, repeats and neighbours. All of them can be added up."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from embedshift.validation.content_hash import Content
 from embedshift.validation.duplicates import Repeats
 from embedshift.validation.exact_knn import Nearest
 
-#: Rows shown of each kind of fault.
+#: Rows that are shown for each kind of fault.
 EXAMPLES_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Keys, as JSON can hold them, of a few rows with each kind of fault."""
+    """Keys, as JSON values, of a few rows with each kind of fault."""
 
     of: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
 
@@ -27,10 +27,10 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found in a part of the ring. Surveys of parts that share no token add up to that of the whole.
+    """What was found in a part of the ring. Surveys of parts that share no token add up to the survey of the whole.
 
     Args:
-        nearest: the exact neighbours of the probes, of no probes where none were asked for.
+        nearest: the exact neighbours of the probes; empty if there were no probes.
         source_rows: live rows of the source.
         target_rows: live rows of the target.
         with_text: rows of the source that have something to embed.
@@ -38,18 +38,18 @@ class Survey:
         missing: rows of the source that the target lacks.
         orphans: rows of the target that the source lacks.
         stale: rows of both whose digest is not that of the source's text under the target's model.
-        older_cells: rows of both with a cell, of a column that is copied, that is older in the target, lacks its expiry
-            there, or is on one side only.
+        older_cells: rows of both with a copied cell that is older in the target, lacks its expiry there, or is on one
+            side only.
         without_vector: rows of both that have a text and no vector.
-        written_apart: rows whose vector and digest were written at different times: one does not vouch for the other.
+        written_apart: rows whose vector and digest were written at different times, so that the digest proves nothing.
         nonfinite: vectors with a NaN or an infinity.
-        not_unit: finite vectors whose length is not 1, where it should be.
+        not_unit: finite vectors whose length is not 1 although it should be.
         wrong_dimension: vectors of another dimension than the model's.
-        cut: texts of the source that the target's model does not read to their end; 0 where they were not counted.
-        in_flight: differences that were gone at a second look, because the application was writing.
-        repeats: vectors that texts share.
+        cut: texts of the source that are longer than the target's model reads; 0 if they were not counted.
+        in_flight: differences that were gone at a later reading, because the application was writing.
+        repeats: vectors that several texts share.
         content: the fingerprint of the target's content.
-        examples: some rows of each kind of fault, by the names above.
+        examples: some rows for each kind of fault, by the names above.
     """
 
     nearest: Nearest
@@ -73,16 +73,16 @@ class Survey:
     examples: Examples = field(default_factory=Examples)
 
     def __add__(self, other: Survey) -> Survey:
-        """The findings in two parts of the ring that share no token."""
+        """The sum for two parts of the ring that share no token."""
         return Survey(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     @property
     def duplicates(self) -> int:
-        """Vectors that repeat another one of a different text."""
+        """Vectors that repeat a vector of a different text."""
         return self.repeats.count
 
     @property
     def counts(self) -> dict[str, int]:
-        """Every count by its name."""
+        """Every count, by its name."""
         names = [each.name for each in fields(self) if isinstance(getattr(self, each.name), int)]
         return {**{name: getattr(self, name) for name in names}, "duplicates": self.duplicates}

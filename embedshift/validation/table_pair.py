@@ -1,4 +1,4 @@
-"""What is validated: a source table, its target, and what the target's vectors should be."""
+"""What is validated: a source table, its target, and the properties that the target's vectors should have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Metric = Literal["cosine", "euclidean", "dot_product"]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Two tables of one validation; plain data, so that it travels to Spark's workers.
+    """The two tables of a validation; plain data, because it is sent to Spark's workers.
 
     Args:
         source: the live table.
@@ -27,12 +27,12 @@ class Subject:
         text: the template of the embedded text.
         source_vector: the source's column of vectors.
         target_vector: the target's column of vectors.
-        fingerprint: of the target's model.
-        dimension: of the target's model.
+        fingerprint: the fingerprint of the target's model.
+        dimension: the dimension of the target's model.
         normalized: whether the target's vectors should have length 1.
-        metric: by which the target is searched.
+        metric: the metric by which the target is searched.
         source_digests: whether the source has a column of digests.
-        groups: a column of text by which a picture of the articles may be coloured; None where there is none.
+        groups: a text column by which a chart of the articles may be coloured; None if there is none.
     """
 
     source: Table
@@ -60,19 +60,19 @@ class Subject:
 
     @property
     def carried(self) -> list[str]:
-        """The columns beside key, vector and digest that both tables have: they are copied with their write times."""
+        """The columns besides key, vector and digest that both tables have: they are copied with their write times."""
         made = {self.source_vector, self.target_vector, DIGEST}
         theirs = {column.name for column in self.target.others}
         return [column.name for column in self.source.others if column.name in theirs - made]
 
     @property
     def many_celled(self) -> list[str]:
-        """The carried columns that are kept as several cells: compared by value too."""
+        """The copied columns that are stored as several cells: their values are compared too."""
         return [c.name for c in self.source.others if c.name in self.carried and is_many_celled(c.type)]
 
     @property
     def target_digests(self) -> bool:
-        """Whether the target has a column of digests; one that embedshift did not fill has none."""
+        """Whether the target has a column of digests; a table that embedshift did not fill has none."""
         return self.target.column(DIGEST) is not None
 
     @property
@@ -82,7 +82,7 @@ class Subject:
 
 
 def row_keys(table: Table, rows: pa.RecordBatch) -> list[bytes]:
-    """The primary keys of a batch as bytes, equal exactly where the keys are equal."""
+    """The primary keys of a batch as bytes, equal if and only if the keys are equal."""
     columns = table.keys
     if len(columns) == 1:
         values = rows.column(columns[0].name)
@@ -94,12 +94,12 @@ def row_keys(table: Table, rows: pa.RecordBatch) -> list[bytes]:
 
 
 def hit_key(table: Table, values: Mapping[str, Any]) -> bytes:
-    """The primary key of a search result, as ``row_keys`` has it."""
+    """The primary key of a search result, as ``row_keys`` gives it."""
     return _joined([_bytes(column, values[column.name]) for column in table.keys])
 
 
 def json_keys(table: Table, rows: pa.RecordBatch, most: int) -> list[dict[str, Any]]:
-    """The primary keys of the first rows of a batch, as JSON can hold them."""
+    """The primary keys of the first rows of a batch, as JSON values."""
     names = [(key.name, key.type) for key in table.keys]
     return [
         {name: to_json(type_, row[name]) for name, type_ in names}
@@ -108,7 +108,7 @@ def json_keys(table: Table, rows: pa.RecordBatch, most: int) -> list[dict[str, A
 
 
 def _bytes(column: Column, value: Any) -> bytes:
-    # Floating-point numbers may order the rows of a partition; a partition key cannot hold them.
+    # Floating-point numbers may be clustering columns; a partition key cannot contain them.
     return struct.pack(">d", value) if isinstance(value, float) else key_bytes(column.type, value)
 
 

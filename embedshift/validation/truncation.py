@@ -1,4 +1,4 @@
-"""How long texts are in tokens of the model, and how many of them it does not read to their end."""
+"""How long texts are in tokens of the model, and how many are longer than the model reads."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from embedshift.embedding import Model
 from embedshift.validation.sample import Measured, in_lots
 
 _BINS = 20
-#: Tokens that models put around a text, at most.
+#: The maximum number of tokens that models put around a text.
 _AROUND = 8
 
-#: How many texts of an array the model does not read to their end.
+#: Counts the texts of an array that are longer than the model reads.
 Cut = Callable[[pa.Array], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """A histogram of the tokens of texts, before any cut.
+    """A histogram of the lengths of texts in tokens, before any cut.
 
     Args:
-        edges: tokens, one more than there are counts; the last one is included.
+        edges: tokens, one more than there are counts; the last edge is included.
         counts: texts between two edges.
-        max_length: tokens that the model reads; None where it reads all.
-        cut: texts of more tokens, of the whole table.
-        of: texts of the whole table.
-        sampled: whether the histogram is of a sample of them.
+        max_length: tokens that the model reads; None if it reads all.
+        cut: texts of the whole table with more tokens.
+        of: all texts of the table.
+        sampled: whether the histogram is of a sample.
     """
 
     edges: tuple[int, ...]
@@ -44,12 +44,12 @@ class Lengths:
 
     @property
     def share(self) -> float:
-        """The share of texts that are cut; 0 of none."""
+        """The share of texts that are cut; 0 if there are none."""
         return self.cut / self.of if self.of else 0.0
 
 
 def lengths_of(tokens: NDArray[np.int64], max_length: int | None, *, cut: int, of: int) -> Lengths:
-    """Sum up the tokens of some texts (shape (n,)) of a table that has ``of`` texts, ``cut`` of them too long."""
+    """The histogram of some texts (tokens: shape (n,)) of a table that has ``of`` texts, ``cut`` of them too long."""
     most = int(tokens.max(initial=1))
     step = -(-most // _BINS)
     edges = np.arange(0, most + step, step)
@@ -58,7 +58,7 @@ def lengths_of(tokens: NDArray[np.int64], max_length: int | None, *, cut: int, o
 
 
 def tokens_of(model: Model) -> Measured | None:
-    """Counts the tokens of documents, the document prompt among them; None where the model's tokenizer cannot."""
+    """Counts the tokens of documents, including the document prompt; None if the model's tokenizer cannot."""
     if not model.counts_tokens:
         return None
 
@@ -69,11 +69,11 @@ def tokens_of(model: Model) -> Measured | None:
 
 
 def cut_by(model: Model) -> Cut | None:
-    """Counts the texts that are cut; None where the model reads all, or its tokenizer cannot count."""
+    """Counts the texts that are cut; None if the model reads everything, or its tokenizer cannot count."""
     counted, most = tokens_of(model), model.max_length
     if counted is None or most is None:
         return None
-    # Of plain ASCII no tokenizer makes more tokens than there are characters: most short texts need not be counted.
+    # In plain ASCII no tokenizer makes more tokens than there are characters: most short texts need not be counted.
     surely_read = max(0, most - _AROUND - len(model.settings.document_prompt))
     plain = model.settings.document_prompt.isascii()
 

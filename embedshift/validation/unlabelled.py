@@ -1,4 +1,4 @@
-"""What can be said of relevance without labelled questions: less, and from the articles themselves."""
+"""What can be said about relevance without labelled questions: less, and only from the articles themselves."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _DEPTH = 10
 
 @dataclass(frozen=True, slots=True)
 class Unlabelled:
-    """Evidence of what changes between two tables, and of whether articles find themselves.
+    """How much the answers of two tables differ, and whether articles find themselves.
 
     Args:
-        kind: what was asked: ``titles``, or the whole ``texts`` where the template has one column only.
+        kind: what was asked: ``titles``, or the whole ``texts`` if the template has only one column.
         questions: how many.
-        titles: articles sought by their titles: relevance with one right answer each; None for ``texts``.
+        titles: articles searched by their titles: relevance with one right answer each; None for ``texts``.
         overlap: share of the first ten answers that old and new have in common.
         rbo: rank-biased overlap of old and new answers.
-        found: of each side, the share of articles that their own text, asked as a question, finds first.
-        probes: how many were asked so.
+        found: for each side, the share of articles that are found first when their own text is the question.
+        probes: how many articles were searched for like this.
     """
 
     kind: Literal["titles", "texts"]
@@ -64,7 +64,7 @@ class Unlabelled:
 def unlabelled(
     old: SearchableTable, new: SearchableTable, sample: Sample, *, seed: int, confidence: float
 ) -> Unlabelled | None:
-    """Ask both tables for the articles of a sample, by their titles and by their texts; None of an empty sample."""
+    """Ask both tables for the articles of a sample, by their titles and by their texts; None if the sample is empty."""
     ids, texts = _ids(new, sample), sample.texts()
     if not ids:
         return None
@@ -92,7 +92,7 @@ def _ids(side: SearchableTable, sample: Sample) -> list[str]:
 
 
 def _by_titles(sample: Sample, ids: Sequence[str]) -> list[Question]:
-    """The first column of the template as questions, where the text has more than it; each title and article once."""
+    """The first column of the template as questions, if the text has more columns; each title and article once."""
     columns = Template.parse(sample.subject.text).columns
     if len(columns) < 2 or not pa.types.is_string(sample.rows.column(columns[0]).type):
         return []

@@ -1,4 +1,4 @@
-"""Everything that a validation measures, in its order, and the record of it."""
+"""Everything that a validation measures, in order, and its record."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def record(
     timings: Mapping[str, float] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything that was found, as plain JSON; what is not a number is null.
+    """Everything that was found, as plain JSON; NaN and infinity become null.
 
     Args:
-        recalls: at any depths; each becomes a key such as ``recall@10``.
-        timings: seconds of each part.
+        recalls: recall at any depths; each becomes a key such as ``recall@10``.
+        timings: the seconds of each part.
         more: further keys, such as tables and models.
     """
     tree = {
@@ -90,12 +90,12 @@ def _plain(value: Any) -> Any:
     return value
 
 
-#: How deep answers are judged, and the depths at which the index is held against exact search.
+#: How deep answers are judged, and the depths at which the index is compared with exact search.
 DEPTH = 10
 DEPTHS = (1, DEPTH, 100)
-#: Neighbours that a survey must find of each probe: the deepest, and the probe's own row.
+#: How many neighbours a survey must find for each probe: the deepest, and the probe's own row.
 NEIGHBOURS = max(DEPTHS) + 1
-#: Articles whose vectors are drawn as points, and searched for to time searches.
+#: Articles whose vectors are drawn as points, and searched for to measure latency.
 _POINTS_MAX = 500
 #: Surveys all rows, and finds the exact neighbours of probes of shape (n, dimension).
 Surveyed = Callable[[NDArray[np.float32]], Survey]
@@ -103,16 +103,16 @@ Surveyed = Callable[[NDArray[np.float32]], Survey]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is examined, and by which limits.
+    """What is validated, and with which limits.
 
     Args:
-        store: of both tables.
-        subject: both tables, in the words of this room.
-        old, new: how questions are put to them.
-        questions: labelled ones; may be empty.
+        store: the store of both tables.
+        subject: both tables, as this package describes them.
+        old, new: the tables as they are asked questions.
+        questions: labelled questions; may be empty.
         settings: samples and limits.
-        dead_letters: how many rows could not be embedded or written by now.
-        tolerated: how many of them may be: a number, or below 1 a share of the source's rows.
+        dead_letters: how many rows could not be embedded or written.
+        tolerated: how many of them are allowed: a number, or, if below 1, a share of the source's rows.
     """
 
     store: Store
@@ -139,10 +139,10 @@ class _Stopwatch:
 
 
 def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Measure, check and write down.
+    """Measure, check and make the record.
 
     Args:
-        surveyed: surveys every row of both tables for the probes given; ``NEIGHBOURS`` neighbours of each.
+        surveyed: surveys every row of both tables for the given probes, with ``NEIGHBOURS`` neighbours of each.
         more: further keys of the record.
     """
     store, settings, watch = case.store, case.settings, _Stopwatch()
@@ -155,7 +155,7 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
         vectors = np.concatenate([np.array(asked, np.float32).reshape(-1, case.subject.dimension), probes.vectors()])
     with watch("survey"):
         survey = surveyed(vectors)
-        # Right after the survey: an index that is counted later has lost, or gained, what the application wrote since.
+        # Right after the survey: later, the index would include what the application has written or deleted since.
         index_rows = store.index_state(case.new.index).rows
     own = [*[None] * len(asked), *probes.keys()]
     with watch("recall"):
@@ -219,7 +219,7 @@ def _unlabelled(case: Case, sample: Sample) -> Unlabelled | None:
         return None
     try:
         case.old.model()
-    except ModelUnavailable:  # nobody needs the old model any more, except to compare
+    except ModelUnavailable:  # the old model is only needed to compare
         return None
     return unlabelled(case.old, case.new, sample, seed=case.settings.seed, confidence=case.settings.confidence)
 

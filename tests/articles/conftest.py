@@ -14,8 +14,9 @@ from embedshift.articles.delete import add_soft_delete
 from embedshift.catalog.alias import create_alias
 from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters
 from embedshift.catalog.live_table import live_vector_table
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.shadow import read_shadow
-from embedshift.catalog.tables import MIGRATION, ensure_catalog
+from embedshift.catalog.tables import MIGRATION
 from embedshift.stores.model import Column
 from tests.cluster.worlds import cluster_world
 from tests.world import ARTICLE, World

@@ -35,13 +35,17 @@ def test_a_migration_there_and_back_beside_applications(new_world, opened):
         grow()
         world.carry("sync/2", read_back=True)
         switched_us = now_us()
-        move_alias(world.store, None, world.alias, world.migration.target, migration=world.migration.id, reason="cutover")
+        move_alias(
+            world.store, None, world.alias, world.migration.target, migration=world.migration.id, reason="cutover"
+        )
         time.sleep(0.2)  # what a cutover does: it waits for the clients' caches
         limit = {"read_back": True, "orphans_before_us": switched_us - SKEW_US}
         world.carry("sync/3", **limit)
         grow()
         world.carry("back/1", backwards=True, **limit)
-        move_alias(world.store, None, world.alias, world.migration.source, migration=world.migration.id, reason="rollback")
+        move_alias(
+            world.store, None, world.alias, world.migration.source, migration=world.migration.id, reason="rollback"
+        )
         time.sleep(0.2)
         world.carry("back/2", backwards=True, **limit)
         grow()

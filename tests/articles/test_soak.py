@@ -16,7 +16,7 @@ from embedshift import Articles
 from embedshift.articles.delete import add_soft_delete
 from embedshift.catalog.alias import create_alias
 from embedshift.catalog.live_table import live_vector_table
-from embedshift.catalog.tables import ensure_catalog
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.stores.model import Column
 from scripts.run_cassandra import CassandraCluster
 from tests.articles.applications import WORDS, Application, assert_true, calls_of, truth_of

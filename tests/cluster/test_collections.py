@@ -44,7 +44,9 @@ def world(
 
 def run(world: World, statement: str) -> list[dict[str, Any]]:
     """A statement on the world's keyspace, which it calls KS."""
-    return world.store._connection.rows(statement.replace("KS", world.settings.store.keyspace), doing="x", profile="write")
+    return world.store._connection.rows(
+        statement.replace("KS", world.settings.store.keyspace), doing="x", profile="write"
+    )
 
 
 def change(world: World, assignment: str, table: str = "articles") -> None:

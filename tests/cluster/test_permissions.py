@@ -65,7 +65,9 @@ class Roles:
             store, settings = self.world.store, self.world.settings
             assert isinstance(store, CqlStore)
             role, password = f"{settings.store.keyspace}_{name}", f"secret of {name}"
-            store._connection.define(f"CREATE ROLE {role} WITH PASSWORD = '{password}' AND LOGIN = true", "making a role")
+            store._connection.define(
+                f"CREATE ROLE {role} WITH PASSWORD = '{password}' AND LOGIN = true", "making a role"
+            )
             for grant in grants:
                 here = grant.replace("embedshift_catalog", str(settings.store.catalog.keyspace))
                 here = re.sub(r"\b(KEYSPACE |ON )articles\b(?=\.| TO)", rf"\g<1>{settings.store.keyspace}", here)

@@ -101,7 +101,7 @@ def failing_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any) -> None:
         raise CheckFailed("the index of articles_v2 does not find what is there")
 
-    monkeypatch.setattr(embedshift.steps.cutover, "check_known", fail)
+    monkeypatch.setattr(embedshift.steps.cutover, "check_index_answers", fail)
 
 
 def test_a_failure_behind_the_switch_goes_back_where_that_is_asked_for(loaded, monkeypatch):

@@ -19,8 +19,9 @@ from embedshift.catalog.actor import is_dead
 from embedshift.catalog.alias import create_alias, get_alias, history
 from embedshift.catalog.live_table import live_vector_table
 from embedshift.catalog.migration import Migration, find_migration
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import ENDED
-from embedshift.catalog.tables import ALL, ensure_catalog
+from embedshift.catalog.tables import ALL
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import EmbedshiftError, NotFoundError
 from embedshift.stores.model import Column

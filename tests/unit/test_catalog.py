@@ -26,8 +26,8 @@ from embedshift.catalog.migration import (
     get_migration,
     read_migration,
 )
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import ALLOWED, ENDED, NEXT, check_step
-from embedshift.catalog.tables import ensure_catalog
 from embedshift.catalog.validations import last_validation, write_validation
 from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name
 from embedshift.errors import OwnedByAnother, RefusedError, StateError

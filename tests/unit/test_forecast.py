@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
-from embedshift.catalog.tables import ensure_catalog
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.cli.maintenance import plan as plan_
 from embedshift.embedding.throughput import Rate
 from embedshift.errors import UsageError

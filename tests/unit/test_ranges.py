@@ -23,7 +23,8 @@ from embedshift.catalog.ranges import (
     split_failed,
     write_ranges,
 )
-from embedshift.catalog.tables import BUCKETS, ensure_catalog
+from embedshift.catalog.setup import ensure_catalog
+from embedshift.catalog.tables import BUCKETS
 from embedshift.settings import StoreSettings
 from embedshift.stores import open_store
 from embedshift.stores.contract import Store

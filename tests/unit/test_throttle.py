@@ -17,8 +17,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.signals import Signal, read_signal, send, signals_under
-from embedshift.catalog.tables import CONTROL, MIGRATION, ensure_catalog
+from embedshift.catalog.tables import CONTROL, MIGRATION
 from embedshift.catalog.throttle import (
     PAUSE,
     THROTTLE,

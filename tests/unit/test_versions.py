@@ -10,7 +10,7 @@ import pytest
 
 from embedshift.catalog.alias import create_alias, move_alias
 from embedshift.catalog.migration import check_settings, read_migration
-from embedshift.catalog.tables import ensure_catalog
+from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.versions import as_prepared, between, is_served_by, next_table, open_migration, settings_now
 from embedshift.errors import UsageError
 from embedshift.settings import ModelSettings, Settings, StoreSettings, parse_settings

@@ -51,6 +51,27 @@ class CqlRecords(Records):
             for row in self._connection.rows(query, (self._keyspace,), doing="looking for the catalog")
         }
 
+    def columns(self, table: RecordTable) -> frozenset[str]:
+        query = "SELECT column_name FROM system_schema.columns WHERE keyspace_name = ? AND table_name = ?"
+        key = (self._keyspace, physical_name(table.name))
+        found = self._connection.rows(query, key, doing=f"looking at the columns of {table.name}")
+        return frozenset(row["column_name"] for row in found)
+
+    def add_columns(self, table: RecordTable) -> None:
+        present = self.columns(table)
+        for name, kind in table.columns.items():
+            if name not in present:
+                self._add_column(table, name, kind)
+
+    def _add_column(self, table: RecordTable, name: str, kind: str) -> None:
+        try:
+            statement = f"ALTER TABLE {self._name(table)} ADD {quote(name)} {kind}"
+            self._connection.define(statement, f"adding {name} to {table.name}")
+        except SchemaError:
+            # Another process may have added it in this moment.
+            if name not in self.columns(table):
+                raise
+
     def get(self, table: RecordTable, key: Record) -> Record | None:
         """Read at the serial consistency, which completes a compare-and-set that is in progress."""
         found = self._read(table, key, SERIAL)

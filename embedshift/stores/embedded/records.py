@@ -30,6 +30,19 @@ class EmbeddedRecords(Records):
         with self._connections.borrow() as connection:
             return connection.execute(query, (f"catalog_{table.name}",)).fetchone() is not None
 
+    def columns(self, table: RecordTable) -> frozenset[str]:
+        with self._connections.borrow() as connection:
+            found = connection.execute("SELECT name FROM pragma_table_info(?)", (f"catalog_{table.name}",)).fetchall()
+        return frozenset(name for (name,) in found)
+
+    def add_columns(self, table: RecordTable) -> None:
+        known = "SELECT name FROM pragma_table_info(?)"
+        with self._connections.transaction() as connection:
+            present = {name for (name,) in connection.execute(known, (f"catalog_{table.name}",)).fetchall()}
+            for name in (each for each in _columns(table) if each not in present):
+                kind = _TYPES[table.columns.get(name, "text")]
+                connection.execute(f"ALTER TABLE {_name(table)} ADD COLUMN {quoted(name)} {kind}")
+
     def get(self, table: RecordTable, key: Record) -> Record | None:
         condition, parameters = _matching(table, {name: key[name] for name in table.keys})
         with self._connections.borrow() as connection:

@@ -1,0 +1,27 @@
+"""Making sure that the catalog is there, with the tables and columns of this version."""
+
+from __future__ import annotations
+
+from embedshift.catalog.former import is_former, take_over
+from embedshift.catalog.tables import ALL
+from embedshift.errors import StateError
+from embedshift.stores.contract import Store
+
+
+def ensure_catalog(store: Store) -> None:
+    """Create the tables that are missing, and take over those of a former version.
+
+    Raises:
+        StateError: a run of the former version is at work.
+    """
+    store.records.ensure(ALL)
+    take_over(store)
+
+
+def check_current(store: Store) -> None:
+    """Raises StateError if a former version has written the catalog: what it says would be read wrongly."""
+    if is_former(store):
+        raise StateError(
+            "a former version of embedshift has written this catalog",
+            hint="end its runs, then take the catalog over: embedshift schema apply",
+        )
