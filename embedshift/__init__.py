@@ -1,6 +1,6 @@
-"""embedshift: change the embedding model under a live vector search, and lose nothing.
+"""embedshift: change the embedding model of a live vector search without losing anything.
 
-What applications import is listed here, and loaded when it is first used:
+What applications import is listed here, and is loaded when it is first used:
 
     from embedshift import Articles
 
@@ -34,7 +34,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Every import of a room passes through here: none of it may load the client's libraries.
+    # Every import of a subpackage passes through here, so this must not load the client's libraries.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,7 +1,7 @@
-"""Hooks: programs and addresses of the operator, told of a migration, or asked before its cutover.
+"""Hooks: programs and addresses of the operator that are called during a migration, or asked before its cutover.
 
-Those that are told (of new states, of a complete cutover, of failures) are called one after another in a thread of
-their own: the move of the alias must not wait for a slow chat. A command waits at its end until all are told.
+Hooks for new states, a complete cutover and failures are called one after another in a thread of their own, so that the
+move of the alias does not wait for a slow chat. A command waits at its end until all have been called.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from embedshift.settings import Hook, Settings, without_paths
 from embedshift.stores.contract import Store
 from embedshift.times import now_us, utc_iso
 
-#: Name to value; all are texts, empty where there is nothing to say.
+#: Name to value; all values are texts, empty if there is nothing to say.
 Facts = dict[str, str]
 
 
 def facts(event: str, alias: str, migration: Migration | None, **more: str) -> Facts:
-    """The facts of an event, in the order in which the documentation has them.
+    """The facts of an event, in the order of the documentation.
 
     Args:
         event: one of the hooks' names.
-        migration: the one that it is about, where there is one.
+        migration: the migration that it is about, if there is one.
         more: ``state``, ``previous_state``, ``step``, ``error`` and ``exit_code``.
     """
     told = {
@@ -72,7 +72,7 @@ class HookCaller:
 
     Args:
         settings: name the hooks and the alias.
-        command: what was typed, as the hooks are told it.
+        command: what was typed, as the hooks get it.
         say: is given a line if a hook fails.
     """
 
@@ -85,24 +85,24 @@ class HookCaller:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Tell of a failure if the block ends with one, and wait until everything is told."""
+        """If the block fails, call the hook for failures; then wait until all hooks have been called."""
         try:
             yield
         except Exception as error:
             self._failed(error)
             self._calls.shutdown()
             raise
-        except BaseException:  # interrupted: whoever did it need not be told
+        except BaseException:  # interrupted: the person who did it knows
             self._calls.shutdown(wait=False, cancel_futures=True)
             raise
         self._calls.shutdown()
 
     @contextmanager
     def following(self, store: Store, settings: Settings) -> Iterator[Listener]:
-        """A listener that tells of each new state, while the command runs by these settings."""
+        """A listener that calls the hooks at each new state, while the command runs with these settings."""
 
         def changed(migration: str, before: str, now: str) -> None:
-            with suppress(EmbedshiftError):  # if the store is away, the step itself will say so
+            with suppress(EmbedshiftError):  # if the store does not answer, the step itself will say so
                 seen = read_migration(store, migration)
                 more = {"state": now, "previous_state": before, "step": self._command}
                 self._tell("on_state_change", seen, **more)
@@ -112,7 +112,7 @@ class HookCaller:
         try:
             yield changed
         except Exception:
-            # The store is closed by the time the failure is told.
+            # The store is closed by the time the hook for failures is called.
             with suppress(EmbedshiftError):
                 # An upgrade chooses its own migration.
                 about = settings_now(settings, store) if self._command == "upgrade" else settings
@@ -123,7 +123,7 @@ class HookCaller:
         if isinstance(error, OwnedByAnother):
             return
         known = isinstance(error, EmbedshiftError)
-        # The message of an error that we do not know may hold anything.
+        # The message of an unknown error may contain anything.
         line = str(error) if known else f"{type(error).__name__}: see what the run has printed"
         code = str(error.exit_code if isinstance(error, EmbedshiftError) else 1)
         self._tell("on_failure", self._migration, step=self._command, error=line, exit_code=code)
@@ -158,12 +158,12 @@ def ask_before_cutover(settings: Settings, migration: Migration, command: str, s
         )
 
 
-#: Most characters of a program's last line that are repeated.
+#: The maximum number of characters of a program's last line that are repeated.
 _LINE = 200
 
 
 def call(hook: Hook, facts: Facts, timeout_s: float) -> str:
-    """Call a hook, for so long at most. Returns why it failed, without any secret; nothing where it did not."""
+    """Call a hook with a time limit. Returns why it failed, without any secret; an empty text if it did not fail."""
     value = hook.get_secret_value()
     if isinstance(value, tuple):
         return _run(value, facts, timeout_s)
@@ -171,12 +171,12 @@ def call(hook: Hook, facts: Facts, timeout_s: float) -> str:
         name = value.removeprefix("env:")
         value = os.environ.get(name, "")
         if not value.startswith(("http://", "https://")):
-            return f"the environment variable {name} holds no address" if value else f"{name} is not set"
+            return f"the environment variable {name} contains no address" if value else f"{name} is not set"
     return _post_within(value, facts, timeout_s)
 
 
 def _run(command: tuple[str, ...], facts: Facts, timeout_s: float) -> str:
-    # A file and no pipe: what the program leaves running may keep a pipe open for ever.
+    # A file and not a pipe: a program that it leaves running may keep a pipe open for ever.
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(
@@ -209,14 +209,14 @@ def _last_line(output: IO[bytes]) -> str:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would turn the POST into a GET of another address: it is an answer like any other."""
+    """Do not follow redirects: a redirect would turn the POST into a GET of another address."""
 
     def redirect_request(self, *_: Any) -> None:
         """Follow none."""
 
 
 def _post_within(address: str, facts: Facts, timeout_s: float) -> str:
-    """Post in a thread: looking a name up, and an answer that drips, know no timeout of their own."""
+    """Post in a thread: a name lookup, or an answer that drips, has no timeout of its own."""
     outcome: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(
         target=lambda: outcome.put(_post(address, facts, timeout_s)), name="embedshift-post", daemon=True
@@ -244,6 +244,6 @@ def _post(address: str, facts: Facts, timeout_s: float) -> str:
     except TimeoutError:
         return f"{host} did not answer within {timeout_s:g} s"
     except (OSError, http.client.HTTPException, ValueError) as error:
-        # The message may hold the address, so only its kind is told.
+        # The message may contain the address, so only the error's kind is reported.
         reason = getattr(error, "reason", None)
         return f"{host} cannot be reached ({type(reason if isinstance(reason, Exception) else error).__name__})"

@@ -1,4 +1,4 @@
-"""Every duration, moment and window of time: how it is read, and how it is written.
+"""Durations, moments and windows of time: how they are read, and how they are written.
 
 Each ``parse_…`` raises ``TimeFormatError``, which says what is wrong and how to write it.
 """
@@ -35,7 +35,7 @@ def to_us(span: timedelta) -> int:
 
 
 def utc_iso(moment_us: int) -> str:
-    """A moment in microseconds since the epoch as machines read it: ``2026-11-24T02:30:00Z``."""
+    """A moment in microseconds since the epoch, for machines: ``2026-11-24T02:30:00Z``."""
     return f"{_utc(moment_us):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -72,7 +72,7 @@ def format_duration(value: timedelta) -> str:
 
 
 def parse_since(text: str) -> int:
-    """A past moment in microseconds: ``2h`` ago, or ``2026-11-24T02:30``, local if it names no zone."""
+    """A past moment in microseconds: ``2h`` ago, or ``2026-11-24T02:30``, in local time if it names no zone."""
     if _DURATION.fullmatch(text):
         return now_us() - to_us(parse_duration(text))
     try:
@@ -103,10 +103,11 @@ def parse_at(text: str) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window of the week: the days on which it opens (Monday is 0), and from when until just before when.
+    """A window of the week: the days on which it opens (Monday is 0), and its hours; the end is not included.
 
     An end that is not later than the start is on the next day. ``zone`` is a name of the time zone database; empty
-    means the zone of this machine. Only the wall clock counts, never a number of seconds, so summer time moves nothing.
+    means the zone of this machine. Only the wall clock counts, never a number of seconds, so summer time does not move
+    it.
     """
 
     days: frozenset[int]
@@ -120,7 +121,7 @@ class Window:
         return " ".join(filter(None, [days, f"{self.start:%H:%M}-{self.end:%H:%M}", self.zone]))
 
     def is_open(self, moment: datetime) -> bool:
-        """Whether a moment lies in it; one without a zone is local."""
+        """Whether a moment is in the window; a moment without a zone is local."""
         wall = self._wall(moment)
         return any(begin <= wall < end for begin, end in self._around(wall, (-1, 0)))
 
@@ -142,7 +143,7 @@ class Window:
 
 
 def parse_window(text: str) -> Window:
-    """``22:00-06:00``, ``sat,sun 01:00-05:00``, or ``sunday 02:30``, which is open until that day is over.
+    """``22:00-06:00``, ``sat,sun 01:00-05:00``, or ``sunday 02:30``, which is open until the end of that day.
 
     The days are those on which the window opens, every day if none is named. A time zone may follow.
     """
@@ -152,9 +153,11 @@ def parse_window(text: str) -> Window:
     try:
         start, end = (WallClock.fromisoformat(f"{each:0>5}") for each in (found["start"], found["end"] or "00:00"))
     except ValueError as error:
-        raise TimeFormatError(f"{text!r} names hours that no clock shows", hint=_WINDOW_HINT) from error
+        raise TimeFormatError(f"{text!r} names hours that do not exist", hint=_WINDOW_HINT) from error
     if start == end != _MIDNIGHT:
-        raise TimeFormatError(f"{text!r} ends when it begins", hint="for the whole day write 00:00-00:00")
+        raise TimeFormatError(
+            f"{text!r} ends at the same time as it begins", hint="for the whole day write 00:00-00:00"
+        )
     return Window(_days(found["days"], text), start, end, _zone(found["zone"] or ""))
 
 

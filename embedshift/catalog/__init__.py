@@ -1,1 +1,1 @@
-"""What is written down: migrations, ranges done, the alias and its history, dead letters."""
+"""The tables that embedshift writes about itself: migrations, token ranges, the alias and its history, dead letters."""

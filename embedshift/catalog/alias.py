@@ -1,4 +1,4 @@
-"""The alias row: the one thing that readers follow, moved only by compare-and-set on its version."""
+"""The alias row: it is all that readers follow, and only a compare-and-set on its version moves it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Alias:
 
 
 def find_alias(store: Store, name: str) -> Alias | None:
-    """The alias row, or None where there is none yet, or no catalog."""
+    """The alias row; None if there is none yet, or no catalog."""
     try:
         row = store.records.get(ALIAS, {"alias": name})
     except SchemaError:
@@ -50,7 +50,7 @@ def find_alias(store: Store, name: str) -> Alias | None:
 
 
 def get_alias(store: Store, name: str) -> Alias:
-    """The alias row. Raises StateError where there is none."""
+    """The alias row. Raises StateError if there is none."""
     alias = find_alias(store, name)
     if alias is None:
         raise StateError(f"there is no alias {name}", hint="run embedshift import or embedshift prepare first")
@@ -58,13 +58,13 @@ def get_alias(store: Store, name: str) -> Alias:
 
 
 def aliases_of(store: Store, table: str) -> list[str]:
-    """The aliases that point to a table at this moment: each row is read by itself, so that no move is overlooked."""
+    """The aliases that point to a table now. Each row is read serially, so that no move is missed."""
     names = [row["alias"] for row in store.records.select(ALIAS, {})]
     return [name for name in names if get_alias(store, name).target.table == table]
 
 
 def create_alias(store: Store, name: str, target: VectorTable) -> Alias:
-    """Point a new alias at a table; where it exists, it is left alone and returned."""
+    """Point a new alias at a table; if the alias exists, return it unchanged."""
     row = _row(name, target, version=1, migration="", previous=None)
     if store.records.insert(ALIAS, row):
         _remember(store, row, reason="created")
@@ -90,7 +90,7 @@ def move_alias(
         store: has the catalog.
         lease: of the migration that moves it, confirmed immediately before the move; None if no migration does.
         seen: the alias that the decision to move was based on.
-        target: where it is to point.
+        target: where it will point.
         migration: its id, for the record.
         reason: for the record.
 

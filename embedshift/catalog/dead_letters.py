@@ -14,7 +14,7 @@ from embedshift.tokens import TokenRange
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A row that is not in the target. ``id`` is its primary key as JSON, ``updated_us`` when it was written down."""
+    """A row that is not in the target. ``id`` is its primary key as JSON, ``updated_us`` when it was recorded."""
 
     id: str
     range: TokenRange
@@ -25,17 +25,17 @@ class DeadLetter:
 
     @property
     def of_way_back(self) -> bool:
-        """Whether the row died on the way from the target back to the source."""
+        """Whether the row failed on the way from the target back to the source."""
         return self.step.startswith("back/")
 
     @property
     def of_client(self) -> bool:
-        """Whether a client left it that could not write both tables: the next pass of sync repairs the row."""
+        """Whether a client that could not write both tables left it; the next pass of sync then repairs the row."""
         return self.step.rpartition("/")[2] == "client"
 
 
 def write_dead_letters(store: Store, migration: str, letters: Sequence[DeadLetter]) -> None:
-    """Record dead letters; one of the same row is replaced."""
+    """Record dead letters; an earlier letter of the same row is replaced."""
     store.records.put(
         DEAD_LETTER,
         [

@@ -1,7 +1,7 @@
-"""Acts that cannot be undone, each behind a last look: the lease is still ours, and the alias is as was seen.
+"""Irreversible actions. Each checks immediately before that the lease is still ours and the alias has not moved.
 
-The looks are serial, and come immediately before the act. They narrow the window in which a paused run can act on what
-is no longer true; they do not close it.
+The checks are serial reads. They make it unlikely that a run that was paused acts on outdated information; they cannot
+rule it out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def drop_table(store: Store, lease: Lease | None, table: str) -> None:
 
 
 def drop_index(store: Store, lease: Lease | None, index: Index) -> None:
-    """Drop the index of a table that no alias names. Raises as ``drop_table``."""
+    """Drop the index of a table that no alias names. Raises the same errors as ``drop_table``."""
     _confirm(store, lease, index.table)
     store.drop_index(index)
 

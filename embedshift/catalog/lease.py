@@ -1,4 +1,4 @@
-"""The lease of a migration: the right of one run to change it, renewed by a thread as long as the run lives."""
+"""The lease of a migration: the right of one run to change it. A thread renews it as long as the run lives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from embedshift.stores.contract import Store
 from embedshift.stores.records import Record
 from embedshift.times import now_us, to_us, utc_text
 
-#: Is told of each change of state: the migration's id, its state before, its state now.
+#: Called at each change of state with the migration's id, the state before and the state now.
 Listener = Callable[[str, str, str], None]
 
 
@@ -31,7 +31,7 @@ def nobody(migration: str, before: str, now: str) -> None:
 
 
 def never() -> None:
-    """A stop that never stops a run."""
+    """A stop condition that never stops a run."""
 
 
 class Lease:
@@ -40,9 +40,9 @@ class Lease:
     Args:
         store: has the catalog.
         migration: its id.
-        duration: a run that is silent for so long loses the lease.
+        duration: a run that does not renew the lease for this long loses it.
         stop: raises a RefusedError if the run must not go on for another reason.
-        listener: is told of each change of state that this run makes.
+        listener: is called at each change of state that this run makes.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class Lease:
         return read_migration(self._store, self.migration)
 
     def check(self) -> None:
-        """Ask the catalog. Raises OwnedByAnother if the lease was lost, and whatever ``stop`` raises."""
-        # A store that does not answer now takes the lease from nobody: the renewing thread knows when it has run out.
+        """Check with the catalog. Raises OwnedByAnother if the lease was lost, and whatever ``stop`` raises."""
+        # If the store does not answer now, the lease is not lost: the renewing thread knows when it expires.
         with suppress(StoreUnavailable):
             if read_migration(self._store, self.migration).owner != self.owner:
                 self._lost = self._lost or "another run took it"
@@ -112,7 +112,7 @@ class Lease:
 
         Raises:
             OwnedByAnother: the lease was lost, for instance while this process slept.
-            StoreUnavailable: nobody can tell whether it was.
+            StoreUnavailable: the store cannot say whether it was.
         """
         until = now_us() + self._duration_us
         if not self._store.records.update_if(
@@ -131,7 +131,7 @@ class Lease:
         """End the lease, so that the next run need not wait for it to run out."""
         self._ended.set()
         self._renewing.join()
-        # A store that does not answer now must not hide why the run ended: the lease runs out by itself.
+        # If the store does not answer now, that must not hide why the run ended: the lease will expire.
         with suppress(StoreUnavailable):
             self._store.records.update_if(
                 MIGRATION, {"id": self.migration}, {"owner": "", "lease_until_us": 0}, {"owner": self.owner}
@@ -146,7 +146,7 @@ class Lease:
                     MIGRATION, {"id": self.migration}, {"lease_until_us": until}, {"owner": self.owner}
                 )
             except EmbedshiftError:
-                # The store may be back before the lease is over; the run itself meets the error too.
+                # The store may answer again before the lease expires; otherwise the run fails with the error itself.
                 if now_us() > held_until:
                     self._lost = "the store did not answer until its lease had run out"
                     return

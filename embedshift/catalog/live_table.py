@@ -1,4 +1,4 @@
-"""The live table as the settings and the catalog describe it together."""
+"""The live table, as the settings and the catalog describe it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from embedshift.stores.model import Table
 
 
 def live_vector_table(settings: Settings, store: Store, table: Table) -> VectorTable:
-    """The live table as an endpoint, once its columns, its model and the alias agree with the settings."""
+    """The live table as a vector table, after its columns, its model and the alias were compared with the settings."""
     _check_columns(settings, table)
     column = table.column(settings.source.vector)
     dimension = vector_dimension(column.type) if column else None

@@ -1,4 +1,4 @@
-"""The row of a migration: what it moves from where to where, how far it is, and which run owns it."""
+"""The row of a migration: its source and target, its state, and the run that owns it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from embedshift.times import now_us
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the steps have written down of a migration; None until they have. Times are microseconds since the epoch.
+    """What the steps have recorded of a migration; None until they have. Times are microseconds since the epoch.
 
-    ``upgrade`` says that ``embedshift upgrade`` began it. ``sync_pass`` numbers the passes; while one is open,
-    ``sync_since_us`` says from when on it compares rows (None: all), and ``sync_pass_us`` when it began.
+    ``upgrade`` says that ``embedshift upgrade`` started it. ``sync_pass`` is the number of the pass; during a pass,
+    ``sync_since_us`` is the time from which rows are compared (None: all rows), and ``sync_pass_us`` is when it began.
     ``compared_us`` is when the last complete pass began.
     """
 
@@ -45,7 +45,7 @@ class Facts:
 
     @classmethod
     def from_json(cls, text: str) -> Facts:
-        """The inverse of writing ``asdict`` as JSON; what another version wrote besides is left out."""
+        """The inverse of writing ``asdict`` as JSON; fields of other versions are ignored."""
         known = {each.name for each in fields(cls)}
         return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
@@ -69,7 +69,7 @@ class Migration:
 
     @property
     def copies_vectors(self) -> bool:
-        """Whether source and target have one model, so that vectors are copied and not computed."""
+        """Whether source and target have the same model, so that vectors are copied and not computed."""
         return self.source.model.fingerprint == self.target.model.fingerprint
 
 
@@ -108,7 +108,7 @@ def migrations(store: Store, alias: str | None = None) -> list[Migration]:
 
 
 def find_migration(store: Store, settings: Settings) -> Migration | None:
-    """The migration that these settings speak of, ended or not: the newest into this target."""
+    """The migration of these settings, ended or not: the newest one into their target."""
     fitting = [each for each in migrations(store, settings.alias) if each.target.table == settings.target.table]
     return fitting[-1] if fitting else None
 
@@ -118,7 +118,7 @@ def get_migration(store: Store, settings: Settings) -> Migration:
 
     Raises:
         StateError: there is none.
-        RefusedError: it was prepared under settings that give another result; the keys that differ are named.
+        RefusedError: it was prepared under settings with another result; the message names the keys that differ.
     """
     migration = find_migration(store, settings)
     if migration is None:
@@ -128,11 +128,11 @@ def get_migration(store: Store, settings: Settings) -> Migration:
 
 
 def check_settings(migration: Migration, settings: Settings) -> None:
-    """Raises RefusedError where the settings would change the migration's result."""
+    """Raises RefusedError if the settings would change the migration's result."""
     now = settings.result_keys()
     names = sorted({*migration.result_keys, *now})
     if STATES[migration.state].index_settled:
-        # The index of a live table may have been given other options in place since.
+        # The index of a live table may have got other options in place since.
         names = [name for name in names if not name.startswith("target.index.")]
     changed = [
         f"{name} (was {migration.result_keys.get(name, 'unset')}, now {now.get(name, 'unset')})"
@@ -149,7 +149,7 @@ def check_settings(migration: Migration, settings: Settings) -> None:
 def create_migration(
     store: Store, settings: Settings, source: VectorTable, target: VectorTable, facts: Facts | None = None
 ) -> Migration:
-    """Record a migration; where the same one is already there, that one is returned."""
+    """Record a migration; if it is already recorded, return it."""
     ended = sum(each.target.table == target.table for each in migrations(store, settings.alias) if each.state in ENDED)
     name = f"{source.table}-to-{target.table}" + (f"-{ended + 1}" if ended else "")
     store.records.insert(
@@ -176,7 +176,7 @@ def create_migration(
 
 
 def forget_work(store: Store, migration: str) -> None:
-    """Forget the ranges, dead letters, validations, words and shadow readings of a migration; its own row stays."""
+    """Remove the ranges, dead letters, validations, signals and shadow figures of a migration; its own row stays."""
     rows = store.records.select(RANGE, {})
     steps = {(row["step"], row["bucket"]) for row in rows if row["migration"] == migration}
     store.records.delete(RANGE, *({"migration": migration, "step": step, "bucket": at} for step, at in steps))
@@ -187,7 +187,7 @@ def forget_work(store: Store, migration: str) -> None:
 
 
 def read_migration(store: Store, migration: str) -> Migration:
-    """The row of that id, as it is now."""
+    """The row with that id, as it is now."""
     row = store.records.get(MIGRATION, {"id": migration})
     if row is None:
         raise StateError(f"there is no migration {migration}")
@@ -200,6 +200,6 @@ def is_owned(migration: Migration) -> bool:
 
 
 def peek_owner(store: Store, migration: str) -> tuple[str, int]:
-    """Which run owns it, and until when (microseconds): read at a quorum, for the many that look again and again."""
+    """Which run owns it, and until when (microseconds). Reads at a quorum, for callers that poll."""
     row = next(store.records.select(MIGRATION, {"id": migration}), None)
     return ("", 0) if row is None else (row["owner"] or "", row["lease_until_us"] or 0)

@@ -1,4 +1,4 @@
-"""The ranges of a step: planned, done or failed, one row each. What is covered stays covered, however it was cut."""
+"""The token ranges of a step: one row each, planned, done or failed. What is done stays done in any later plan."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from embedshift.stores.records import Record
 from embedshift.times import now_us
 from embedshift.tokens import TokenRange, uncovered, unite
 
-#: Rows written or deleted at once: bounds the requests in memory, and the time for which a file is locked.
+#: Rows written or deleted at once: limits the requests in memory, and the time for which a file is locked.
 _ROWS_AT_ONCE = 5_000
-#: The columns of a row that make its counts, in the order of ``Counts``.
+#: The columns of a row with its counts, in the order of ``Counts``.
 _COUNTED = ("rows_read", "written", "unchanged", "dead", "deleted", "shadowed")
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the rows of a range. Balanced when ``read == written + unchanged + dead``.
+    """What happened to the rows of a range. Balanced if ``read == written + unchanged + dead``.
 
-    ``deleted`` are rows of the target that the source has not; ``shadowed`` are rows written that a newer deletion
-    hides.
+    ``deleted`` are rows of the target that the source does not have. ``shadowed`` are rows that were written but are
+    hidden by a newer delete.
     """
 
     read: int = 0
@@ -49,11 +49,11 @@ class Counts:
 
     @property
     def difference(self) -> int:
-        """Rows in which source and target differed and that could be mended."""
+        """Rows in which source and target differed and that could be repaired."""
         return self.written + self.deleted - self.shadowed
 
     def summary(self) -> dict[str, int]:
-        """The counts as the result of a step has them."""
+        """The counts for the result of a step."""
         return {
             "rows": self.read,
             "written": self.written,
@@ -68,7 +68,7 @@ class Counts:
 class RangeRecord:
     """One range of a step.
 
-    ``state`` is planned, done or failed; ``seconds`` is how long it took, ``ended_us`` when its row was written.
+    ``state`` is planned, done or failed; ``seconds`` is how long the range took, ``ended_us`` when its row was written.
     """
 
     range: TokenRange
@@ -83,7 +83,7 @@ class RangeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The sum over the ranges of a step."""
+    """The totals over the ranges of a step."""
 
     ranges: int
     done: int
@@ -97,7 +97,7 @@ class Progress:
 
 
 def _bucket(range_start: int) -> int:
-    # The high bits of a token are its place on the ring; a multiplicative hash spreads neighbours.
+    # The high bits of a token are its place on the ring; a multiplicative hash separates neighbours.
     return ((range_start & (2**64 - 1)) * 0x9E3779B97F4A7C15 >> 32) % BUCKETS
 
 
@@ -138,19 +138,19 @@ def _record(row: Record) -> RangeRecord:
 
 
 def read_bucket(store: Store, migration: str, step: str, bucket: int) -> Iterator[RangeRecord]:
-    """The ranges of a step that lie in one of the ``BUCKETS`` partitions."""
+    """The ranges of a step in one of the ``BUCKETS`` partitions."""
     return map(_record, store.records.select(RANGE, {"migration": migration, "step": step, "bucket": bucket}))
 
 
 def write_ranges(store: Store, migration: str, step: str, records: Sequence[RangeRecord]) -> None:
-    """Write the rows of ranges, over what stood at the same start."""
+    """Write the rows of ranges, over any rows with the same start."""
     for at in range(0, len(records), _ROWS_AT_ONCE):
         rows = [_row(migration, step, record) for record in records[at : at + _ROWS_AT_ONCE]]
         store.records.put(RANGE, rows)
 
 
 def read_ranges(store: Store, migration: str, step: str) -> Iterator[RangeRecord]:
-    """Every range of a step, in no order."""
+    """Every range of a step, in no particular order."""
     return map(_record, _rows(store, migration, step))
 
 
@@ -160,10 +160,10 @@ def _rows(store: Store, migration: str, step: str) -> Iterator[Record]:
 
 
 def progress(store: Store, migration: str, step: str) -> Progress:
-    """Count the ranges of a step and what became of their rows."""
+    """Count the ranges of a step and what happened to their rows."""
     states = {"planned": 0, "done": 0, "failed": 0}
     sums = [0] * len(_COUNTED)
-    # Asked every second over perhaps a hundred thousand rows: no object is made of any.
+    # Called every second for perhaps a hundred thousand rows, so it creates no object per row.
     for row in _rows(store, migration, step):
         state = row["state"]
         states[state] += 1
@@ -174,12 +174,12 @@ def progress(store: Store, migration: str, step: str) -> Progress:
 
 
 def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRange]) -> list[RangeRecord]:
-    """Plan what is not covered yet: what is done stays done, however the rest was cut before.
+    """Plan what is not covered yet. A range that is done stays done, even if the ring is cut differently now.
 
-    A done range that left dead letters is planned anew: a later run tries these rows again.
+    A done range with dead letters is planned again: a later run tries these rows again.
 
     Args:
-        plan: how to cut the ring; a piece that is partly covered is cut to what is not.
+        plan: how to cut the ring; a piece that is partly covered is cut down to the rest.
 
     Returns:
         The planned ranges, in ring order.
@@ -188,7 +188,7 @@ def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRan
     done = [record for record in known if record.state == "done" and not record.counts.dead]
     covered = unite(record.range for record in done)
     planned = [RangeRecord(part) for part in uncovered(plan, covered)]
-    # First the new rows, then the end of the old: a run killed in between has planned too much, never too little.
+    # First the new rows, then the old ones are removed: a run killed in between has planned too much, never too little.
     write_ranges(store, migration, step, planned)
     kept = {record.range.start for record in (*done, *planned)}
     _forget(store, migration, step, [record for record in known if record.range.start not in kept])
@@ -196,10 +196,10 @@ def open_ranges(store: Store, migration: str, step: str, plan: Iterable[TokenRan
 
 
 def split_failed(store: Store, migration: str, step: str, records: Iterable[RangeRecord]) -> list[RangeRecord]:
-    """Halve what failed, so that the next try asks for less at once; the halves keep the count of attempts.
+    """Halve the ranges that failed, so that the next try reads less at once; the halves keep the count of attempts.
 
     Returns:
-        The records with halves in the places of those that failed.
+        The records, with halves in place of the failed ranges.
     """
     planned: list[RangeRecord] = []
     halves: list[RangeRecord] = []
@@ -214,7 +214,7 @@ def split_failed(store: Store, migration: str, step: str, records: Iterable[Rang
 
 
 def forget_step(store: Store, migration: str, step: str) -> None:
-    """Remove the rows of a step that is history."""
+    """Remove the rows of a step that is over."""
     buckets = ({"migration": migration, "step": step, "bucket": bucket} for bucket in range(BUCKETS))
     store.records.delete(RANGE, *buckets)
 

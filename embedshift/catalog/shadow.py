@@ -1,4 +1,4 @@
-"""What was measured by searching two tables with the same questions: sums and histograms, so that runs can be added."""
+"""Figures of shadow reading: two tables asked the same questions. Sums and histograms, so that runs can be added up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from embedshift.errors import SchemaError
 from embedshift.stores.contract import Store
 from embedshift.times import now_us
 
-#: Each bucket of a latency is so many times as wide as the one before: a quantile is right to about one percent.
+#: Each bucket of a latency is this many times as wide as the one before, so that a quantile is right to about one
+#: percent.
 _RATIO = 1.02
 _LEAST_MS = 1e-3
 _NORMAL_95 = 1.959964
@@ -29,14 +30,14 @@ class Mean:
     squares: float = 0.0
 
     def count(self, value: float) -> None:
-        """Take one value in."""
+        """Add one value."""
         self.n, self.total, self.squares = self.n + 1, self.total + value, self.squares + value * value
 
     def __add__(self, other: Mean) -> Mean:
         return Mean(self.n + other.n, self.total + other.total, self.squares + other.squares)
 
     def report(self) -> dict[str, float] | None:
-        """Mean and 95 % interval by the normal distribution; None where nothing was counted."""
+        """Mean and 95 % interval by the normal distribution; None if nothing was counted."""
         if self.n == 0:
             return None
         mean = self.total / self.n
@@ -49,19 +50,19 @@ class Mean:
 
 @dataclass(slots=True)
 class Latencies:
-    """A histogram of latencies, its buckets growing by two percent."""
+    """A histogram of latencies; each bucket is two percent wider than the one before."""
 
     buckets: Counter[int] = field(default_factory=Counter)
 
     def count(self, seconds: float) -> None:
-        """Take one latency in."""
+        """Add one latency."""
         self.buckets[floor(log(max(seconds * 1000, _LEAST_MS)) / log(_RATIO))] += 1
 
     def __add__(self, other: Latencies) -> Latencies:
         return Latencies(self.buckets + other.buckets)
 
     def report(self) -> dict[str, Any] | None:
-        """Searches, p50, p95, p99 and 101 quantiles in milliseconds; None where nothing was counted."""
+        """Searches, p50, p95, p99 and 101 quantiles in milliseconds; None if nothing was counted."""
         searches = self.buckets.total()
         if not searches:
             return None
@@ -86,7 +87,7 @@ class Latencies:
 
 @dataclass(slots=True)
 class ShadowStats:
-    """The figures of one run, or the sum of several. No question and no article is in it."""
+    """The figures of one run, or the sum of several. They contain no question and no article."""
 
     searches: int = 0
     dropped: int = 0
@@ -113,7 +114,7 @@ class ShadowStats:
         )
 
     def report(self) -> dict[str, Any]:
-        """The figures as the record of a validation has them."""
+        """The figures for the record of a validation."""
         return {
             "searches": self.searches,
             "dropped": self.dropped,
@@ -144,13 +145,13 @@ class ShadowStats:
 
 
 def write_shadow(store: Store, migration: str, run: str, stats: ShadowStats) -> None:
-    """Write all that a run has measured so far, over what it wrote before."""
+    """Write everything that a run has measured so far, over what it wrote before."""
     row = {"migration": migration, "run": run, "stats": stats.to_json(), "updated_us": now_us()}
     store.records.put(SHADOW, [row])
 
 
 def read_shadow(store: Store, migration: str) -> dict[str, Any] | None:
-    """The sum over all runs, as the record of a validation has it; None if there was no search."""
+    """The sum over all runs, for the record of a validation; None if there was no search."""
     try:
         rows = list(store.records.select(SHADOW, {"migration": migration}))
     except SchemaError:

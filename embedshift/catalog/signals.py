@@ -1,4 +1,4 @@
-"""Signals that operators leave for running steps, from any terminal or machine, and that steps leave for them."""
+"""Signals for running steps, which operators send from any terminal or machine, and signals that steps send."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from embedshift.times import now_us
 
 #: A cutover waits for release; it is released.
 HOLD, GO = "hold", "go"
-#: Which step the run that owns the migration is at.
+#: Which step the owning run is at.
 STEP = "step"
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One signal: its text, when it was sent (microseconds since the epoch), and by whom."""
+    """One signal: its text, when it was sent (microseconds since the epoch), and who sent it."""
 
     text: str
     sent_us: int
@@ -27,7 +27,7 @@ class Signal:
 
 
 def send(store: Store, migration: str, name: str, text: str = "") -> Signal:
-    """Leave a signal under a name, over the one before."""
+    """Send a signal under a name; it replaces the one before."""
     signal = Signal(text, now_us(), whoami())
     row = {"migration": migration, "name": name, "value": text, "set_us": signal.sent_us, "set_by": signal.sent_by}
     store.records.put(CONTROL, [row])
@@ -35,7 +35,7 @@ def send(store: Store, migration: str, name: str, text: str = "") -> Signal:
 
 
 def read_signal(store: Store, migration: str, name: str) -> Signal | None:
-    """The signal under a name; None if there is none, or no table for any."""
+    """The signal under a name; None if there is none, or no table yet."""
     if not store.records.has(CONTROL):
         return None
     row = store.records.get(CONTROL, {"migration": migration, "name": name})
@@ -43,12 +43,12 @@ def read_signal(store: Store, migration: str, name: str) -> Signal | None:
 
 
 def peek_signal(store: Store, migration: str, name: str) -> Signal | None:
-    """The same at a quorum and in one read, for the many that look again and again. The table must be there."""
+    """The same in one read at a quorum, for callers that poll. The table must exist."""
     return next(map(_signal, store.records.select(CONTROL, {"migration": migration, "name": name})), None)
 
 
 def signals_under(store: Store, migration: str, prefix: str) -> dict[str, Signal]:
-    """All signals whose name begins so, by name."""
+    """All signals whose name begins with the prefix, by name."""
     if not store.records.has(CONTROL):
         return {}
     rows = store.records.select(CONTROL, {"migration": migration})
@@ -56,7 +56,7 @@ def signals_under(store: Store, migration: str, prefix: str) -> dict[str, Signal
 
 
 def withdraw_signals(store: Store, migration: str, names: Iterable[str]) -> None:
-    """Remove signals, whether they are there or not."""
+    """Remove signals, whether they exist or not."""
     for name in names:
         store.records.delete(CONTROL, {"migration": migration, "name": name})
 

@@ -1,4 +1,4 @@
-"""The states of a migration: the one place that says what each allows, what lies behind it and what comes next."""
+"""The states of a migration: only here it says what each state allows, what is behind it and what comes next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from embedshift.errors import StateError
 
 #: The steps of a migration in their order.
 ORDER = ("prepare", "load", "index", "sync", "validate", "cutover", "retire")
-#: Steps that ``migrate`` repeats until the switch has begun: the tables change, and a proof gets old.
+#: Steps that ``migrate`` repeats until the cutover has begun: the tables change, and a validation gets old.
 _REPEATED = ("sync", "validate")
 
 
@@ -18,10 +18,10 @@ class State:
 
     Args:
         next: the step that usually comes next; empty if none does.
-        done: how many steps of ``ORDER`` lie behind it. A rollback or an abort undoes some.
+        done: how many steps of ``ORDER`` are behind it. A rollback or an abort undoes some.
         allows: the commands that may run in it. A step that is done may run again and finds nothing to do.
         ended: nothing is left to do, and another migration may use the target's name.
-        at_rest: no migration runs: its source is gone, or the alias is back at the source.
+        at_rest: no migration is under way: its source is dropped, or the alias is back at the source.
         index_settled: the target's index is built and may have been given other options in place since.
         decide: somebody must decide before ``migrate`` goes on.
     """
@@ -79,7 +79,7 @@ def check_step(step: str, state: str, migration: str) -> None:
 
 
 def after(step: str, state: str) -> str | None:
-    """The state that a successful step leads to; None if it stays."""
+    """The state after a successful step; None if it does not change."""
     return _AFTER[step].get(state)
 
 
@@ -91,10 +91,10 @@ def is_done(step: str, state: str) -> bool:
 
 
 def next_command(state: str) -> str:
-    """The command that comes next; empty if none does."""
+    """The command that comes next; empty if there is none."""
     return f"embedshift {NEXT[state]}" if NEXT[state] else ""
 
 
 def label(state: str) -> str:
-    """The state for people: ``rolled back``."""
+    """The state for people, for example ``rolled back``."""
     return state.replace("_", " ")

@@ -1,7 +1,7 @@
-"""How fast a running migration may go: what operators and settings ask, what its tasks are told, what they report.
+"""How fast a running migration may go: what operators and settings request, what tasks are told, what tasks report.
 
-Operators send signals (``pause``, ``throttle``). The run that owns the migration makes a ``ThrottleState`` of them for
-its tasks, again whenever something changes; a task that the limit of latency has slowed down sends a signal of its own.
+Operators send signals (``pause``, ``throttle``). The owning run turns them into a ``ThrottleState`` for its tasks, and
+writes it again whenever it changes. A task that the latency limit has slowed down sends a signal too.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from embedshift.settings import ThrottleSettings
 from embedshift.stores.contract import Store
 from embedshift.times import now_us, parse_window, utc_iso
 
-#: Names of signals: a pause, limits; what the tasks of a run are told, and what a task tells, each followed by its
-#: sender.
+#: Names of signals: a pause, limits; what the tasks of a run are told, and what a task reports. The last two are
+#: followed by the sender.
 PAUSE, THROTTLE, STATE, SLOWED = "pause", "throttle", "throttle-state/", "slowed/"
-#: A report that was not renewed for so long is none.
+#: A report that is older than this is ignored.
 _REPORT_US = 15_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a whole run; None: no such limit. ``between`` is as ``times.parse_window`` reads it."""
+    """The limits of a whole run; None: no such limit. ``between`` is a window that ``times.parse_window`` reads."""
 
     rows_per_second: float | None = None
     max_latency_ms: float | None = None
@@ -36,7 +36,7 @@ class Limits:
 
     @classmethod
     def of(cls, signal: Signal | None, settings: ThrottleSettings) -> Limits:
-        """What an operator asked for last, and the settings for the rest."""
+        """What an operator requested last, and the settings for the rest."""
         latency = settings.max_latency
         usual = cls(
             settings.rows_per_second, None if latency is None else latency / timedelta(milliseconds=1), settings.between
@@ -57,7 +57,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleState:
-    """What each task of a run is to do: wait, if there is a reason to, or go on within its share of the limits."""
+    """What each task of a run must do: wait, if there is a reason, or work within its share of the limits."""
 
     wait: str = ""
     rows_per_second: float | None = None
@@ -65,7 +65,7 @@ class ThrottleState:
 
     @property
     def limits(self) -> bool:
-        """Whether it holds anything up."""
+        """Whether it slows anything down."""
         return self != ThrottleState()
 
     def to_json(self) -> str:
@@ -74,12 +74,12 @@ class ThrottleState:
 
 
 def requested(store: Store, migration: str, settings: ThrottleSettings) -> tuple[Signal | None, Limits]:
-    """The pause that somebody asked for, and the limits that hold."""
+    """The pause that somebody requested, and the limits that apply."""
     return read_signal(store, migration, PAUSE), Limits.of(read_signal(store, migration, THROTTLE), settings)
 
 
 def reason_to_wait(paused: Signal | None, limits: Limits, now: datetime) -> str:
-    """Why nothing may be carried now; empty if it may."""
+    """Why no rows may be carried now; empty if they may."""
     if paused is not None:
         return f"paused by {person(paused)} since {utc_iso(paused.sent_us)}"
     window = parse_window(limits.between) if limits.between else None
@@ -89,40 +89,40 @@ def reason_to_wait(paused: Signal | None, limits: Limits, now: datetime) -> str:
 
 
 def throttle_state(paused: Signal | None, limits: Limits, now: datetime, tasks: int) -> ThrottleState:
-    """The state for each of a number of tasks that run side by side."""
+    """The state for each of ``tasks`` tasks that run at the same time."""
     share = None if limits.rows_per_second is None else limits.rows_per_second / tasks
     return ThrottleState(reason_to_wait(paused, limits, now), share, limits.max_latency_ms)
 
 
 def publish(store: Store, migration: str, run: str, state: ThrottleState) -> None:
-    """Tell the tasks of a run. Each run has a signal of its own: one that was killed must not speak for the next."""
+    """Tell the tasks of a run. Each run has its own signal, so that a killed run's signal does not affect the next."""
     send(store, migration, STATE + run, state.to_json())
 
 
 def read_published(store: Store, migration: str, run: str) -> ThrottleState:
-    """What the tasks of a run are told now: one quick read."""
+    """What the tasks of a run are told now, in one quick read."""
     signal = peek_signal(store, migration, STATE + run)
     return ThrottleState() if signal is None else ThrottleState(**json.loads(signal.text))
 
 
 def withdraw(store: Store, migration: str) -> None:
-    """The run is over: remove its state, that of any run before it, and what tasks reported."""
+    """The run is over: remove its state, the states of earlier runs, and the reports of tasks."""
     for each in (STATE, SLOWED):
         withdraw_signals(store, migration, signals_under(store, migration, each))
 
 
 def report_slowed(store: Store, migration: str, p99_ms: float, limit_ms: float) -> None:
-    """A task's own signal: the latency for which it slowed down."""
+    """A task's signal: the latency for which it slowed down."""
     send(store, migration, SLOWED + whoami(), json.dumps({"p99_ms": p99_ms, "limit_ms": limit_ms}))
 
 
 def report_free(store: Store, migration: str) -> None:
-    """The task that reported goes at full speed again."""
+    """The task that reported is at full speed again."""
     withdraw_signals(store, migration, [SLOWED + whoami()])
 
 
 def throttle_of(store: Store, migration: Migration, settings: ThrottleSettings) -> dict[str, Any]:
-    """The throttle of a migration as ``status`` has it: paused by whom, the limits, and why it is held up."""
+    """The throttle of a migration for ``status``: who paused it, the limits, and why it is held up."""
     paused, limits = requested(store, migration.id, settings)
     slowed = max(_slowed(store, migration.id), key=lambda each: each["p99_ms"], default=None)
     reasons = [_told(store, migration) or reason_to_wait(paused, limits, datetime.now(UTC))]
@@ -137,12 +137,12 @@ def throttle_of(store: Store, migration: Migration, settings: ThrottleSettings) 
 
 
 def throttle_line(found: dict[str, Any]) -> str:
-    """The same for people; empty if nothing holds the migration up."""
+    """The same as a line for people; empty if nothing slows the migration down."""
     return "; ".join(filter(None, [found["reason"], *Limits(**found["limits"]).lines()]))
 
 
 def _told(store: Store, migration: Migration) -> str:
-    """Why the tasks of a living run wait, in its own words: the hours of the day are those of its machine."""
+    """Why the tasks of a living run wait, as the run itself says: the hours of the day are those of its machine."""
     return read_published(store, migration.id, migration.owner).wait if is_owned(migration) else ""
 
 
@@ -153,5 +153,5 @@ def _slowed(store: Store, migration: str) -> Iterator[dict[str, float]]:
 
 
 def person(signal: Signal) -> str:
-    """Who sent it: user and host, without the process."""
+    """Who sent a signal: user and host, without the process."""
     return signal.sent_by.rpartition(":")[0]

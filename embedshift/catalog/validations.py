@@ -1,4 +1,4 @@
-"""The records of validations: the proof that a cutover asks for."""
+"""The records of validations, which a cutover needs as proof."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embedshift.times import now_us
 
 @dataclass(frozen=True, slots=True)
 class ValidationRecord:
-    """One validation: when, of which content, with what outcome."""
+    """One validation: when it was made, of which content, and whether it passed."""
 
     made_us: int
     passed: bool
@@ -25,13 +25,13 @@ class ValidationRecord:
 
 
 def write_validation(store: Store, migration: str, *, passed: bool, content: str, report: Mapping[str, Any]) -> None:
-    """Record a validation of a content fingerprint."""
+    """Record a validation of a content."""
     row = {"migration": migration, "made_us": now_us(), "passed": passed, "content": content}
     store.records.put(VALIDATION, [{**row, "report": json.dumps(report)}])
 
 
 def last_validation(store: Store, migration: str) -> ValidationRecord | None:
-    """The newest validation, passed or not; None where there is none."""
+    """The newest validation, passed or not; None if there is none."""
     rows = _rows(store, migration)
     return _record(rows[-1]) if rows else None
 
@@ -54,7 +54,7 @@ _ENDINGS: dict[Format, str] = {"html": ".html", "markdown": ".md", "json": ".jso
 
 
 def record_path(named: Path | None, migration: str, number: int | None = None) -> Path:
-    """The JSON record of a migration's newest validation, or of that number in the same folder.
+    """The JSON record of a migration's newest validation, or of the one with that number in the same folder.
 
     Args:
         named: ``validation.report``.
@@ -64,7 +64,7 @@ def record_path(named: Path | None, migration: str, number: int | None = None) -
 
 
 def beside(record: Path, form: Format) -> Path:
-    """The file of another format beside a record."""
+    """The file in another format beside a record."""
     if form == "json":
         return record
     page = record.with_suffix(_ENDINGS[form])
@@ -72,7 +72,7 @@ def beside(record: Path, form: Format) -> Path:
 
 
 def pages_of(named: Path | None, migration: str) -> list[Path]:
-    """The files made of a migration's validations that are there: pages of the newest, and all of numbered ones."""
+    """The existing files of a migration's validations: pages of the newest, and all files of numbered ones."""
     newest = record_path(named, migration)
     found = [beside(newest, "html"), beside(newest, "markdown")]
     for ending in _ENDINGS.values():

@@ -1,4 +1,4 @@
-"""What an alias points at: a table, its index, and the model that must embed its questions."""
+"""What an alias points to: a table, its index, and the model that must embed its questions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from embedshift.stores.model import Index
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """A model as it is written down: enough to load it again, and to know that it is the same one."""
+    """A model as it is recorded: enough to load it again and to check that it is the same."""
 
     name: str
     revision: str | None
@@ -57,11 +57,11 @@ class VectorTable:
 
     @property
     def index(self) -> Index:
-        """The vector index in the store's words."""
+        """The vector index, as the store describes it."""
         return Index(self.index_name, self.table, self.vector, self.model.dimension, self.index_options)
 
     def to_json(self) -> str:
-        """The text that the catalog keeps."""
+        """The text for the catalog."""
         tree = {name: getattr(self, name) for name in ("table", "id", "text", "vector", "digests", "index_name")}
         options = self.index_options.model_dump(mode="json", exclude_unset=True)
         return json.dumps({**tree, "index_options": options, "model": asdict(self.model)}, sort_keys=True)
@@ -76,18 +76,18 @@ class VectorTable:
 
 
 def index_name(table: str, vector: str) -> str:
-    """How the vector index of a table is called."""
+    """The name of a table's vector index."""
     return f"{table}_{vector}_ann"
 
 
 def proven_model(vector_table: VectorTable, device: str = "auto") -> Model:
-    """The model of an endpoint, loaded once a process, after it has proved to be the recorded one.
+    """The model of a vector table, loaded once per process and checked against the recorded fingerprint.
 
     Args:
-        device: where it runs, as ``model.device`` of the settings names it.
+        device: where it runs, as ``model.device`` in the settings.
 
     Raises:
-        ModelUnavailable: it cannot be loaded, or its fingerprint is another.
+        ModelUnavailable: it cannot be loaded, or has another fingerprint.
     """
     record = vector_table.model
     model = load_model(record.settings(device), record.precision)
@@ -100,7 +100,7 @@ def proven_model(vector_table: VectorTable, device: str = "auto") -> Model:
 
 
 def record_of(model: Model) -> ModelRecord:
-    """A loaded model as the catalog writes it down."""
+    """The record of a loaded model for the catalog."""
     settings = model.settings
     return ModelRecord(
         name=settings.name,

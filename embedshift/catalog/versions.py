@@ -1,4 +1,4 @@
-"""The versions of an alias's table, and the migrations between them that ``embedshift upgrade`` begins by itself."""
+"""The versions of an alias's table, and the migrations between them that ``embedshift upgrade`` starts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from embedshift.errors import UsageError
 from embedshift.settings import ModelSettings, Settings
 from embedshift.stores.contract import Store
 
-#: Longest name of a table that Cassandra takes.
+#: The longest name of a table that Cassandra takes.
 _LONGEST = 48
-#: How far the counting goes; nobody has so many tables of one alias.
+#: How many numbers are tried; nobody has that many tables of one alias.
 _VERSIONS = 1000
 
 
 def next_table(store: Store, alias: str, live: str) -> str:
     """The name of the next version: ``articles`` is followed by ``articles_v2``, and that by ``articles_v3``.
 
-    A name that a table has, or an open migration, is passed over.
+    A name that a table or an open migration already has is skipped.
 
     Raises:
         UsageError: the name is longer than a table's may be.
@@ -44,7 +44,7 @@ def open_migration(store: Store, alias: str) -> Migration | None:
 
 
 def is_served_by(vector_table: VectorTable, model: ModelSettings) -> bool:
-    """Whether that model, with these prompts and length, made the vectors of an endpoint; the device is no matter."""
+    """Whether that model, with these prompts and length, made the vectors of a table; the device does not matter."""
     return vector_table.model.settings() == model.model_copy(update={"device": "auto"})
 
 
@@ -60,7 +60,7 @@ def between(settings: Settings, source: VectorTable, target: str, model: ModelSe
 
 
 def as_prepared(settings: Settings, migration: Migration) -> Settings:
-    """The settings with all that decides a migration's result as it was when the migration was prepared."""
+    """The settings, with everything that decides a migration's result as it was when the migration was prepared."""
     source, target = migration.source, migration.target
     copied = json.loads(migration.result_keys.get("target.model", "{}")) is None
     made = between(settings, source, target.table, target.model.settings(settings.target_model.device))
@@ -77,10 +77,10 @@ def as_prepared(settings: Settings, migration: Migration) -> Settings:
 
 
 def settings_now(settings: Settings, store: Store) -> Settings:
-    """The settings of the migration that the alias is at: the file's own, unless ``upgrade`` has begun a later one.
+    """The settings of the alias's current migration: the file's own, unless ``upgrade`` has started a later one.
 
-    So a file that does not change finds every migration that upgrade begins. One that was aborted is over, and the
-    migration before it is meant again.
+    So an unchanged file finds every migration that upgrade starts. An aborted migration is ignored, and the one before
+    it counts again.
     """
     known = [each for each in migrations(store, settings.alias) if each.state != "aborted"]
     if known and known[-1].facts.upgrade:

@@ -34,7 +34,7 @@ _TEXTS_AT_ONCE = 1024
 
 @dataclass(slots=True)
 class Embedded:
-    """Vectors of shape (n, dimension), float32. ``faults`` has the reason for each row without one; its vector is zero."""
+    """Vectors of shape (n, dimension), float32. Rows in ``faults``, with the reason, have none: theirs are zero."""
 
     vectors: NDArray[np.float32]
     faults: dict[int, str] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""Watching a migration: its figures from the catalog, for a terminal, a page and Prometheus alike."""
+"""Watch a migration: figures from the catalog for a terminal, a web page and Prometheus."""

@@ -1,4 +1,4 @@
-"""Looking at the catalog again and again, at little cost: what can be large is read as rarely as it takes long."""
+"""Reads the catalog repeatedly and cheaply: the longer a large table takes to read, the less often it is read."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from embedshift.settings import Settings
 from embedshift.stores.contract import Store
 from embedshift.times import now_us
 
-#: Reading the ranges, or the dead letters, may take this share of the time and no more.
+#: Reading the ranges, or the dead letters, may take at most this share of the time.
 _SHARE = 0.1
-#: Dead letters are counted one by one; not at every look.
+#: Dead letters are counted one by one, so not on every poll.
 _LETTERS_EVERY_S = 10.0
 
 
 class Poller:
-    """Looks at one migration. May be asked from several threads; they share a look that is fresh enough."""
+    """Polls one migration. Several threads may use it; they share a result that is fresh enough."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
         self._lock = Lock()
-        self._ledger: RangeTotals | None = None
+        self._totals: RangeTotals | None = None
         self._total, self._total_us = RangeTotal(), 0
         self._letters = 0
         self._ranges_due = self._letters_due = 0.0
         self._last: tuple[float, ProgressSnapshot] | None = None
 
     def look(self, max_age_s: float = 0.0) -> ProgressSnapshot:
-        """How the migration stands: as of now, or as another thread has just found it.
+        """The progress of the migration, as of now or as another thread has just read it.
 
         Raises:
             StoreUnavailable: the store does not answer.
@@ -57,7 +57,7 @@ class Poller:
             return self._last[1]
 
     def _look(self) -> ProgressSnapshot:
-        # A server may run for longer than a migration: it follows what upgrades begin.
+        # A server may run longer than a migration: it follows the migrations that upgrades begin.
         settings = settings_now(self._settings, self._store)
         alias, migration = find_alias(self._store, settings.alias), find_migration(self._store, settings)
         at_us = now_us()
@@ -87,17 +87,17 @@ class Poller:
         )
 
     def _running(self, migration: Migration) -> str:
-        word = read_signal(self._store, migration.id, STEP)
-        # A run of an older version says no word: the state tells which step it most likely is.
-        said = word.text if word and word.sent_us >= migration.owned_since_us else ""
-        return said or next_command(migration.state).rpartition(" ")[2]
+        signal = read_signal(self._store, migration.id, STEP)
+        # A run of an older version sends no signal: the most likely step follows from the state.
+        step = signal.text if signal and signal.sent_us >= migration.owned_since_us else ""
+        return step or next_command(migration.state).rpartition(" ")[2]
 
     def _ranges(self, migration: str, step: str) -> RangeTotal:
-        if self._ledger is None or self._ledger.key != (migration, step):
-            self._ledger, self._ranges_due = RangeTotals(self._store, migration, step), 0.0
+        if self._totals is None or self._totals.key != (migration, step):
+            self._totals, self._ranges_due = RangeTotals(self._store, migration, step), 0.0
         if time.monotonic() >= self._ranges_due:
             started = time.monotonic()
-            self._total, self._total_us = self._ledger.look(), now_us()
+            self._total, self._total_us = self._totals.look(), now_us()
             self._ranges_due = _due(started)
         return self._total
 
@@ -110,6 +110,6 @@ class Poller:
 
 
 def _due(started: float) -> float:
-    """When a look that began then may be taken again."""
+    """When the data that was read from ``started`` on may be read again."""
     ended = time.monotonic()
     return ended + (ended - started) * (1 / _SHARE - 1)

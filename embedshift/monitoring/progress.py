@@ -1,4 +1,4 @@
-"""How a migration stands at one moment: the figures that a terminal, the page and Prometheus show."""
+"""The progress of a migration at one moment: the figures that the terminal, the page and Prometheus show."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from embedshift.catalog.migration import Migration
 from embedshift.catalog.states import ORDER, STATES
 from embedshift.monitoring.range_totals import RangeTotal, Second
 
-#: The time that is looked back on, and the equal slices that it is cut into.
+#: How far back the speed is computed, and the number of equal slices of that time.
 _LOOK_BACK_S = 1800.0
 _SLICES = 10
-#: The 97.5 % quantile of Student's t with one degree of freedom less than there are slices.
+#: The 97.5 % quantile of Student's t; its degrees of freedom are one fewer than the slices.
 _T_95 = 2.262
-#: Fewer ranges than these tell no rate; fewer than these tell no interval.
+#: Fewer ranges than these give no rate; fewer than these give no interval.
 _RANGES_AT_LEAST, _RANGES_FOR_INTERVAL = 2, 10
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Rows a second and seconds left; None is what cannot be told yet.
+    """Rows per second and seconds left; None if that cannot be said yet.
 
-    ``rows_per_s`` is of the last tenth of the time looked back on, ``rows_per_s_mean`` of the whole run.
-    ``left_s_low`` and ``left_s_high`` bound the time left; a bound above that is None has no end in sight.
+    ``rows_per_s`` is of the last tenth of the time that is used, ``rows_per_s_mean`` of the whole run.
+    ``left_s_low`` and ``left_s_high`` are the bounds of the time left; an upper bound of None means no end in sight.
     ``quiet_s`` is how long ago the last range of this run ended.
     """
 
@@ -40,16 +40,16 @@ class Speed:
 def speed_of(total: RangeTotal, since_us: int, now_us: int) -> Speed:
     """The speed of the run that began at ``since_us``.
 
-    The time looked back on, at most half an hour, is cut into ten slices. The rows that ended in each are ten samples
-    of the rate; the time left is that of their mean, and its interval that of the mean over the time to come, if that
-    is like the time looked back on (a prediction interval of 95 %, by Student's t).
+    The last half hour at most is cut into ten slices. The rows that ended in each slice are ten samples of the rate.
+    The time left uses their mean, and its interval is the prediction interval of 95 % by Student's t for the mean over
+    the coming time, if that is like the past time.
     """
     run = {second: what for second, what in total.ended.items() if second >= since_us // 1_000_000}
     if not run:
         return Speed()
     now_s = now_us / 1e6
     quiet_s = max(0.0, now_s - max(run) - 1)
-    # What was under way when the first range ended is not in that range's rows: the rate is counted from then on.
+    # Work that was running when the first range ended is not in that range's rows: the rate counts from then on.
     first = min(run)
     rows = sum(what.rows for what in run.values())
     mean = rows / max(now_s - min(what.began_s for what in run.values()), 1.0)
@@ -63,7 +63,7 @@ def speed_of(total: RangeTotal, since_us: int, now_us: int) -> Speed:
 
 
 def _slices(later: dict[int, Second], now_s: float, back_s: float) -> tuple[list[float], int]:
-    """The rate in each slice, the oldest first, and the ranges in all of them."""
+    """The rate in each slice, oldest first, and the number of ranges in all of them."""
     slice_s, from_s = back_s / _SLICES, now_s - back_s
     rows, ranges = [0] * _SLICES, 0
     for second, what in later.items():
@@ -110,7 +110,7 @@ class SlowRange:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The ranges of a step, and what became of their rows. ``step`` is ``load``, ``sync/3`` and the like."""
+    """The ranges of a step and the counts of their rows. ``step`` is ``load``, ``sync/3`` and so on."""
 
     step: str
     done: int
@@ -129,16 +129,16 @@ class Work:
 
     @property
     def share(self) -> float:
-        """How much of the ranges is done, from 0 to 1."""
+        """The share of the ranges that is done, from 0 to 1."""
         return self.done / self.ranges if self.ranges else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressSnapshot:
-    """Everything a watcher is told. No text of an article, no question and no secret is in it.
+    """Everything that is shown. It contains no text of an article, no question and no secret.
 
-    ``running`` is the step that a living run is at, None where none owns the migration. ``slowed`` is why a run is
-    held back, empty where it is not.
+    ``running`` is the step of the living run, None if no run owns the migration. ``slowed`` is why a run is held up,
+    empty if it is not.
     """
 
     at_us: int
@@ -160,12 +160,12 @@ class ProgressSnapshot:
     next: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The snapshot as JSON values."""
         return asdict(self)
 
 
 def steps_of(state: str, running: str | None) -> tuple[Step, ...]:
-    """Every step in its order, with ``running``, where it is no usual one, in its place at the end."""
+    """Every step in order; ``running`` is added at the end if it is not one of the usual steps."""
     behind = STATES[state].done
     steps = [Step(name, "done" if at < behind else "to come") for at, name in enumerate(ORDER)]
     steps = [Step(each.name, "running") if each.name == running else each for each in steps]
@@ -173,9 +173,9 @@ def steps_of(state: str, running: str | None) -> tuple[Step, ...]:
 
 
 def step_of_ranges(migration: Migration, running: str | None) -> str | None:
-    """Under which step's name the catalog has the ranges that are being worked on; None where there are none.
+    """The name under which the catalog has the ranges of the running step; None if it has none.
 
-    At rest these are the load's, whose ranges stay.
+    If nothing runs, these are the load's ranges, which are kept.
     """
     if running in (None, "load"):
         return "load"
@@ -213,6 +213,6 @@ def work_of(step: str, total: RangeTotal, since_us: int, now_us: int) -> Work:
 
 
 def bare_snapshot(at_us: int, name: str, alias: Alias | None) -> ProgressSnapshot:
-    """Where there is no migration."""
+    """The snapshot if there is no migration."""
     table, version = (alias.target.table, alias.version) if alias else (None, None)
     return ProgressSnapshot(at_us, name, table, version, next="embedshift prepare")

@@ -1,4 +1,4 @@
-"""Metrics while a step runs: a port for Prometheus, and a file for machines whose jobs it does not meet."""
+"""Metrics while a step runs: a port for Prometheus, and a file for jobs that end before Prometheus could ask."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from embedshift.monitoring.poller import Poller
 from embedshift.monitoring.progress import ProgressSnapshot, Work
 from embedshift.settings import MetricsSettings, Settings
 from embedshift.stores.contract import Store
-from embedshift.telemetry import metrics as metrics
+from embedshift.telemetry import metrics
 from embedshift.telemetry.logs import trouble_level
 from embedshift.telemetry.metrics import Metric
 
-#: Seconds between two writings of the file while a step runs.
+#: Seconds between two writes of the file while a step runs.
 _WRITE_S = 30.0
-#: A look that is so young serves another scrape.
+#: A snapshot that is younger than this also serves the next scrape.
 _FRESH_S = 2.0
 
 
 class ProgressCollector(Collector):
-    """The gauges: the figures of ``status --watch``, looked up when Prometheus asks."""
+    """The gauges: the figures of ``status --watch``, read when Prometheus asks."""
 
-    def __init__(self, watcher: Poller) -> None:
-        self._watcher = watcher
+    def __init__(self, poller: Poller) -> None:
+        self._poller = poller
 
     def describe(self) -> Iterable[Family]:
-        """Nothing: registering must not ask the store."""
+        """Nothing: registration must not ask the store."""
         return ()
 
     def collect(self) -> Iterable[Family]:
-        """The families of one look; none where the store does not answer, so that no old figure looks new."""
+        """The families of one snapshot; none if the store does not answer, so that an old figure never looks new."""
         yield _info(metrics.BUILD, {"version": __version__})
         try:
-            snapshot = self._watcher.look(_FRESH_S)
+            snapshot = self._poller.look(_FRESH_S)
         except EmbedshiftError:
             return
         yield from families(snapshot)
 
 
 def families(snapshot: ProgressSnapshot) -> Iterator[Family]:
-    """The gauges of a standing."""
+    """The gauges of a snapshot."""
     if snapshot.version is not None:
         yield _gauge(metrics.ALIAS_VERSION, [((), snapshot.version)])
     if snapshot.migration is None:
@@ -85,7 +85,7 @@ def _of_work(work: Work) -> Iterator[Family]:
 def _gauge(metric: Metric, samples: list[tuple[tuple[str, ...], float | None]]) -> Family:
     family = GaugeMetricFamily(metric.family, metric.help, labels=metric.labels)
     for labels, value in samples:
-        if value is not None:  # what cannot be told is left out: there is no number for it
+        if value is not None:  # a figure that is not known yet is left out
             family.add_metric(labels, float(value))
     return family
 
@@ -96,9 +96,9 @@ def _info(metric: Metric, labels: dict[str, str]) -> Family:
 
 @contextmanager
 def exposed(settings: Settings, store: Store, say: Callable[[str], None]) -> Iterator[None]:
-    """Offer the metrics until the block ends, as ``metrics`` in the settings asks; then write the file a last time.
+    """Offer the metrics as ``metrics`` in the settings says, until the block ends; then write the file a last time.
 
-    A port that is taken, or a file that cannot be written, is said and costs the step nothing.
+    If the port is taken, or the file cannot be written, that is printed and the step goes on.
     """
     chosen = settings.metrics
     if chosen.port is None and chosen.textfile is None:
@@ -121,7 +121,7 @@ def _served(chosen: MetricsSettings, say: Callable[[str], None]) -> Iterator[Non
     try:
         server, thread = start_http_server(chosen.port, chosen.host, metrics.REGISTRY)
     except OSError as error:
-        say(f"no metrics on {chosen.host}, port {chosen.port} ({error.strerror}); the step goes on without")
+        say(f"no metrics on {chosen.host}, port {chosen.port} ({error.strerror}); the step goes on without metrics")
         yield
         return
     try:
@@ -141,7 +141,7 @@ def _written(path: Path | None, say: Callable[[str], None]) -> Iterator[None]:
 
     def write_now_and_then() -> None:
         while not ended.wait(_WRITE_S):
-            with suppress(OSError):  # said at the end, once
+            with suppress(OSError):  # reported once, at the end
                 write_textfile(path)
 
     thread = threading.Thread(target=write_now_and_then, name="embedshift-metrics", daemon=True)
@@ -158,10 +158,10 @@ def _written(path: Path | None, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def write_textfile(path: Path) -> None:
-    """Write all metrics as OpenMetrics text, in one piece: a reader sees the old file or the new one."""
+    """Write all metrics as OpenMetrics text, atomically: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = generate_latest(metrics.REGISTRY)  # type: ignore[no-untyped-call]  # the library gives it no types
-    # The name must not end in .prom: a collector of such files would take the unfinished one.
+    # The name must not end in .prom, or a collector of such files would read the unfinished one.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -174,16 +174,11 @@ def write_textfile(path: Path) -> None:
 
 
 _LOG = logging.getLogger(__name__)
-#: Commands that only look: they are not counted, and open no port beside the step that is running.
-_LOOKING = frozenset({"status", "report", "history", "give_word"})
 
 
 @contextmanager
 def recorded_run(command: str, settings: Settings, store: Store, say: Callable[[str], None]) -> Iterator[None]:
     """Log and count a command, and offer the metrics of the settings, until the block ends."""
-    if command in _LOOKING:
-        yield
-        return
     with exposed(settings, store, say), _recorded(command, settings):
         yield
 
@@ -199,7 +194,7 @@ def _recorded(command: str, settings: Settings) -> Iterator[None]:
         metrics.set_gauge(metrics.SUCCESS, time.time(), step=command)
     except BaseException as error:
         ends = {**told, "seconds": _since(started)}
-        _LOG.log(trouble_level(), "ends before it is done", exc_info=error, extra=ends)
+        _LOG.log(trouble_level(), "ended before it was done", exc_info=error, extra=ends)
         raise
     finally:
         metrics.count(metrics.RUNS, step=command, outcome=outcome)

@@ -1,4 +1,4 @@
-"""The ranges of a step added up, so that a watcher keeps a few figures of a hundred thousand rows."""
+"""The totals over the ranges of a step, so that a few figures are kept instead of a hundred thousand rows."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from embedshift.catalog.ranges import Counts, RangeRecord, read_bucket
 from embedshift.catalog.tables import BUCKETS
 from embedshift.stores.contract import Store
 
-#: So many of the slowest ranges are kept.
+#: How many of the slowest ranges are kept.
 SLOWEST = 5
 
 
 class Second(NamedTuple):
-    """What ended in one second: rows, ranges, and when the earliest of these had begun, in seconds of the epoch."""
+    """What ended in one second: rows, ranges, and when the first of these began, in seconds since the epoch."""
 
     rows: int
     ranges: int
@@ -30,10 +30,11 @@ class Second(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RangeTotal:
-    """What can be added over the ranges of a step, or over any part of them.
+    """Everything that can be added up over the ranges of a step, or over a part of them.
 
-    ``counts`` and ``done_width`` (tokens) are of the ranges done. ``retries`` are tries beyond the first, ``splits``
-    the cuts that they began with. ``ended`` is by second of the epoch; ``slowest`` holds the slowest ones, first.
+    ``counts`` and ``done_width`` (tokens) are of the ranges that are done. ``retries`` are attempts beyond the first,
+    ``splits`` the cuts made in ranges that failed. ``ended`` is by second since the epoch; ``slowest`` has the slowest
+    ranges, slowest first.
     """
 
     planned: int = 0
@@ -49,7 +50,7 @@ class RangeTotal:
 
     @property
     def ranges(self) -> int:
-        """All of them, as they are cut now."""
+        """The number of ranges, as they are cut now."""
         return self.planned + self.done + self.failed
 
     @property
@@ -59,14 +60,14 @@ class RangeTotal:
 
     @property
     def untouched(self) -> bool:
-        """Whether no range has an outcome."""
+        """Whether no range has been tried yet."""
         return self.planned == self.ranges
 
     @property
     def rows_left(self) -> float | None:
-        """Rows of the ranges that are not done, by the share of the ring that is; None where none is.
+        """Rows in the ranges that are not done, estimated by the share of the ring that is done; None if none is done.
 
-        Tokens are hashes: equal widths of the ring hold about as many rows.
+        Tokens are hashes, so that equal parts of the ring have about the same number of rows.
         """
         return self.counts.read * self.left_width / self.done_width if self.done_width else None
 
@@ -122,7 +123,7 @@ def total_of(records: Iterable[RangeRecord]) -> RangeTotal:
 
 
 def _halvings(record: RangeRecord) -> int:
-    """How often a range was halved to become this one. Halves weigh half: their sum is the number of cuts."""
+    """How often a range was halved to become this one. Halves count half, so that their sum is the number of cuts."""
     return record.attempts if record.state == "planned" else max(0, record.attempts - 1)
 
 
@@ -130,11 +131,11 @@ def _slowest(records: Iterable[RangeRecord]) -> list[RangeRecord]:
     return heapq.nlargest(SLOWEST, records, key=lambda record: record.seconds)
 
 
-#: So few ranges are all read at every look.
+#: With fewer ranges than this, all are read on every poll.
 _FEW = 2_000
-#: Every so many looks all buckets are read: halves of a failed range may have gone into one that was done.
+#: How many polls until all buckets are read again: halves of a failed range may be in a bucket that was done.
 _WHOLE_EVERY = 30
-#: Spark takes the buckets one after another: behind so many untouched ones there is nothing new.
+#: Spark works through the buckets in order: after this many untouched ones there is nothing new.
 _UNTOUCHED = 2
 
 
@@ -146,12 +147,12 @@ class RangeTotals:
         self.key = (migration, step)
         self._buckets: list[RangeTotal] = []
         self._looks = 0
-        #: How many ranges the last look has read.
+        #: How many ranges the last poll has read.
         self.read = 0
 
     def look(self) -> RangeTotal:
-        """The sum as it is now: settled buckets, and those that are not begun, are read only every thirty looks."""
-        # Where all seem done, a part of a range may yet have gone into a bucket that was.
+        """The totals as they are now. Finished and untouched buckets are read only on every thirtieth poll."""
+        # Even if all seem done, a part of a range may have been written to a bucket that was done.
         few = sum(each.ranges for each in self._buckets) <= _FEW
         whole = few or self._looks % _WHOLE_EVERY == 0 or all(each.settled for each in self._buckets)
         self._looks, self.read = self._looks + 1, 0

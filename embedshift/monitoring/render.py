@@ -1,4 +1,4 @@
-"""A standing in words: the same lines on a terminal, in a log and on the page."""
+"""Progress as text: the same lines on a terminal, in a log and on the page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = tuple[str, str]
 
 
 def headline(snapshot: ProgressSnapshot) -> str:
-    """What runs, or that nothing does."""
+    """What is running, or that nothing is running."""
     if snapshot.migration is None:
         return "no migration yet"
     state = (snapshot.state or "").replace("_", " ")
@@ -27,7 +27,7 @@ def headline(snapshot: ProgressSnapshot) -> str:
 
 
 def rows(snapshot: ProgressSnapshot) -> list[Row]:
-    """Label and text of everything but the steps and the slowest ranges."""
+    """Label and text of everything except the steps and the slowest ranges."""
     table = f"{snapshot.table}, version {snapshot.version}" if snapshot.table else "none yet"
     found = [("alias", f"{snapshot.alias} → {table}")]
     if snapshot.migration is not None:
@@ -57,11 +57,11 @@ def _work(work: Work) -> list[Row]:
         found += [("rate", _rate(speed)), ("time left", time_left(work))]
     if speed.quiet_s is not None:
         found += [("last range", f"ended {_span(speed.quiet_s)} ago")]
-    return [*found, ("tries again", f"{_many(work.retries, 'retry', 'retries')}, {_many(work.splits, 'split')}")]
+    return [*found, ("retries", f"{number(work.retries)} · splits {number(work.splits)}")]
 
 
-def _many(count: int, one: str, several: str = "") -> str:
-    return f"{number(count)} {one if count == 1 else several or one + 's'}"
+def _dead_letters(count: int) -> str:
+    return f"{number(count)} dead letter{'' if count == 1 else 's'}"
 
 
 def _rate(speed: Speed) -> str:
@@ -70,7 +70,7 @@ def _rate(speed: Speed) -> str:
 
 
 def time_left(work: Work) -> str:
-    """How long the step will take, with its 95 % interval."""
+    """The time that the step will still take, with its 95 % interval."""
     speed = work.speed
     if work.done == work.ranges:
         return "none"
@@ -100,7 +100,7 @@ SLOWEST_HEAD = ("token range", "time", "rows", "tries", "state")
 
 
 def line(snapshot: ProgressSnapshot) -> str:
-    """Everything that changes, in one line of a log."""
+    """Everything that changes, as one line for a log."""
     clock = datetime.fromtimestamp(snapshot.at_us / 1e6, UTC).strftime("%H:%M:%S")
     parts = [headline(snapshot)]
     work = snapshot.work
@@ -108,9 +108,9 @@ def line(snapshot: ProgressSnapshot) -> str:
         parts = [work.step, f"{work.done}/{work.ranges} ranges", f"{number(work.rows)} rows"]
         if work.speed.rows_per_s_mean is not None:
             parts += [_rate(work.speed), f"time left {time_left(work)}"]
-        parts += [_many(work.retries, "retry", "retries"), _many(work.splits, "split"), f"{work.failed} failed"]
+        parts += [f"retries {number(work.retries)} · splits {number(work.splits)}", f"{work.failed} failed"]
     if snapshot.migration is not None:
-        parts += [_many(snapshot.dead_letters, "dead letter")]
+        parts += [_dead_letters(snapshot.dead_letters)]
     if snapshot.slowed:
         parts += [snapshot.slowed]
     return f"{clock}  {'; '.join(parts)}"
@@ -120,13 +120,13 @@ _STYLES = {"done": "green", "running": "bold cyan", "to come": "dim"}
 
 
 def screen(snapshot: ProgressSnapshot) -> RenderableType:
-    """What a terminal shows. Texts of the store are taken literally."""
+    """What a terminal shows. Texts from the store are shown literally."""
     parts: list[RenderableType] = [Text(headline(snapshot), style="bold")]
     if snapshot.steps:
         steps = (Text(f"{MARKS[each.state]} {each.name}", style=_STYLES[each.state]) for each in snapshot.steps)
         parts.append(Text("  ").join(steps))
     if snapshot.work is not None:
-        bar = Table.grid()  # a bar by itself ends without a new line
+        bar = Table.grid()  # a bar alone ends without a new line
         bar.add_row(ProgressBar(total=max(snapshot.work.ranges, 1), completed=snapshot.work.done, width=60))
         parts.append(bar)
     figures = Table.grid(padding=(0, 2))
@@ -155,7 +155,7 @@ def _slowest(found: list[tuple[str, ...]]) -> Table:
 
 
 def view(snapshot: ProgressSnapshot) -> dict[str, Any]:
-    """What ``watch.js`` shows."""
+    """The data for ``watch.js``."""
     return {
         "clock": moment(snapshot.at_us),
         "headline": headline(snapshot),

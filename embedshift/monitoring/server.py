@@ -1,4 +1,4 @@
-"""The page in a browser: four addresses that can only be read, and a bound on everything that a browser can hold."""
+"""The page for a browser: four read-only addresses, with limits on everything that a browser can hold open."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from embedshift.errors import StoreUnavailable
 from embedshift.monitoring.poller import Poller
 from embedshift.monitoring.render import view
 
-#: Connections at once, and how many of them may be streams; one beyond is closed, or told to come later.
+#: Connections at once, and how many of them may be streams. A connection above the limit is closed or refused.
 CONNECTIONS, STREAMS = 64, 16
-#: A stream ends after so long, and the browser opens the next: what hangs is rid of in the end.
+#: A stream ends after this time, and the browser opens the next one; so a stream that hangs ends too.
 STREAM_S = 300.0
-#: Seconds that one read or write of a connection may take.
+#: Seconds for one read or write of a connection.
 _SOCKET_S = 10.0
-#: Seconds between two looks; all streams share one.
+#: Seconds between two polls; all streams share one poll.
 _LOOK_S = 2.0
 
 _FILES = {
@@ -44,19 +44,19 @@ class WatchServer(ThreadingHTTPServer):
     """Serves the page until ``shut`` is called.
 
     Args:
-        address: host and port; port 0 takes any that is free.
-        watcher: who looks.
-        stream_s, look_s: the longest life of a stream, and the time between two looks, in seconds.
+        address: host and port; port 0 takes any free port.
+        poller: reads the progress.
+        stream_s, look_s: the maximum duration of a stream, and the time between two polls, in seconds.
     """
 
-    # Every thread ends within the limits above: they are waited for, so that none uses a store that is closed.
+    # Every thread ends within the limits above, and is waited for, so that none uses a closed store.
     daemon_threads = False
 
     def __init__(
-        self, address: tuple[str, int], watcher: Poller, *, stream_s: float = STREAM_S, look_s: float = _LOOK_S
+        self, address: tuple[str, int], poller: Poller, *, stream_s: float = STREAM_S, look_s: float = _LOOK_S
     ) -> None:
         super().__init__(address, _Handler)
-        self.watcher = watcher
+        self.poller = poller
         self.stream_s, self.look_s = stream_s, look_s
         self.ending = Event()
         self.streams = BoundedSemaphore(STREAMS)
@@ -65,28 +65,28 @@ class WatchServer(ThreadingHTTPServer):
     def knows(self, host: str) -> bool:
         """Whether a request may name this host.
 
-        On a loopback address only names of this machine: a page elsewhere could have its own name point here.
+        On a loopback address only names of this machine: another page could let its own name point here.
         """
         bound = str(self.server_address[0])
         name = re.sub(r":\d+$", "", host).strip("[]")
         return not ip_address(bound).is_loopback or name in ("localhost", bound)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """A thread for a connection; none beyond the limit."""
+        """A thread for each connection; above the limit the connection is closed."""
         if self._connections.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve a connection to its end."""
+        """Serve a connection until it ends."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is no event."""
+        """Ignore a browser that closed the connection."""
 
     def shut(self) -> None:
         """End all streams and threads."""
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _snapshot(self) -> None:
         try:
-            body = json.dumps(self.server.watcher.look(self.server.look_s).plain(), ensure_ascii=False).encode()
+            body = json.dumps(self.server.poller.look(self.server.look_s).plain(), ensure_ascii=False).encode()
         except StoreUnavailable as error:
             self._send(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", f"{error}\n".encode())
             return
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _events(self) -> None:
         server = self.server
         if not server.streams.acquire(blocking=False):
-            kind, body = "text/plain; charset=utf-8", b"too many watch already\n"
+            kind, body = "text/plain; charset=utf-8", b"too many streams are open\n"
             self._send(HTTPStatus.SERVICE_UNAVAILABLE, kind, body, **{"Retry-After": "10"})
             return
         try:
@@ -143,9 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
             server.streams.release()
 
     def _event(self) -> bytes:
-        # Streams of one look: a standing may be nearly as old as the time between two of them.
+        # Streams share a poll: a snapshot may be nearly as old as the time between two polls.
         try:
-            kind, data = "progress", json.dumps(view(self.server.watcher.look(self.server.look_s / 2)))
+            kind, data = "progress", json.dumps(view(self.server.poller.look(self.server.look_s / 2)))
         except StoreUnavailable as error:
             kind, data = "trouble", json.dumps(str(error))
         return f"event: {kind}\ndata: {data}\n\n".encode()
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Who looks at the page is nobody's business."""
+        """Do not log who looks at the page."""
 
 
 @cache

@@ -1,1 +1,1 @@
-"""What can be asked at any time: none of it changes the state of a migration."""
+"""What can be run at any time: none of it changes the state of a migration."""

@@ -1,4 +1,4 @@
-"""The audit, for a daily schedule: rows of the live table without a good vector, and new vectors for them."""
+"""The audit, for a daily schedule: find rows of the live table without a good vector, and compute new vectors."""
 
 from __future__ import annotations
 
@@ -30,28 +30,29 @@ from embedshift.times import now_us
 from embedshift.tokens import WHOLE_RING, TokenRange
 from embedshift.validation.audit import Audit, Audited, audit_range
 
-#: Into so many parts the ring is cut before a sample of them is drawn.
+#: The ring is cut into this many parts before a sample of them is drawn.
 _PARTS = 1000
 
 
 def audit(context: StepContext, *, repair: bool = False, sample: str = "100%") -> dict[str, Any]:
-    """Count the rows of the live table whose vector is missing, of another text or model, or broken.
+    """Count the rows of the live table whose vector is missing, broken, or of another text or model.
 
     Args:
-        repair: compute vectors anew for them, delete vectors without a text, and count again.
-        sample: how much of the ring is looked at: ``1%``, or a share such as ``0.01``.
+        repair: compute vectors for them again, delete vectors without a text, and count again.
+        sample: how much of the ring is read: ``1%``, or a share such as ``0.01``.
 
     Raises:
-        CheckFailed: more rows are faulty, after a repair, than ``audit.tolerate`` allows.
+        CheckFailed: more rows are faulty, after the repair if there was one, than ``audit.tolerate`` allows.
         StateError: there is no such alias.
     """
     settings, store, console = context.settings, context.store, context.console
     share = parse_share(sample)
     if repair and share < 1:
-        raise UsageError("a repair looks at the whole table", hint="leave --sample out, or --repair")
+        raise UsageError("a repair reads the whole table", hint="leave --sample out, or --repair")
     vector_table = get_alias(store, settings.alias).target
     table = store.describe(vector_table.table)
-    console.say(f"audit {table.name} against {vector_table.model.name}" + (f", {share:.2%} of it" if share < 1 else ""))
+    part = f", {share:.2%} of the table" if share < 1 else ""
+    console.say(f"audit of {table.name}, model {vector_table.model.name}{part}")
     started = time.monotonic()
     with context.spark(model=vector_table.model if repair else None) as session:
         audited = _audited(settings, store, vector_table, table)
@@ -61,7 +62,7 @@ def audit(context: StepContext, *, repair: bool = False, sample: str = "100%") -
         if repair and found.faulty:
             repaired = _repair(settings, store, session, console, vector_table)
             found = _audit(settings, store, session, audited, share)
-            console.say(f"repaired {repaired:,} rows, and looked again:")
+            console.say(f"repaired {repaired:,} rows, and counted again:")
             _say(found, audited, console)
     allowed = settings.audit.tolerate * found.rows
     result = {
@@ -118,7 +119,7 @@ def _audit_range(audited: Audited, window_rows: int, store: Store, within: Token
 def _repair(
     settings: Settings, store: Store, session: SparkSession, console: Console, vector_table: VectorTable
 ) -> int:
-    """Carry the table into itself: what differs from what should be there is written. Returns how many rows were."""
+    """Run a transfer from the table into itself, which writes what is wrong. Returns the number of rows written."""
     step = f"audit/{now_us()}"
     transfer = transfer_in_place(settings, store, vector_table, step)
     ranges = plan_ranges(store, vector_table.table, settings.load.ranges)
@@ -143,6 +144,6 @@ def _say(found: Audit, audited: Audited, console: Console) -> None:
     for name, number in found.faults.items():
         if number:
             examples = ", ".join(str(next(iter(key.values()))) for key in found.examples.of.get(name, ()))
-            console.say(f"  {name:<16} {number:>10,}  such as {examples}")
+            console.say(f"  {name:<16} {number:>10,}  for example {examples}")
     if not audited.digests:
-        console.say("  the table has no digests: whether a vector is of the present text cannot be told")
+        console.say("  the table has no digests, so it is unknown whether a vector is of the current text")

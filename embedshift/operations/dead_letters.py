@@ -1,4 +1,4 @@
-"""Dead letters by hand: list them, try their rows again, or forget them."""
+"""Dead letters: list them, try their rows again, or forget them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from embedshift.stores.contract import Store
 
 
 def list_dead_letters(context: StepContext) -> dict[str, Any]:
-    """Every dead letter of the migration: key, reason, the step that met it, and how often it was tried."""
+    """Every dead letter of the migration: key, reason, the step that found it, and how often it was tried."""
     settings, store, console = context.settings, context.store, context.console
     migration = get_migration(store, settings)
     letters = _letters(store, migration)
@@ -27,16 +27,16 @@ def list_dead_letters(context: StepContext) -> dict[str, Any]:
 
 
 def retry(context: StepContext) -> dict[str, Any]:
-    """Embed and write the rows of all dead letters once more, here and without Spark, and forget those that arrive.
+    """Embed and write the rows of all dead letters again, here and without Spark, and forget the letters that succeed.
 
     Raises:
-        CheckFailed: some are dead still.
-        StateError, OwnedByAnother: the state forbids it, or another run works at the migration.
+        CheckFailed: some rows failed again.
+        StateError, OwnedByAnother: the state forbids it, or another run owns the migration.
     """
     settings, store, console = context.settings, context.store, context.console
     migration = get_migration(store, settings)
     before = _letters(store, migration)
-    console.say(f"try {len(before)} dead letters of {migration.id} again")
+    console.say(f"trying {len(before)} dead letters of {migration.id} again")
     with context.owned(migration, "dead-letters") as lease:
         for back in (False, True):
             letters = [each for each in before if each.of_way_back == back]
@@ -54,24 +54,24 @@ def retry(context: StepContext) -> dict[str, Any]:
                 )
                 retry_dead_letters(store, transfer, letters)
     left = _letters(store, migration)
-    console.say(f"{len(before) - len(left)} rows have arrived or are gone, {len(left)} are dead still")
+    console.say(f"{len(before) - len(left)} rows succeeded or no longer exist, {len(left)} failed again")
     if left:
         raise CheckFailed(
-            f"{len(left)} rows are dead still, such as {left[0].id}: {left[0].reason}",
-            hint="mend these rows in the source and try again",
+            f"{len(left)} rows failed again, such as {left[0].id}: {left[0].reason}",
+            hint="fix these rows in the source and try again",
         )
     return {"migration": migration.id, "arrived": len(before), "dead": 0}
 
 
 def drop(context: StepContext, *, ids: Sequence[str] = (), every: bool = False) -> dict[str, Any]:
-    """Forget dead letters. Their rows stay as they are: validation counts them as missing, or stale.
+    """Forget dead letters. Their rows stay as they are: validation counts them as missing or stale.
 
     Args:
-        ids: primary keys as the list shows them.
+        ids: primary keys as ``dead-letters list`` prints them.
         every: all of them.
 
     Raises:
-        NotFoundError: there is no letter of such an id; none is forgotten.
+        NotFoundError: there is no letter with such an id; none is forgotten.
     """
     settings, store, console = context.settings, context.store, context.console
     migration = get_migration(store, settings)

@@ -1,6 +1,6 @@
-"""Following a feed of changes, so that vectors stay fresh: at least once, with the position kept in the catalog.
+"""Follow a feed of changes to keep vectors fresh: every change is applied at least once; the catalog has the position.
 
-A feed is a stream of JSON lines, or the change log that a database keeps of a table.
+A feed is a stream of JSON lines, or a database's change log of a table.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from embedshift.tokens import WHOLE_RING
 
 
 def read_position(store: Store, alias: str, feed: str) -> int | None:
-    """The last position of a feed that was done; None where there is none."""
+    """The position of the last event of a feed that was applied; None if there is none."""
     row = store.records.get(FEED, {"alias": alias, "feed": feed})
     return None if row is None else int(row["position"])
 
 
 def write_position(store: Store, alias: str, feed: str, position: int) -> None:
-    """Write down that everything up to a position is done."""
+    """Record that everything up to a position is done."""
     store.records.put(FEED, [{"alias": alias, "feed": feed, "position": position, "updated_us": now_us()}])
 
 
-#: Events taken together, and the seconds that the first of them waits for others.
+#: How many events are applied together, and how many seconds the first of them waits for others.
 _BATCH, _WAIT_S = 256, 0.5
-#: Seconds between two looks at a change log that has nothing new.
+#: Seconds between two reads of a change log that has nothing new.
 _LOOK_S = 1.0
 _OPERATIONS = ("put", "delete", "refresh")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change: ``put`` an article, ``delete`` an id, or ``refresh`` the vector of an id; its line, its position."""
+    """One change: ``put`` an article, or ``delete`` or ``refresh`` an id. With the line's number and the position."""
 
     operation: str
     what: Any
@@ -53,7 +53,7 @@ class Event:
 
 @dataclass(slots=True)
 class Fed:
-    """What a feed has done: events by operation, events that were done before, and faults by line."""
+    """What a feed has done: events by operation, events that were already done before, and faults by line."""
 
     put: int = 0
     deleted: int = 0
@@ -63,17 +63,17 @@ class Fed:
 
     @property
     def events(self) -> int:
-        """How many events came."""
+        """How many events were received."""
         seen = self.refreshed
         looked = seen.embedded + seen.unchanged + seen.absent + len(seen.failed)
         return self.put + self.deleted + self.skipped + looked + len(self.faults)
 
 
 def parse_event(line: bytes, number: int) -> Event:
-    """An event of one JSON line: ``{"put": {…}}``, ``{"delete": ID}`` or ``{"refresh": ID}``, with or without position.
+    """An event of one JSON line: ``{"put": {…}}``, ``{"delete": ID}`` or ``{"refresh": ID}``, position optional.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not an event.
     """
     try:
         tree = json.loads(line)
@@ -81,28 +81,29 @@ def parse_event(line: bytes, number: int) -> Event:
         raise InputError("is not JSON") from error
     named = [name for name in _OPERATIONS if isinstance(tree, dict) and name in tree]
     if len(named) != 1 or set(tree) - {named[0], "position"}:
-        raise InputError('is no event: write {"put": ARTICLE}, {"delete": ID} or {"refresh": ID}, and "position"')
+        raise InputError('is not an event: write {"put": ARTICLE}, {"delete": ID} or {"refresh": ID}, and "position"')
     position = tree.get("position")
     if position is not None and (isinstance(position, bool) or not isinstance(position, int)):
-        raise InputError("has a position that is no whole number")
+        raise InputError("has a position that is not a whole number")
     return Event(named[0], tree[named[0]], number, position)
 
 
 def follow_lines(
     articles: Articles, store: Store, lines: Iterable[bytes], feed: str, report: Callable[[Fed], None]
 ) -> Fed:
-    """Do what a stream of JSON lines says, in its order, until it ends.
+    """Apply the events of a stream of JSON lines, in order, until it ends.
 
-    Events with a position not above the last one done are skipped, so a stream may be sent again from any point before.
-    The position is written down after its events are done: what was under way when a run was killed is done again.
+    Events whose position is not above the last one done are skipped, so that a stream may be sent again from any
+    earlier point. The position is recorded after its events are done: what was running when a run was killed is done
+    again.
 
     Args:
-        lines: may be slow; what has come is done after half a second.
-        feed: the name under which the position is kept.
+        lines: may be slow; what has arrived is applied after half a second.
+        feed: the name under which the position is recorded.
         report: called after each batch.
 
     Raises:
-        StoreUnavailable, ModelUnavailable: the rest is not done; start again from the position.
+        StoreUnavailable, ModelUnavailable: the rest is not applied; start again from the position.
     """
     alias = articles.settings.alias
     fed = Fed()
@@ -141,12 +142,12 @@ def follow_changes(
 ) -> Fed:
     """Refresh the vectors of the rows that the live table's change log names.
 
-    The position is a time. It starts at the present, and stays a little behind it: the log is complete only when the
-    clocks of all writers have passed.
+    The position is a time. It starts at the present and stays a little behind it: the log is complete up to a moment
+    only when the clocks of all writers have passed it.
 
     Args:
         lag_us: how far behind the present, in microseconds.
-        from_start: begin with the oldest change that the log has.
+        from_start: begin with the oldest change in the log.
         once: end when there is nothing new.
         stopped: ends the following when set.
 
@@ -175,7 +176,7 @@ def follow_changes(
 
 
 def _apply(articles: Articles, events: Iterable[Event], fed: Fed) -> None:
-    """Do events in their order; neighbours of one kind together."""
+    """Apply events in order; neighbours of one kind are applied together."""
     for operation, run in groupby(events, key=lambda event: event.operation):
         together = list(run)
         if operation == "put":
@@ -199,7 +200,7 @@ def _one(articles: Articles, event: Event, fed: Fed) -> None:
 
 
 def _batches(lines: Iterable[bytes]) -> Iterator[list[tuple[int, bytes]]]:
-    """Lines with their numbers, as many as have come within a moment."""
+    """Lines with their numbers, as many as arrive within a moment."""
     queue: Queue[tuple[int, bytes] | BaseException | None] = Queue(maxsize=4 * _BATCH)
 
     def read() -> None:
@@ -207,7 +208,7 @@ def _batches(lines: Iterable[bytes]) -> Iterator[list[tuple[int, bytes]]]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     queue.put((number, line))
-        # Whatever ends the reading is raised where its lines are used.
+        # Whatever ends the reading is raised where the lines are used.
         except BaseException as error:  # noqa: BLE001
             queue.put(error)
         else:

@@ -1,4 +1,4 @@
-"""Articles from a file into the live table, embedded with the live table's model."""
+"""Import articles from a file into the live table, embedded with the live table's model."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from embedshift.times import now_us
 
 #: Articles embedded and written at once.
 _BATCH = 512
-#: Lines that are looked at to learn the columns of a table that does not exist yet.
+#: How many lines are read to find the columns of a table that does not exist yet.
 _LOOK = 1000
 
 
 @dataclass(slots=True)
 class Imported:
-    """What an import did. ``faults`` are lines that were left out: the line's number and the reason.
+    """What an import did. ``faults`` are the lines that were left out: the line's number and the reason.
 
-    ``unknown`` are columns that the file has and the table has not.
+    ``unknown`` are columns of the file that the table does not have.
     """
 
     rows: int = 0
@@ -44,15 +44,15 @@ class Imported:
 
 
 def import_articles(settings: Settings, store: Store, path: Path, *, add_columns: bool = False) -> Imported:
-    """Write the articles of a JSONL or Parquet file into the source table; a table that is not there yet is created.
+    """Write the articles of a JSONL or Parquet file into the source table; the table is created if it does not exist.
 
-    A line that cannot be used is left out and named; the others are imported. Importing again replaces.
+    A line that cannot be used is left out and reported; the others are imported. Importing again replaces articles.
 
     Args:
-        add_columns: give the table the columns of the file that it lacks, each by the first value that it has.
+        add_columns: add the columns of the file that the table lacks; the first value of each decides its type.
 
     Raises:
-        InputError: the file cannot be read, or holds no article.
+        InputError: the file cannot be read, or contains no article.
     """
     ensure_catalog(store)
     imported = Imported()
@@ -80,7 +80,7 @@ def import_articles(settings: Settings, store: Store, path: Path, *, add_columns
 
 
 def _articles_of(path: Path) -> Iterator[tuple[int, dict[str, Any] | InputError]]:
-    """The articles of a JSONL or Parquet file with their numbers, or what is wrong with one."""
+    """The articles of a JSONL or Parquet file with their numbers, or the error of each line that is not one."""
     if path.suffix.lower() == ".parquet":
         yield from enumerate(read_archive(path), 1)
         return
@@ -128,7 +128,7 @@ def _articles(
             article = _row(parsed, columns, table)
             key = tuple(article[column.name] for column in table.keys)
             if key in seen:
-                raise InputError(f"has the id of line {seen[key]}; the first is kept")
+                raise InputError(f"has the same id as line {seen[key]}; the first is kept")
         except InputError as error:
             imported.faults.append((number, str(error)))
             continue
@@ -139,7 +139,7 @@ def _articles(
 def _row(article: Mapping[str, Any], columns: Mapping[str, Column], table: Table) -> dict[str, Any]:
     unknown = [name for name in article if name not in columns]
     if unknown:
-        raise InputError(f"has {unknown[0]}, which {table.name} has not")
+        raise InputError(f"has {unknown[0]}, which {table.name} does not have")
     row = {}
     for name, column in columns.items():
         try:
@@ -191,7 +191,7 @@ def _write(
 
 
 def _types(settings: Settings, path: Path) -> dict[str, str]:
-    """The columns of a file's articles, each with the type of the first value that it has."""
+    """The columns of a file's articles, each with the type of its first value."""
     types: dict[str, str] = {}
     uuids = True
     for number, article in _articles_of(path):
@@ -204,13 +204,13 @@ def _types(settings: Settings, path: Path) -> dict[str, str]:
             if value is not None and name.isidentifier():
                 types.setdefault(name, _type_of(value))
     if settings.source.id not in types:
-        raise InputError(f"{path} holds no article with {settings.source.id}", hint="each line is a JSON object")
+        raise InputError(f"{path} contains no article with {settings.source.id}", hint="each line is a JSON object")
     types[settings.source.id] = "uuid" if uuids else "text"
     return types
 
 
 def _table_of(settings: Settings, path: Path, dimension: int) -> Table:
-    """A table for the articles of a file: an id, and each further column by the first value that it has."""
+    """A table for the articles of a file: an id, and every other column with the type of its first value."""
     types = _types(settings, path)
     for name in Template.parse(settings.source.text).columns:
         types.setdefault(name, "text")

@@ -1,4 +1,4 @@
-"""Other index options for the live table, in place: its index is dropped and built again; search fails meanwhile."""
+"""Other index options for the live table, in place: its index is dropped and built again. Search fails meanwhile."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ from embedshift.steps.index import describe_options, wait_until_serving
 def reindex(context: StepContext, *, dry_run: bool = False, accepted: bool = False) -> dict[str, Any]:
     """Drop and create the index of the table that the alias names, with ``target.index``.
 
-    Killed in the middle and run again, it builds the index that is missing.
+    If it was killed and is run again, it builds the missing index.
 
     Args:
         context: what the operation works with.
-        dry_run: say what would be done.
-        accepted: the caller knows that search fails until the new index serves.
+        dry_run: only print what would be done.
+        accepted: the caller accepts that search fails until the new index is ready.
     """
     settings, store, console = context.settings, context.store, context.console
     alias = get_alias(store, settings.alias)
     wanted = replace(alias.target, index_options=settings.target.index)
     store.check_index(wanted.index)
     console.say(f"{alias.target.table}: {describe_options(alias.target.index_options)}")
-    console.say(f"becomes {describe_options(wanted.index_options)}")
-    console.say("warning: search through the alias fails from the drop until the new index serves")
+    console.say(f"new options: {describe_options(wanted.index_options)}")
+    console.say("warning: search through the alias fails from the drop until the new index is ready")
     if dry_run:
         return {"dry_run": True, "table": alias.target.table}
     if not accepted:
         raise RefusedError(
             "reindex --in-place makes search fail for a while",
-            hint="add --yes to accept that, or leave target.model out and migrate: that builds beside the live table",
+            hint="add --yes to accept that, or leave target.model out and run embedshift migrate to fill a new table",
         )
     with _alone(context, alias) as lease:
-        # The alias row first: a run that is killed in between leaves the wish written down, and is run again.
+        # The alias row first: if a run is killed in between, it has the new options, and the run can be repeated.
         if wanted != alias.target:
             alias = move_alias(store, lease, alias, wanted, migration=alias.migration, reason="reindex")
         present = store.index_on(wanted.table, wanted.vector)
         drop_live_index(store, lease, present or wanted.index, alias)
         store.create_index(wanted.index)
         wait_until_serving(store, wanted.index, settings)
-    console.say(f"{wanted.index.name} serves with the new options")
+    console.say(f"{wanted.index.name} is ready with the new options")
     return {"table": wanted.table, "index": wanted.index.name, "next": 'embedshift search "…"'}
 
 
 def _alone(context: StepContext, alias: Alias) -> AbstractContextManager[Lease | None]:
-    """Own the migration that the live table takes part in, so that no step of it meets a table without an index."""
+    """Own the migration that uses the live table, so that none of its steps finds a table without an index."""
     for migration in migrations(context.store, alias.name):
         tables = (migration.source.table, migration.target.table)
         if migration.state not in ENDED and alias.target.table in tables:

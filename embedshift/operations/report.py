@@ -1,4 +1,4 @@
-"""The report of a validation, made anew from the catalog's record; nothing is changed in the store."""
+"""The report of a validation, made again from the catalog's record; nothing changes in the store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embedshift.settings import Settings
 from embedshift.steps.context import StepContext
 from embedshift.stores.contract import Store
 
-#: As a file name: standard output.
+#: As the name of a file: standard output.
 _STDOUT = Path("-")
 
 
@@ -31,22 +31,24 @@ def report(
     number: int | None = None,
     show: bool = False,
 ) -> dict[str, Any]:
-    """Write the report of a validation, and say where it lies and what its verdict is.
+    """Write the report of a validation, and print its file and its verdict.
 
     Args:
         form: html, markdown or json.
-        output: the file; ``-`` for standard output; beside ``validation.report`` where None.
-        migration: whose; that of the settings where None.
-        number: which validation of it, 1 for the oldest; the newest where None.
+        output: the file; ``-`` for standard output; if None, beside ``validation.report``.
+        migration: its id; if None, the migration of the settings.
+        number: which validation of it, 1 for the oldest; if None, the newest.
         show: open it in a browser.
 
     Raises:
-        UsageError: there is no such migration, or no such validation of it.
+        UsageError: there is no such migration, or it has no such validation.
         StateError: it has not been validated.
     """
     settings, store, console = context.settings, context.store, context.console
     if output == _STDOUT and (console.as_json or show):
-        raise UsageError("--output - leaves no file to name or to open", hint="name a file, or leave --json and --open")
+        raise UsageError(
+            "with --output - there is no file to name or to open", hint="name a file, or leave --json and --open out"
+        )
     chosen = _migration(settings, store, migration)
     known = validations(store, chosen.id)
     number, record = _validation(known, chosen, number)
@@ -62,7 +64,7 @@ def report(
     console.say(said)
     console.say(f"report: {path}")
     if show and not webbrowser.open(path.absolute().as_uri()):
-        console.say("there is no browser here: open it yourself")
+        console.say("no browser was found: open the file yourself")
     return {**result, "report": str(path)}
 
 
@@ -115,6 +117,6 @@ def _validation(
 
 
 def _is_own(settings: Settings, store: Store, migration: Migration) -> bool:
-    """Whether ``validation.report`` of these settings speaks of that migration."""
+    """Whether ``validation.report`` of these settings is the record of that migration."""
     own = find_migration(store, settings)
     return own is not None and own.id == migration.id

@@ -1,4 +1,4 @@
-"""The tables of a newcomer: keyspace, live table, catalog."""
+"""Create and show the tables: keyspace, live table, catalog."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from embedshift.stores.model import Column, Table
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What ``apply`` created; empty where everything was there."""
+    """What ``apply`` created; empty if everything existed."""
 
     keyspaces: tuple[str, ...]
     tables: tuple[str, ...]
 
 
 def wanted_table(settings: Settings, dimension: int) -> Table:
-    """The live table of somebody who has none: the id as uuid, the text's columns, vector and digest."""
+    """The live table for a new user: the id as uuid, the text's columns, vector and digest."""
     names = [name for name in Template.parse(settings.source.text).columns if name != settings.source.id]
     made = (Column(settings.source.vector, vector_type(dimension)), Column(DIGEST, "blob"))
     key = Column(settings.source.id, "uuid", "partition")
@@ -32,9 +32,9 @@ def wanted_table(settings: Settings, dimension: int) -> Table:
 
 
 def apply(settings: Settings, store: Store) -> Applied:
-    """Create keyspaces, live table with its index and alias, and catalog, where they are missing.
+    """Create keyspaces, live table with its index and alias, and catalog, if they are missing.
 
-    A live table that is there already stays as it is. Safe to repeat.
+    A live table that exists is not changed. Safe to repeat.
     """
     keyspaces = store.create_keyspaces()
     ensure_catalog(store)
@@ -50,11 +50,11 @@ def apply(settings: Settings, store: Store) -> Applied:
 
 
 def show(settings: Settings, store: Store) -> list[str]:
-    """The tables of these settings and of the catalog, a line a column."""
+    """The tables of these settings and of the catalog, one line per column."""
     lines = [f"store: {store.label}"]
     for name in (settings.source.table, settings.target.table):
         if not store.exists(name):
-            lines.append(f"table {name}: not there")
+            lines.append(f"table {name}: does not exist")
             continue
         lines.append(f"table {name}:")
         lines += [f"  {column.name}  {column.type}  {column.role}" for column in store.describe(name).columns]

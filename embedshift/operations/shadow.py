@@ -1,4 +1,4 @@
-"""Shadow reading on purpose: questions are sent to the live and to the new table at a rate, and compared."""
+"""Shadow reading with given questions: they are sent to the live and the new table at a rate, and compared."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from embedshift.steps.context import StepContext
 from embedshift.stores.contract import Store
 
 _K = 10
-#: Questions under way at once; one that finds no place is dropped, as it would be in an application.
+#: How many questions may run at once; above that a question is dropped, as in an application.
 _AT_ONCE = 16
 
 
 def shadow(context: StepContext, *, questions: Path, rate: float, minutes: float) -> dict[str, Any]:
-    """Send questions to both tables, and write what was measured where the next report finds it.
+    """Send questions to both tables, and record the figures for the next report.
 
-    Ctrl-C ends it early; what was measured by then is written and told.
+    Ctrl-C ends it early; the figures until then are recorded and printed.
 
     Args:
-        questions: one a line, as text or as JSON with "text"; asked over and over.
-        rate: questions a second.
+        questions: one per line, as text or as JSON with "text"; they are repeated until the time is over.
+        rate: questions per second.
         minutes: how long.
 
     Raises:
         InputError: the file cannot be read or holds no question.
-        StateError: the new table has no index yet, or is live already.
+        StateError: the new table has no index yet, or is already live.
         CheckFailed: no question was answered by both tables.
     """
     settings, store, console = context.settings, context.store, context.console
@@ -55,11 +55,11 @@ def shadow(context: StepContext, *, questions: Path, rate: float, minutes: float
         raise StateError(f"{live.table} is live, not {migration.source.table}", hint="look at embedshift status")
     ensure_catalog(store)
     run = _Run(store, migration.id, live, migration.target)
-    run.ask(0, texts[0])  # whatever is wrong with a model or a table is said here, before the clock starts
+    run.ask(0, texts[0])  # so that a problem with a model or a table is reported before the clock starts
     started, interrupted = time.monotonic(), False
     try:
         console.say(
-            f"{rate:g} questions a second for {minutes:g} minutes, to {live.table} and {migration.target.table}"
+            f"{rate:g} questions per second for {minutes:g} minutes, to {live.table} and {migration.target.table}"
         )
         run.ask_all(texts, rate, minutes * 60)
     except KeyboardInterrupt:
@@ -81,14 +81,14 @@ def shadow(context: StepContext, *, questions: Path, rate: float, minutes: float
 
 
 def read_texts(path: Path) -> list[str]:
-    """The questions of a file: a text a line, or JSON lines with "text". Raises InputError, naming the line."""
+    """The questions of a file: one text per line, or JSON lines with "text". Raises InputError that names the line."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the questions {path}", hint="name a text file or JSON lines") from error
     texts = [_text(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not texts:
-        raise InputError(f"{path} holds no question", hint="write one a line")
+        raise InputError(f"{path} holds no question", hint="write one per line")
     return texts
 
 
@@ -100,12 +100,12 @@ def _text(line: str, where: str) -> str:
     except (ValueError, RecursionError):
         text = None
     if not isinstance(text, str) or not text.strip():
-        raise InputError(f'{where} is not JSON with "text"', hint="mend that line")
+        raise InputError(f'{where} is not JSON with "text"', hint="fix that line")
     return text
 
 
 class _Run:
-    """One run: its threads, and what they have measured."""
+    """One run: its threads, and its figures."""
 
     def __init__(self, store: Store, migration: str, old: VectorTable, new: VectorTable) -> None:
         self._store = store
@@ -121,7 +121,7 @@ class _Run:
         self.failure = ""
 
     def ask_all(self, texts: list[str], rate: float, seconds: float) -> None:
-        """Ask the questions in a loop, each at its time, until the time is over or the migration has moved on."""
+        """Ask the questions in a loop at the given rate, until the time is over or the migration has moved on."""
         started = written = time.monotonic()
         for number, text in zip(count(), cycle(texts)):
             due = started + number / rate
@@ -140,7 +140,7 @@ class _Run:
 
     def ask(self, number: int, text: str) -> tuple[list[Match], list[Match], float, float]:
         """The answers of both tables to one question, and the seconds that each took."""
-        # Turn about, so that neither side always finds warm what the other has read.
+        # The order alternates, so that neither side always profits from what the other has read.
         if number % 2:
             after, new_s = self._search(self._new, text)
             before, old_s = self._search(self._old, text)
@@ -150,7 +150,7 @@ class _Run:
         return before, after, old_s, new_s
 
     def end(self) -> None:
-        """Wait for what is under way, and write the figures."""
+        """Wait for running questions, and write the figures."""
         self._pool.shutdown(wait=True)
         self._write()
 
@@ -164,7 +164,7 @@ class _Run:
             answers = self.ask(number, text)
             with self._lock:
                 count_pair(self.stats, *answers)
-        # One question that fails is a figure; the words of a driver's error could hold it.
+        # A question that fails is only counted; the message of a driver's error could contain the question.
         except Exception as error:  # noqa: BLE001
             with self._lock:
                 self.stats.failed += 1

@@ -1,4 +1,4 @@
-"""What is live, what is running, and how far it is: read from the catalog, changing nothing."""
+"""What is live, what is running, and how far it is. Reads the catalog and changes nothing."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _migration(store: Store, migration: Migration, throttle: ThrottleSettings) -
 
 
 def _waiting(store: Store, migration: Migration) -> dict[str, str] | None:
-    """The cutover that is held until somebody releases it."""
+    """The cutover that waits until somebody releases it."""
     held = read_signal(store, migration.id, HOLD)
     if held is None or is_dead(held.sent_by):
         return None

@@ -16,7 +16,7 @@ from embedshift.times import parse_window
 
 
 def pause(context: StepContext) -> dict[str, Any]:
-    """Let load and sync carry nothing more, in this run and the next ones, until ``resume``.
+    """Stop load and sync, in this run and the next ones, until ``resume``.
 
     Raises:
         StateError: there is no migration that has not ended.
@@ -33,7 +33,7 @@ def pause(context: StepContext) -> dict[str, Any]:
 
 
 def resume(context: StepContext) -> dict[str, Any]:
-    """Take a pause back. Limits stay as they are.
+    """End a pause. Limits stay as they are.
 
     Raises:
         StateError: there is no migration that has not ended.
@@ -42,7 +42,7 @@ def resume(context: StepContext) -> dict[str, Any]:
     migration = _open_migration(context)
     paused = read_signal(store, migration.id, PAUSE)
     withdraw_signals(store, migration.id, [PAUSE])
-    context.console.say(f"{migration.id} goes on" if paused else f"{migration.id} was not paused")
+    context.console.say(f"{migration.id} continues" if paused else f"{migration.id} was not paused")
     return {"migration": migration.id, "paused": False, "next": "embedshift status"}
 
 
@@ -55,18 +55,18 @@ def throttle(
     off: bool = False,
     as_settings: bool = False,
 ) -> dict[str, Any]:
-    """Limit how fast load and sync go, in this run and the next ones. A limit that is not named stays as it is.
+    """Limit how fast load and sync go, in this run and the next ones. A limit that is not named does not change.
 
     Args:
         context: what the operation works with.
-        rows_per_second: of the whole run.
-        max_latency_ms: of the 99th percentile of the store's writes.
-        between: a window of hours (``parse_window``).
+        rows_per_second: for the whole run.
+        max_latency_ms: for the 99th percentile of the store's writes.
+        between: a window of hours for ``parse_window``.
         off: no limits at all, not even those of the settings.
-        as_settings: forget what was set: the limits of the settings hold.
+        as_settings: forget what was set, so that the limits of the settings apply.
 
     Raises:
-        UsageError: nothing is asked for, or several things that exclude each other.
+        UsageError: no option is given, or options that exclude each other.
         StateError: there is no migration that has not ended.
     """
     store = context.store
@@ -91,13 +91,13 @@ def throttle(
 
 
 def _open_migration(context: StepContext) -> Migration:
-    # Whatever the settings have become since: a run that is too fast must be stopped under any.
+    # Under any settings: it must always be possible to stop a run that is too fast.
     migration = find_migration(context.store, context.settings)
     if migration is None:
         raise StateError(
             f"there is no migration into {context.settings.target.table}", hint="run embedshift prepare first"
         )
     if migration.state in ENDED:
-        raise StateError(f"migration {migration.id} is {label(migration.state)}: nothing of it runs any more")
+        raise StateError(f"migration {migration.id} is {label(migration.state)}: nothing of it is running")
     ensure_catalog(context.store)
     return migration

@@ -1,4 +1,4 @@
-"""Watching a migration: ``status --watch``, drawn anew again and again; it changes nothing."""
+"""Watch a migration: ``status --watch``, refreshed again and again; it changes nothing."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from embedshift.settings import Settings
 from embedshift.stores.contract import Store
 from embedshift.telemetry.console import Console
 
-#: How often is looked where nobody says: on a terminal, and where lines go into a log.
+#: The default time between two refreshes, on a terminal and elsewhere.
 _EVERY = timedelta(seconds=2)
 _EVERY_LINE = timedelta(seconds=10)
-#: A store that does not answer may be back; one who waits for the end of a run does not wait for it for ever.
+#: A store that does not answer may come back; but a caller that waits for the end of a run does not wait for ever.
 _AWAY_S = 600.0
 Show = Callable[[ProgressSnapshot], None]
 
@@ -38,27 +38,27 @@ def watch(
     every: timedelta | None = None,
     until_done: bool = False,
 ) -> dict[str, Any]:
-    """Show how the migration stands until Ctrl-C, or, with ``until_done``, until nothing has run for a lease's time.
+    """Show the progress until Ctrl-C, or, with ``until_done``, until nothing has run for as long as a lease.
 
-    Between the steps of ``migrate`` nobody owns the migration for a moment, hence the time of ``cutover.lease``.
+    Between the steps of ``migrate`` nobody owns the migration for a moment; that is why it waits for ``cutover.lease``.
 
     Args:
-        every: between two looks; by itself 2 s on a terminal and 10 s elsewhere.
-        until_done: end by itself.
+        every: time between two refreshes; by default 2 s on a terminal and 10 s elsewhere.
+        until_done: end when nothing is running.
 
     Returns:
-        The last standing.
+        The last snapshot.
 
     Raises:
         StoreUnavailable: with ``until_done``, the store has not answered for ten minutes.
     """
-    watcher, pause = Poller(settings, store), threading.Event()
+    poller, pause = Poller(settings, store), threading.Event()
     every = every or (_EVERY if console.is_terminal and not console.as_json else _EVERY_LINE)
     rested_since = seen = time.monotonic()
     with _shown(console) as show:
         while True:
             try:
-                snapshot = watcher.look()
+                snapshot = poller.look()
             except StoreUnavailable as error:
                 if until_done and time.monotonic() - seen > _AWAY_S:
                     raise
@@ -74,7 +74,7 @@ def watch(
 
 @contextmanager
 def _shown(console: Console) -> Iterator[Show]:
-    """How a standing is shown: drawn over the one before, as a line, or as a JSON object a line."""
+    """How a snapshot is shown: drawn over the previous one, as a line, or as one JSON object per line."""
     if console.as_json:
         yield _print_json
         return
@@ -94,7 +94,7 @@ def serve(settings: Settings, store: Store, console: Console, *, host: str, port
     """Serve the page until Ctrl-C.
 
     Raises:
-        UsageError: the address is none of this machine, or the port is taken.
+        UsageError: the address does not belong to this machine, or the port is taken.
     """
     try:
         server = WatchServer((host, port), Poller(settings, store))

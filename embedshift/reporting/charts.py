@@ -1,4 +1,4 @@
-"""The pictures of a report, each drawn by matplotlib from the record alone."""
+"""The charts of a report; matplotlib draws each from the record."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from embedshift.reporting.proof import recall_depths
 from embedshift.reporting.section import number, percent, share
 
-#: Stand-in colour → the name in the page's style sheet.
+#: Placeholder colour → its name in the page's style sheet.
 INK, FAINT, OLD, NEW, BAD = "#0000a1", "#0000a2", "#0000a3", "#0000a4", "#0000a5"
 SUBJECTS = tuple(f"#0000b{n}" for n in range(8))
 _NAMES = {INK: "ink", FAINT: "faint", OLD: "old", NEW: "new", BAD: "bad"} | {
@@ -46,7 +46,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in the stand-in colours until the block ends."""
+    """Draw in the placeholder colours until the block ends."""
     from matplotlib import rc_context
 
     with rc_context(_STYLE):
@@ -58,9 +58,9 @@ def to_svg(figure: Any, name: str, title: str, text: str) -> str:
 
     Args:
         figure: a ``matplotlib.figure.Figure``, drawn within ``styled``.
-        name: goes before every id, so that pictures of one page share none.
-        title: what it is.
-        text: what it shows, for those who do not see it.
+        name: put before every id, so that the charts of a page share no id.
+        title: what the chart is.
+        text: what the chart shows, for people who cannot see it.
     """
     buffer = StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -80,12 +80,12 @@ def to_svg(figure: Any, name: str, title: str, text: str) -> str:
 
 
 Record = Mapping[str, Any]
-#: Inches. Small, so that its words can be read on a telephone too.
+#: Inches. Small, so that the texts can be read on a phone.
 _WIDE = (5.0, 2.9)
 
 
 def picture(name: str, record: Record) -> str:
-    """The picture of that name as an ``<svg>`` element with title and text."""
+    """The chart with that name as an ``<svg>`` element with title and text."""
     from matplotlib.figure import Figure
 
     draw, title = _PICTURES[name]
@@ -114,7 +114,7 @@ def _recall(figure: Any, record: Record) -> str:
     least = min([*lows, *([] if limit is None else [limit])])
     axes.set_xlim(-0.5, len(depths) - 0.5)
     axes.set_ylim(max(0, least - max(0.02, (1 - least) * 0.3)), 1.005)
-    axes.set_ylabel("found of the true nearest")
+    axes.set_ylabel("share of the true nearest found")
     said = [
         f"recall@{k} {share(v)}, {share(a)} to {share(b)}"
         for k, v, a, b in zip(depths, values, lows, highs, strict=True)
@@ -136,7 +136,7 @@ def _relevance(figure: Any, record: Record) -> str:
     won = sum(n for (a, b), n in pairs.items() if b > a)
     lost = sum(n for (a, b), n in pairs.items() if b < a)
     return (
-        f"A point a question, the greater the more of them: {won} above the diagonal are better, {lost} below it worse."
+        f"One point per question, larger for several: {won} above the diagonal are better, {lost} below it are worse."
     )
 
 
@@ -206,9 +206,9 @@ def _throughput(figure: Any, record: Record) -> str:
     found = record["throughput"]
     axes = figure.subplots()
     axes.stairs(found["rows_per_s"], found["edges_s"], color=NEW, fill=True, alpha=0.8)
-    axes.set(xlabel="seconds since the load began", ylabel="rows a second", ylim=(0, None))
+    axes.set(xlabel="seconds since the load began", ylabel="rows per second", ylim=(0, None))
     mean, most = number(found.get("rows_per_s_mean"), 3), number(max(found["rows_per_s"]), 3)
-    return f"{mean} rows a second on average, at most {most}"
+    return f"{mean} rows per second on average, at most {most}"
 
 
 def _projection(figure: Any, record: Record) -> str:
@@ -231,10 +231,10 @@ def _or(value: Any, other: float) -> float:
 
 _PICTURES: dict[str, tuple[Callable[[Any, Record], str], str]] = {
     "recall": (_recall, "Recall of the index by depth, with intervals"),
-    "relevance": (_relevance, "nDCG@10 of each question, old against new"),
+    "relevance": (_relevance, "nDCG@10 of each question, old and new"),
     "latency": (_latency, "Latency of searches, old and new"),
-    "shadow": (_shadow, "Latency of shadowed searches, old and new"),
+    "shadow": (_shadow, "Latency of shadow searches, old and new"),
     "lengths": (_lengths, "Lengths of the texts, and where they are cut"),
-    "throughput": (_throughput, "Rows a second while loading"),
+    "throughput": (_throughput, "Rows per second while loading"),
     "projection": (_projection, "Vectors of old and new, projected"),
 }

@@ -1,4 +1,4 @@
-"""What a report is drawn from: the record of a validation, and what the catalog knows beside it."""
+"""The data of a report: the record of a validation, and further data from the catalog."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _BINS = 60
 
 
 def throughput(store: Store, migration: str) -> dict[str, Any] | None:
-    """How fast the load went.
+    """The speed of the load.
 
     Each finished range counts evenly over the seconds that it took.
 
     Returns:
         ``edges_s`` (n + 1 seconds since the load began), ``rows_per_s`` (n), ``rows``, ``ranges``, ``seconds``,
-        ``rows_per_s_mean`` and ``from_us``; None where no range that held a row is done.
+        ``rows_per_s_mean`` and ``from_us``; None if no range with a row is done.
     """
     done = [
         (each.ended_us, max(each.seconds, 1e-3), each.counts.read)
@@ -42,7 +42,7 @@ def throughput(store: Store, migration: str) -> dict[str, Any] | None:
     stop = (ended - from_us) / 1e6
     start = stop - took
     edges = np.linspace(0, stop.max(), min(_BINS, 4 * len(done)) + 1)
-    # Rows by a moment: each range has given its share of the time that it took.
+    # Rows per second: each range adds its share to the time that it took.
     by_then = (np.clip((edges[:, None] - start) / took, 0, 1) * rows).sum(axis=1)
     return {
         "edges_s": edges.tolist(),
@@ -60,17 +60,17 @@ _LONGEST = 120
 
 
 def titles(store: Store, tables: Iterable[str], ids: Iterable[str]) -> dict[str, str]:
-    """The titles of some articles, each from the first of the tables that has it.
+    """The titles of some articles, each from the first table that has it.
 
     Returns:
-        By id; without those that have none, and empty where the id is not the whole key or there is no such column.
+        By id, without articles that have none; empty if the id is not the whole key or there is no such column.
     """
     wanted, found = {*ids}, dict[str, str]()
     for name in tables:
         try:
             table = store.describe(name)
         except SchemaError:
-            continue  # retired, or dropped by hand
+            continue  # retired or dropped by hand
         missing = sorted(wanted - found.keys())
         if missing and len(table.keys) == 1 and table.column(_TITLE) is not None:
             found |= _read(store, table, missing)
@@ -94,9 +94,9 @@ def _value(cql_type: str, text: str) -> Any:
 
 
 def material(store: Store, migration: Migration, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with ``vector_tables``, ``throughput``, ``shadow`` and ``titles``; nothing is written.
+    """The record with ``vector_tables``, ``throughput``, ``shadow`` and ``titles`` added; nothing is written.
 
-    What a record has already, it keeps.
+    What the record already has is kept.
     """
     known = {
         "tables": {"old": _vector_table(migration.source), "new": _vector_table(migration.target)},

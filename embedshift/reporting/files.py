@@ -13,7 +13,7 @@ from embedshift.reporting.page import html_page, markdown_page
 
 
 def rendered(material: Mapping[str, Any], form: Format) -> str:
-    """The report in one format. JSON is the record; titles, which are texts of articles, stay out of it."""
+    """The report in one format. JSON is the record, without titles, because they are texts of articles."""
     if form == "json":
         kept = {key: value for key, value in material.items() if key != "titles"}
         return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
@@ -21,7 +21,7 @@ def rendered(material: Mapping[str, Any], form: Format) -> str:
 
 
 def write_report(material: Mapping[str, Any], form: Format, path: Path) -> Path:
-    """Write a report. Raises UnavailableError where the file cannot be written."""
+    """Write a report. Raises UnavailableError if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(rendered(material, form), encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""Sections about how the record came to be: models, counts, times, settings."""
+"""Sections about the validation itself: models, counts, times, settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def models(record: Record) -> Section:
     new = {"model": names.get("new"), **(found.get("new") or {})}
     rows = [(name, _text(old.get(name)), _text(new.get(name))) for name in _ROWS if old.get(name) or new.get(name)]
     if not rows:
-        return Section("models", "Tables and models", absent="The record names none.")
+        return Section("models", "Tables and models", absent="The record has none.")
     return Section("models", "Tables and models", "", [Table("Tables and models", ("", "old", "new"), rows)])
 
 
@@ -32,17 +32,17 @@ def timings(record: Record) -> Section:
         for caption, value, rows in (("Time of each part", "time", parts), ("Counts", "rows", counts))
         if rows
     ]
-    lead = f"The validation began at {moment(record.get('started_us'))}; its content is {record.get('content', NONE)}."
+    lead = f"The validation began at {moment(record.get('started_us'))}. The content was {record.get('content', NONE)}."
     return Section("timings", "Times and counts", lead, tables, folded=True)
 
 
 def settings(record: Record) -> Section:
-    """The settings as they were."""
+    """The settings of the validation."""
     found = record.get("settings")
     if not found:
-        return Section("settings", "Settings", absent="The record does not hold them.", folded=True)
+        return Section("settings", "Settings", absent="The record has none.", folded=True)
     table = Table("Settings", ("key", "value"), list(_lines(found, "")))
-    return Section("settings", "Settings", "Secrets are no settings, so there is none here.", [table], folded=True)
+    return Section("settings", "Settings", "Secrets are not settings, so there are none here.", [table], folded=True)
 
 
 def _lines(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The report as one page of HTML that needs nothing else: no network, no script. Every text in it is escaped."""
+"""The report as one HTML page that needs no network and no script. Every text in it is escaped."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ _MAKERS = (
 
 
 def sections(record: Mapping[str, Any]) -> list[Section]:
-    """Every section; one that the record has nothing for says why."""
+    """Every section; a section without data says why."""
     return [make(record) for make in _MAKERS]
 
 
-#: Below this, two means are the same to three decimals.
+#: Two means that differ by less are the same to three decimals.
 _SAME = 0.0005
 
 
 def verdict(record: Mapping[str, Any]) -> str:
-    """Whether the target may be switched to, by how many checks, and what became of relevance."""
+    """Whether the target is ready for cutover, how many checks passed, and how relevance changed."""
     checks = record.get("checks") or []
     failed = [str(check["name"]) for check in checks if not check["passed"]]
     if record.get("passed"):
-        head = f"{new_table(record)} may be switched to: {len(checks)} of {len(checks)} checks passed"
+        head = f"{new_table(record)} is ready for cutover: {len(checks)} of {len(checks)} checks passed"
     else:
         head = (
-            f"{new_table(record)} must not be switched to: {len(failed)} of {len(checks)} checks failed"
+            f"{new_table(record)} is not ready for cutover: {len(failed)} of {len(checks)} checks failed"
             f" ({', '.join(failed)})"
         )
     return f"{head}; {_relevance(record)}"
 
 
 def new_table(record: Mapping[str, Any]) -> str:
-    """The name of the table that was validated, as far as the record knows it."""
+    """The name of the table that was validated, if the record has it."""
     named = ((record.get("tables") or {}).get("new") or {}).get("table")
     return str(named or str(record.get("migration") or "").partition("-to-")[2] or "the new table")
 
@@ -95,7 +95,7 @@ def html_page(record: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     made = sections(record)
-    # Drawn from numbers and words of ours only, so it is markup as it stands.
+    # It contains only our own numbers and texts, so it is markup already.
     drawn = {each.id: Markup(picture(each.picture, record)) for each in made if each.picture}
     return environment.get_template("report.html").render(
         title=str(record.get("migration") or "validation"),
@@ -110,7 +110,7 @@ def html_page(record: Mapping[str, Any]) -> str:
 
 
 _MARKS = re.compile(r"([\\`*_\[\]<>&|~#!$])")
-#: What a forge makes links or mentions of, whatever is escaped: a space of no width keeps it from that.
+#: GitHub and others turn these into links or mentions even if they are escaped; a zero-width space prevents that.
 _LINKS = re.compile(r"((?<!\w)@|:(?=//)|www(?=\.))", re.IGNORECASE)
 _NO_WIDTH = "\u200b"
 
@@ -134,7 +134,7 @@ def markdown_page(record: Mapping[str, Any]) -> str:
 
 
 def plain(text: Any) -> str:
-    """A text that Markdown shows as it is, on one line."""
+    """A text as Markdown that is shown literally, on one line."""
     return _LINKS.sub(rf"\1{_NO_WIDTH}", _MARKS.sub(r"\\\1", " ".join(str(text).split())))
 
 

@@ -32,21 +32,21 @@ def checks(record: Record) -> Section:
     ]
     faulty = frozenset(at for at, each in enumerate(found) if not each["passed"])
     table = Table("Checks", ("check", "outcome", "value", "limit", "of", "note"), rows, frozenset({2, 3, 4}), faulty)
-    lead = "Each value is held against its limit: the most of a fault, the least of a virtue. One failure fails all."
+    lead = "Every check must pass before cutover. The limit is a maximum for faults and a minimum for scores."
     return Section("checks", "Checks", lead, [table])
 
 
 def faults(record: Record) -> Section:
-    """Some rows of each kind of fault, by their keys."""
+    """Some rows for each kind of fault, by their keys."""
     examples = {kind: keys for kind, keys in (record.get("examples") or {}).items() if keys}
     if not examples:
-        return Section("faults", "Rows at fault", absent="None was found.")
+        return Section("faults", "Faulty rows", absent="None were found.")
     rows = [(kind, ", ".join(_key(key) for key in keys)) for kind, keys in examples.items()]
-    return Section("faults", "Rows at fault", "Up to five of each kind.", [Table("Keys", ("kind", "keys"), rows)])
+    return Section("faults", "Faulty rows", "Up to five of each kind.", [Table("Keys", ("kind", "keys"), rows)])
 
 
 def relevance(record: Record) -> Section:
-    """Old against new on labelled questions."""
+    """The old and the new table on labelled questions."""
     found = record.get("relevance")
     if not found:
         return Section("relevance", "Relevance", absent=_NO_LABELS)
@@ -55,13 +55,13 @@ def relevance(record: Record) -> Section:
         return Section("relevance", "Relevance", absent=reason)
     lead = f"{number(found.get('questions'))} labelled questions, answered by both tables."
     if left_out := found.get("unanswerable"):
-        lead += f" Left out are {len(left_out)} more, of whose articles the table has none."
+        lead += f" {len(left_out)} more were left out because the table has none of their articles."
     picture = "relevance" if found.get("per_question") else ""
     return Section("relevance", "Relevance", lead, [_differences("Labelled questions", found)], picture)
 
 
 def unlabelled(record: Record) -> Section:
-    """What can be said without labels; shown only where labelled questions are missing."""
+    """What can be said without labels; only if there are no labelled questions."""
     found = record.get("unlabelled")
     title = "Relevance without labels"
     if not found:
@@ -77,12 +77,12 @@ def unlabelled(record: Record) -> Section:
     if own:
         row = ("finds itself first", percent(own.get("old")), percent(own.get("new")), number(own.get("probes")))
         tables.append(Table("Articles searched by themselves", ("", "old", "new", "of"), [row], frozenset({1, 2, 3})))
-    lead = "Weaker evidence: the articles' own titles are asked, and nobody has judged the answers."
+    lead = "This proves less: the articles' own titles were the questions, and nobody has judged the answers."
     return Section("unlabelled", title, lead, tables)
 
 
 def lost_most(record: Record) -> Section:
-    """The questions whose nDCG@10 fell most, both result lists side by side."""
+    """The questions whose nDCG@10 fell most, with both lists of results side by side."""
     title = "Questions that lost most"
     found = record.get("relevance")
     if not found:
@@ -92,11 +92,11 @@ def lost_most(record: Record) -> Section:
         return Section("lost", title, absent="No question is answered worse than before.")
     titles = record.get("titles") or {}
     tables = [_both_lists(each, titles) for each in lost]
-    return Section("lost", title, "Read these before the switch: a mean hides them.", tables)
+    return Section("lost", title, "Read these before cutover: a mean hides them.", tables)
 
 
 def recall(record: Record) -> Section:
-    """The index against exact search."""
+    """The index compared with exact search."""
     depths = recall_depths(record)
     if not depths:
         return Section("recall", "Recall of the index", absent="Not measured: there was no vector to search for.")
@@ -106,12 +106,12 @@ def recall(record: Record) -> Section:
         for k in depths
     ]
     table = Table("Recall", ("measure", "value", "interval", "probes"), rows, frozenset({1, 2, 3}))
-    lead = "How many of the true nearest articles the new index finds, against exact search over every row."
+    lead = "The share of the true nearest articles that the new index finds, compared with exact search over every row."
     return Section("recall", "Recall of the index", lead, [table], "recall")
 
 
 def recall_depths(record: Record) -> list[int]:
-    """The k at which recall was measured."""
+    """The values of k at which recall was measured."""
     return [k for k in (1, 10, 100) if record.get(f"recall@{k}") is not None]
 
 

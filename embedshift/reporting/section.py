@@ -1,4 +1,4 @@
-"""What a report is made of: sections with tables and a picture, the same for every format."""
+"""The parts of a report, the same for every format: sections with tables and a chart."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Table:
 
     Args:
         caption: what it shows.
-        headers: one a column.
-        rows: as many cells each as there are headers; the first one names the row.
-        numeric: which columns hold figures.
-        faulty: which rows did not pass.
+        headers: one per column.
+        rows: each has as many cells as there are headers; the first cell names the row.
+        numeric: the columns that contain figures.
+        faulty: the rows that did not pass.
     """
 
     caption: str
@@ -34,11 +34,11 @@ class Section:
     Args:
         id: its anchor.
         title: its heading.
-        lead: what a reader should know before; may be empty.
-        tables: in their order.
-        picture: the name of its picture in ``pictures``; may be empty.
-        absent: why there is nothing to show; empty where there is.
-        folded: whether a page shows it only when it is asked for.
+        lead: what a reader should know first; may be empty.
+        tables: in order.
+        picture: the name of its chart in ``charts``; may be empty.
+        absent: why there is nothing to show; empty if there is something.
+        folded: whether a page shows it only on request.
     """
 
     id: str
@@ -54,7 +54,7 @@ NONE = "–"
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """Whole numbers with their thousands, others with so many significant digits."""
+    """Whole numbers with thousands separators, others with ``digits`` significant digits."""
     if not isinstance(value, int | float):
         return NONE
     if isinstance(value, int) or (float(value).is_integer() and abs(value) >= 10):
@@ -63,17 +63,17 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def share(value: Any) -> str:
-    """A share or a measure between 0 and 1, to the fourth decimal."""
+    """A share or a score between 0 and 1, with four decimals."""
     return f"{value:.4f}" if isinstance(value, int | float) else NONE
 
 
 def percent(value: Any) -> str:
-    """A share as percent."""
+    """A share as a percentage."""
     return f"{value * 100:.1f} %" if isinstance(value, int | float) else NONE
 
 
 def signed(value: Any) -> str:
-    """A difference, with its sign."""
+    """A difference with its sign."""
     return f"{value:+.4f}" if isinstance(value, int | float) else NONE
 
 
@@ -90,7 +90,7 @@ def milliseconds(value: Any) -> str:
 
 
 def seconds(value: Any) -> str:
-    """How long something took."""
+    """A duration."""
     if not isinstance(value, int | float):
         return NONE
     if value < 90:
@@ -111,7 +111,7 @@ def size(value: Any) -> str:
 
 
 def moment(time_us: Any) -> str:
-    """A moment, from microseconds since the epoch."""
+    """A moment, given in microseconds since the epoch."""
     if not isinstance(time_us, int) or time_us <= 0:
         return NONE
     return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

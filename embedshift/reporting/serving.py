@@ -25,7 +25,7 @@ _FIGURES = frozenset({1, 2, 3, 4})
 
 
 def latency(record: Record) -> Section:
-    """How long searches take in both tables."""
+    """How long searches of both tables take."""
     found = record.get("latency")
     if not found:
         return Section("latency", "Latency", absent="Not measured in this validation.")
@@ -40,24 +40,24 @@ def latency(record: Record) -> Section:
         for n, value in (found.get("ratio_p95") or {}).items()
         if isinstance(value, int | float)
     ]
-    lead = f"The 95th percentile of the new table is that of the old one times {', '.join(ratios)}." if ratios else ""
-    table = Table("Time of one search, the question's embedding included", _LATENCY, rows, _FIGURES)
+    lead = f"The new table's 95th percentile as a multiple of the old table's: {', '.join(ratios)}." if ratios else ""
+    table = Table("Time of one search, including the embedding of the question", _LATENCY, rows, _FIGURES)
     return Section("latency", "Latency", lead, [table], "latency")
 
 
 def shadow(record: Record) -> Section:
-    """Real searches sent to both tables."""
+    """Real searches that were sent to both tables."""
     title = "Shadow reading"
     found = record.get("shadow")
     if not found:
-        return Section("shadow", title, absent="There was none: embedshift shadow, or articles.shadow, makes it.")
+        return Section("shadow", title, absent="Not done: embedshift shadow or articles.shadow does it.")
     pairs = (("overlap@10", "overlap@10"), ("rbo", "rank-biased overlap (p = 0.9)"))
     alike = [(name, share((found.get(key) or {}).get("mean")), span(found.get(key))) for key, name in pairs]
     tables = [Table("How alike the answers are", ("measure", "mean", "95 % interval"), alike, frozenset({1, 2}))]
     times = found.get("latency") or {}
     rows = [_latency_row(side, times[side]) for side in ("old", "new") if times.get(side)]
     if rows:
-        tables.append(Table("Time of one search, the question's embedding included", _LATENCY, rows, _FIGURES))
+        tables.append(Table("Time of one search, including the embedding of the question", _LATENCY, rows, _FIGURES))
     lead = (
         f"{number(found.get('searches'))} searches were sent to both tables between {moment(found.get('from_us'))} and "
         f"{moment(found.get('to_us'))}; {number(found.get('dropped'))} were dropped to keep answers quick, "
@@ -74,7 +74,7 @@ def lengths(record: Record) -> Section:
         return Section("lengths", title, absent="Not measured in this validation.")
     cut, of = found.get("cut"), found.get("of")
     part = f" ({percent(cut / of)})" if cut is not None and of else ""
-    sample = " Drawn is a sample of them." if found.get("sampled") else ""
+    sample = " The chart shows a sample." if found.get("sampled") else ""
     lead = (
         f"The new model reads {number(found.get('max_length'))} tokens of a text; "
         f"{number(cut)} of {number(of)} texts{part} are longer and lose their end.{sample}"
@@ -90,7 +90,7 @@ def lengths(record: Record) -> Section:
 
 
 def throughput(record: Record) -> Section:
-    """Rows a second while the target was loaded."""
+    """Rows per second during the load."""
     title = "Throughput of the load"
     found = record.get("throughput")
     if not found:
@@ -103,12 +103,12 @@ def throughput(record: Record) -> Section:
         f"{number(found.get('rows_per_s_mean'), 3)} rows/s",
     )
     table = Table("Load", ("", "rows", "ranges", "from first to last", "mean"), [row], _FIGURES)
-    lead = f"From {moment(found.get('from_us'))}; a gap is a time in which no run was at work."
+    lead = f"From {moment(found.get('from_us'))}. In a gap no run was at work."
     return Section("throughput", title, lead, [table], "throughput")
 
 
 def projection(record: Record) -> Section:
-    """The vectors of both models, flattened."""
+    """The vectors of both models in two dimensions."""
     title = "Vectors of old and new"
     found = record.get("projection")
     if not found or not found.get("old") or not found.get("new"):
@@ -116,15 +116,15 @@ def projection(record: Record) -> Section:
     explained = found.get("explained") or {}
     lead = (
         "The same articles in both tables on their first two principal components, "
-        "coloured by subject where there is one; "
-        f"these explain {percent(explained.get('old'))} of the old vectors' variance and "
-        f"{percent(explained.get('new'))} of the new ones'. A picture to look at, not a proof."
+        "coloured by subject if there is one. "
+        f"They explain {percent(explained.get('old'))} of the old vectors' variance and "
+        f"{percent(explained.get('new'))} of the new ones'. This is a picture to look at, not a proof."
     )
     return Section("projection", title, lead, (), "projection")
 
 
 def space(record: Record) -> Section:
-    """What both tables take."""
+    """The space that both tables take."""
     found = record.get("space")
     if not found:
         return Section("space", "Space", absent="Not measured in this validation.")

@@ -1,4 +1,4 @@
-"""Work that only reads, spread over the token ranges of a table, its results summed on the way."""
+"""Work that only reads: it runs on the token ranges of a table, and its results are added up on the way."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 Sum = TypeVar("Sum")
-#: Tasks for each core: enough to balance, few enough that their results are small to collect.
+#: Tasks per core: enough to balance the load, few enough that their results are small to collect.
 _TASKS_A_CORE = 4
 
 
@@ -34,14 +34,14 @@ def aggregate(
     ranges: Sequence[TokenRange],
     work: Callable[[Store, TokenRange], Sum],
 ) -> Sum:
-    """Do ``work`` on every range and add the results up: within a task first, then over the tasks.
+    """Call ``work`` on every range and add the results up: first within a task, then over the tasks.
 
     Args:
         work: can be pickled; its results can be added and pickled.
     """
     tasks = min(len(ranges), session.sparkContext.defaultParallelism * _TASKS_A_CORE)
     parts = [ranges[number * len(ranges) // tasks : (number + 1) * len(ranges) // tasks] for number in range(tasks)]
-    # As a table, not as an RDD: its tasks run in the workers that transfers use, which have the model.
+    # As a table, not as an RDD: its tasks then run in the same workers as transfers, which have the model loaded.
     summed = session.range(0, tasks, 1, tasks).mapInArrow(partial(_summed, store, work, parts), "sum binary")
     sums: list[Sum] = [pickle.loads(row[0]) for row in summed.collect()]
     return reduce(operator.add, sums)
@@ -56,25 +56,25 @@ def _summed(
     store = shared_store(settings)
     for number in (each.as_py() for batch in batches for each in batch.column(0)):
         sums = accumulate((work(store, each) for each in parts[number]), operator.add)
-        # Only the last sum is kept: memory does not grow with the number of ranges.
+        # Only the last sum is kept, so that memory does not grow with the number of ranges.
         last = pa.array([pickle.dumps(each) for each in deque(sums, maxlen=1)], pa.binary())
         yield pa.RecordBatch.from_arrays([last], ["sum"])
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Rows compared, rows of which something would be written, and rows that would be deleted."""
+    """The numbers of rows compared, rows that would be written, and rows that would be deleted."""
 
     read: int = 0
     written: int = 0
     deleted: int = 0
 
     def plain(self) -> dict[str, int]:
-        """The counts as JSON has them."""
+        """The counts as JSON values."""
         return {"read": self.read, "written": self.written, "deleted": self.deleted}
 
     def __add__(self, other: Preview) -> Preview:
-        """The sum over ranges that share no row."""
+        """The sum for ranges that share no row."""
         return Preview(self.read + other.read, self.written + other.written, self.deleted + other.deleted)
 
 

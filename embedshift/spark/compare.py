@@ -1,7 +1,7 @@
-"""What one table lacks of another, range by range: rows to embed, cells to carry, rows and cells to delete.
+"""What one table lacks of another, for a token range: rows to embed, cells to copy, rows and cells to delete.
 
-Cells are compared by write time: a write keeps its time when it is copied, so that equal times are equal cells. Texts
-are compared by digest. The newer side of a cell is never overwritten, whichever side that is.
+Cells are compared by write time: a copied cell keeps its write time, so that equal times mean equal cells. Texts are
+compared by digest. The newer side of a cell is never overwritten, whichever side that is.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from embedshift.stores.merge_join import Merged, key_array, merge, paired, scan_
 from embedshift.stores.model import Column, remaining_ttl, write_time
 from embedshift.tokens import TokenRange
 
-#: Is told how many rows of the source come next, and returns when they may.
+#: Is called with the number of source rows that come next, and returns when they may be compared.
 Turn = Callable[[int], None]
 
 
 def at_once(rows: int) -> None:
-    """A turn that waits for nothing."""
+    """A turn that never waits."""
     del rows
 
 
@@ -42,14 +42,14 @@ class RangeComparison:
     Args:
         store: where both tables are.
         layout: which columns are carried.
-        orphans_before_us: what was written to the target at this time or later is never deleted; None: all may be.
-        window_rows: rows read at once from either side.
-        spared: names (``Layout.names``) of rows that are never deleted.
+        orphans_before_us: what was written to the target at this time or later is never deleted; None: anything may be.
+        window_rows: rows read at once from each side.
+        protected: names (``Layout.names``) of rows that are never deleted.
         clock_skew_us: how far the clocks of writers may be apart.
-        into_live: whether readers are answered by the target: what write times do not decide stays as it is there.
-        inspect: whether the target's vectors are read and looked at.
+        into_live: whether the target is live: if write times do not decide, the target's value stays.
+        inspect: whether the target's vectors are read and checked.
         since_us: only rows of the source written at this time or later are compared; None: all rows of both tables.
-        by_log: whether the source's change log tells which rows these are. Write times tell of no deleted row.
+        by_log: whether the source's change log says which rows these are. Write times do not show deleted rows.
         turn: called before each window.
     """
 
@@ -75,7 +75,7 @@ class RangeComparison:
         self._many_celled = [column for column in self.layout.carried if is_many_celled(column.type)]
 
     def batches(self, within: TokenRange, scan_limit: ScanLimit | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows to embed, write or delete, in the schema of ``Layout.schema``; where given, of that stretch only."""
+        """The rows to embed, write or delete, in the schema of ``Layout.schema``; with a scan limit, only up to it."""
         if self.since_us is None:
             yield from self._of_all(scan_limit or ScanLimit(within))
             return
@@ -102,14 +102,14 @@ class RangeComparison:
         for each in merged:
             self.turn(each.left.num_rows + each.left_only.num_rows)
             right_only = scan_limit.trim(each.right_only)
-            # Rows may have been held while they waited for their turn, or for the other table's: their TTLs ran on.
+            # Rows may have waited for their turn or for the other table's rows: their TTLs have gone on.
             yield from self._of(Merged(*map(aged, (each.left, each.right, each.left_only, right_only))))
 
     def _written_since(self, since_us: int, within: TokenRange) -> Iterator[pa.RecordBatch]:
-        """Primary keys of rows of the source, some of them perhaps several times."""
+        """Primary keys of rows of the source; some may occur several times."""
         source = self.layout.source_table
         if self.by_log:
-            # A writer whose clock is ahead is in the log under a time to come.
+            # A writer whose clock is ahead is in the log with a future time.
             yield from self.store.changes(source, within, since_us, time_ns() // 1000 + self.clock_skew_us)
             return
         carried = [column.name for column in self.layout.carried]
@@ -119,7 +119,7 @@ class RangeComparison:
             yield rows.filter(recent).select([key.name for key in self.layout.keys])
 
     def of_keys(self, keys: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """The same for the rows of some primary keys."""
+        """The same for the rows with some primary keys."""
         left = self.store.fetch(self.layout.source_table, keys, **self._source_columns())
         right = self.store.fetch(self.layout.target_table, keys, **self._target_columns())
         yield from self._of(paired(left, right, [key.name for key in self.layout.keys]))
@@ -153,10 +153,10 @@ class RangeComparison:
         yield from self._look_again(orphans, read=0)
 
     def _look_again(self, right: pa.RecordBatch, *, read: int) -> Iterator[pa.RecordBatch]:
-        """Read the source once more before anything is deleted: a row may have come since its range was scanned.
+        """Read the source again before anything is deleted: a row may have been added since its range was scanned.
 
-        Clients write the source first, so what the target had before this reading is in the source, or deleted there.
-        ``read`` of these rows are counted as read already.
+        Clients write the source first, so what was in the target before this reading is in the source, or was deleted
+        there. ``read`` of these rows are already counted as read.
         """
         if right.num_rows == 0:
             return
@@ -180,9 +180,10 @@ class RangeComparison:
             yield to_carry(self.layout, orphans, Action.DELETE, {DELETED_AT: at})
 
     def _marker_only_before(self, looked_us: int) -> int:
-        """When to delete a row without cells, kept by its marker alone, whose write time no scan can tell.
+        """The time with which to delete a marker-only row: it has no cells, and no scan can tell its write time.
 
-        Just before the source was seen to lack it: what is inserted later, or by a clock within the skew, stays.
+        It is just before the source was seen to lack the row: what is inserted later, or by a clock within the skew,
+            stays.
         """
         at = looked_us - self.clock_skew_us
         return at if self.orphans_before_us is None else min(at, self.orphans_before_us)
@@ -212,7 +213,7 @@ class RangeComparison:
         return reduce(pc.or_, [*erased, *apart], nowhere)
 
     def _apart(self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column) -> pa.Array:
-        """Where two collections differ and their times do not say so: an element was removed, or expired."""
+        """Where two collections differ but their times do not show it: an element was removed, or expired."""
         if self.into_live:
             return pa.array(np.full(left.num_rows, False))
         name = column.name
@@ -232,7 +233,7 @@ class RangeComparison:
                 yield rows
 
     def _overlaid(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:
-        """``left`` with the parts of the text that the target keeps as its own: a vector is of the text beside it."""
+        """``left`` with the parts of the text that the target keeps as its own: a vector must fit its row's text."""
         names = [column.name for column in self.layout.carried if column.name in self._vectors.template.columns]
         own = {name: self._kept(left, right, name) for name in names}
         rows = reduce(pc.or_, own.values(), pa.array(np.full(left.num_rows, False)))
@@ -259,14 +260,14 @@ class RangeComparison:
     def _rows(self, left: pa.RecordBatch, right: pa.RecordBatch | None, looked_us: int | None = None) -> pa.RecordBatch:
         """The rows of ``left`` that the target lacks as a whole (``right`` None) or in part.
 
-        ``looked_us`` is when ``left`` was read again, with ``right`` known already; None: it was not.
+        ``looked_us`` is when ``left`` was read again, when ``right`` was already known; None: it was not.
         """
         columns, touched, computed = self._vectors.of(left, right)
         for column in self.layout.carried:
             name, ours = column.name, left.column(write_time(column.name))
             taken, at = (pc.is_valid(ours), ours) if right is None else self._cell(left, right, column, looked_us)
             if name in self._vectors.template.columns:
-                # What is embedded is the whole text, whichever part of it the target has already.
+                # The whole text is embedded, even if the target already has a part of it.
                 whole = pc.and_(pc.and_(computed, pc.is_valid(ours)), pc.invert(taken))
                 taken, at = pc.or_(taken, whole), pc.if_else(whole, ours, at)
             columns[name] = pc.if_else(taken, left.column(name), None)
@@ -279,14 +280,14 @@ class RangeComparison:
     def _cell(
         self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column, looked_us: int | None
     ) -> tuple[pa.Array, pa.Array]:
-        """Where a cell is carried, and when it counts as written or, where not carried, as deleted; null: neither."""
+        """Where a cell is copied; and when it counts as written or, if it is not copied, as deleted; null: neither."""
         ours, theirs = (rows.column(write_time(column.name)) for rows in (left, right))
         taken = pc.and_(pc.fill_null(pc.greater(ours, theirs), True), pc.is_valid(ours))
         erased = self._erasable(left, right, column.name)
         if looked_us is None or column not in self._many_celled:
             return taken, pc.if_else(taken, ours, pc.if_else(erased, theirs, None))
-        # Above what the target has (CQL replaces a collection by deleting what is older than the new elements), and
-        # below what comes after the source was seen as it is.
+        # Later than what the target has (CQL replaces a collection by deleting what is older than the new elements),
+        # and earlier than what comes after the source was read.
         above = pc.max_element_wise(pc.add(theirs, 1), looked_us - self.clock_skew_us, skip_nulls=True)
         apart = self._apart(left, right, column)
         written = pc.and_(pc.or_(taken, apart), pc.is_valid(ours))

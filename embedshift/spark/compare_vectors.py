@@ -1,4 +1,4 @@
-"""The vectors that a comparison of two tables wants: which are missing or stale, and when they count as written."""
+"""The vectors in a comparison of two tables: which are missing or stale, and with which write time they are written."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedshift.embedding import DIGEST, Template, digest_texts
-from embedshift.spark.rows import Layout, pack_vectors
-from embedshift.stores.model import remaining_ttl, write_time
+from embedshift.spark.rows import Layout
+from embedshift.stores.cql_types import arrow_type
+from embedshift.stores.model import MIN_WRITE_TIME_US, remaining_ttl, write_time
 
-#: The write time of cells of a row whose own cells tell none: older than any real write, so that it hides nothing.
-MIN_WRITE_TIME_US = 1
-#: Seconds that may lie between the scans of the two sides, and so between two readings of one TTL.
+#: Seconds that may lie between the scans of the two sides, and so between two readings of the same TTL.
 _TTL_SLACK_S = 60
-#: How far the length of a normalised vector may be from 1.
+#: How much the length of a normalised vector may differ from 1.
 _NORM_TOLERANCE = 1e-3
 
 
 class Vectors:
-    """Vector and digest of rows that travel between two tables.
+    """Vectors and digests of rows that are carried between two tables.
 
     Args:
         layout: which columns are carried; its target's model makes the vectors.
-        inspect: whether the target's vectors are there to be looked at.
+        inspect: whether the target's vectors are read, to be checked.
     """
 
     def __init__(self, layout: Layout, *, inspect: bool = False) -> None:
@@ -32,7 +31,7 @@ class Vectors:
         self.template = Template.parse(layout.source.text)
 
     def of(self, left: pa.RecordBatch, right: pa.RecordBatch | None) -> tuple[dict[str, pa.Array], pa.Array, pa.Array]:
-        """Columns of vector and digest; where they are to be written; where the vector must be computed."""
+        """The columns of vector and digest; where they are to be written; where the vector must be computed."""
         texts, empty = self.template.render(left), self.template.empty(left)
         digest = digest_texts(self._layout.target.model.fingerprint, texts, empty)
         written = [name for name in self.template.columns if write_time(name) in left.schema.names]
@@ -60,7 +59,7 @@ class Vectors:
         return columns, wanted, computed
 
     def _age(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
-        """When a vector counts as written: with the newest part of its text; without a text, with the newest cell."""
+        """The write time of a vector: that of the newest part of its text; without a text, that of the newest cell."""
         carried = [column.name for column in self._layout.carried]
         of_text, of_all = (
             greatest([left.column(write_time(name)) for name in names], left.num_rows) for names in (written, carried)
@@ -76,7 +75,7 @@ class Vectors:
         age: pa.Array,
         ttl: pa.Array,
     ) -> tuple[pa.Array, pa.Array, pa.Array]:
-        """Where the target's vector is not that of the text, where it has one, and the time at which to write."""
+        """Where the target's vector does not fit its text, and the time with which to write."""
         had_vector = pc.is_valid(right.column(write_time(self._layout.target.vector)))
         stale = pc.fill_null(pc.not_equal(digest, self._target_digest(right)), True)
         stale = pc.or_(stale, pc.and_(pc.invert(had_vector), pc.invert(empty)))
@@ -88,12 +87,12 @@ class Vectors:
                 theirs = pc.greater(right.column(write_time(name)), left.column(write_time(name)))
                 stale = pc.and_(stale, pc.invert(pc.fill_null(theirs, False)))
         present = greatest([right.column(write_time(column.name)) for column in self._layout.made])
-        # A vector that is as old as its text and yet wrong: at an equal time the wrong one might stay.
+        # A vector that is as old as its text and still wrong: with an equal time the wrong one might stay.
         repaired = pc.max_element_wise(age, pc.add(present, 1), skip_nulls=True)
         return stale, had_vector, pc.if_else(pc.fill_null(pc.greater(age, present), True), age, repaired)
 
     def _broken(self, right: pa.RecordBatch) -> pa.Array:
-        """Where the target's vector is not finite, not of length 1 though it should be, or older than its digest."""
+        """Where the target's vector is not finite, not of length 1 although it should be, or older than its digest."""
         name = self._layout.target.vector
         column = right.column(name)
         there = pc.is_valid(column)
@@ -110,7 +109,7 @@ class Vectors:
         return pc.or_(pa.array(broken), pc.and_(there, pc.invert(pc.fill_null(together, False))))
 
     def _ends_apart(self, right: pa.RecordBatch, ttl: pa.Array) -> pa.Array:
-        """Where the target's vector would outlive its text, or die before it: the same text was written anew."""
+        """Where the target's vector would expire after its text, or before: the same text was written again."""
         made = self._layout.made[-1].name
         held = right.column(remaining_ttl(made))
         once = pc.xor(pc.is_valid(held), pc.is_valid(ttl))
@@ -120,7 +119,7 @@ class Vectors:
     def _target_digest(self, right: pa.RecordBatch) -> pa.Array:
         if self._layout.target.digests:
             return right.column(DIGEST)
-        # A table without digests is taken at its word: its vectors are those of its texts.
+        # A table without digests is trusted: its vectors count as those of its texts.
         texts, empty = self.template.render(right), self.template.empty(right)
         return digest_texts(self._layout.target.model.fingerprint, texts, empty)
 
@@ -134,13 +133,13 @@ class Vectors:
         return pc.if_else(endless, None, longest)
 
     def _copied(self, left: pa.RecordBatch, digest: pa.Array) -> pa.Array:
-        """The source's own vectors, packed, where they are of the same model and of this text."""
+        """The source's own vectors, if they are of the same model and of this text."""
         if not self._layout.copies_vectors:
-            return pa.nulls(left.num_rows, pa.binary())
-        packed = pack_vectors(left.column(self._layout.source.vector))
+            return pa.nulls(left.num_rows, arrow_type(self._layout.made[0].type))
+        vectors = left.column(self._layout.source.vector)
         if not self._layout.source.digests:
-            return packed
-        return pc.if_else(pc.fill_null(pc.equal(left.column(DIGEST), digest), False), packed, None)
+            return vectors
+        return pc.if_else(pc.fill_null(pc.equal(left.column(DIGEST), digest), False), vectors, None)
 
 
 def greatest(arrays: list[pa.Array], rows: int = 0, kind: pa.DataType | None = None) -> pa.Array:

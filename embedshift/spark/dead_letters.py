@@ -1,4 +1,4 @@
-"""Dead letters after a job: those that have found their way since are forgotten, the rest are weighed."""
+"""Dead letters after a job: those that have succeeded since are forgotten, the others are compared with the limit."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from embedshift.stores.cql_types import arrow_type, from_json
 
 
 def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
-    """Forget the letters whose row is gone from the source, or in the target by now. Returns those that remain.
+    """Forget the letters whose row is gone from the source, or is now in the target. Returns the others.
 
-    Only letters of the transfer's own direction: on the way back, a row that never arrived is missing at its source,
-    and forgotten there it would be taken for an orphan.
+    Only letters of the transfer's own direction count: on the way back, a row that never arrived is missing in its
+    source, and without its letter it would be deleted as an orphan.
     """
     layout = transfer.layout
     remaining = []
@@ -38,7 +38,7 @@ def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
 
 
 def retry_dead_letters(store: Store, transfer: Transfer, letters: Sequence[DeadLetter]) -> None:
-    """Compare, embed and write the rows of some letters in this process; forget the letters of those that arrive."""
+    """Compare, embed and write the rows of some letters in this process; forget the letters of those that succeed."""
     comparison = comparison_of(store, transfer)
     for start in range(0, len(letters), transfer.window_rows):
         keys = _keys(transfer.layout, letters[start : start + transfer.window_rows])
@@ -68,11 +68,11 @@ def _settled(store: Store, layout: Layout, letter: DeadLetter) -> bool:
 
 
 def check_dead_letters(letters: list[DeadLetter], rows: int, tolerated: float) -> None:
-    """Raises CheckFailed where more rows are dead than tolerated: a number of rows, or below 1 a share of all."""
+    """Raises CheckFailed if there are more dead rows than tolerated: a number, or, if below 1, a share of all rows."""
     limit = tolerated if tolerated >= 1 or tolerated == 0 else tolerated * rows
     if len(letters) > limit:
         first = letters[0]
         raise CheckFailed(
             f"{len(letters)} of {rows:,} rows are dead letters, such as {first.id}: {first.reason}",
-            hint="mend these rows and run the step again, or raise load.tolerate_dead",
+            hint="fix these rows and run the step again, or raise load.tolerate_dead",
         )

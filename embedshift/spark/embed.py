@@ -1,4 +1,4 @@
-"""The embedding stage: the rows that differ come in, the same rows with their vectors go out."""
+"""The embedding stage: rows that differ come in, the same rows with their vectors go out."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from embedshift.spark.rows import ACTION, NOTE, Action
 from embedshift.spark.transfer import Transfer
 from embedshift.spark.worker import keep_for_good
 
-#: Texts of a window that are held as Python strings at once.
+#: Texts of a window held at once as Python strings.
 _TEXT_BYTES = 16 * 1024 * 1024
 
 
 def embed_rows(transfer: Transfer, threads: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Fill in the vectors of the rows that want one. The model is loaded when the first such row comes.
+    """Fill in the vectors of the rows that need one. The model is loaded when the first such row comes.
 
     Args:
         transfer: what is carried.
         threads: threads of one matrix product.
-        batches: rows in the schema of ``Layout.schema``; a window each.
+        batches: rows in the schema of ``Layout.schema``, one window each.
     """
     layout = transfer.layout
     template = Template.parse(layout.source.text)
@@ -55,7 +55,7 @@ def _model_of_worker(vector_table: VectorTable, device: str) -> Model:
 
 
 def _own_device() -> str:
-    """The GPU that Spark gave this task, or one of several by turns; a worker keeps the first that it was given."""
+    """The GPU that Spark gave this task, or one of several in turn; a worker keeps the first that it was given."""
     task = TaskContext.get()
     given = task.resources().get("gpu") if task else None
     if given:
@@ -88,15 +88,12 @@ def _embedded(
 def _with_vectors(
     rows: pa.RecordBatch, at: NDArray[np.int64], vectors: NDArray[np.float32], column: str
 ) -> pa.RecordBatch:
-    offsets = np.arange(len(at) + 1, dtype=np.int32) * np.int32(vectors.shape[1] * 4)
-    data = pa.py_buffer(np.ascontiguousarray(vectors).view(np.uint8).reshape(-1))
-    packed = pa.Array.from_buffers(pa.binary(), len(at), [None, pa.py_buffer(offsets), data])
+    made = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
     if len(at) < rows.num_rows:
         place = np.full(rows.num_rows, -1, np.int64)
         place[at] = np.arange(len(at))
-        computed = packed.take(pa.array(place, mask=place < 0))
-        packed = pc.coalesce(computed, rows.column(column))
-    return rows.set_column(rows.schema.get_field_index(column), column, packed)
+        made = pc.coalesce(made.take(pa.array(place, mask=place < 0)), rows.column(column))
+    return rows.set_column(rows.schema.get_field_index(column), column, made)
 
 
 def _marked(rows: pa.RecordBatch, at: NDArray[np.int64], action: Action, reasons: list[str]) -> pa.RecordBatch:

@@ -12,7 +12,7 @@ from socketserver import BaseServer
 
 
 def expect_hanging_up() -> None:
-    """Keep the trace to itself that PySpark prints when its JVM hangs up: the step says in one line what happened."""
+    """Suppress the trace that PySpark prints when its JVM hangs up: the step says in one line what happened."""
     from pyspark import accumulators
 
     def handle_error(server: BaseServer, request: object, client: object) -> None:
@@ -25,7 +25,7 @@ def expect_hanging_up() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C end the step at once and in one line, from the start of Spark on."""
+    """From the start of Spark on, let Ctrl-C end the step at once and with one line."""
     try:
         with handling(interrupt):
             yield
@@ -35,10 +35,10 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def own_handler() -> Iterator[None]:
-    """Keep our answer to Ctrl-C while PySpark starts, and put it back afterwards.
+    """Keep our handler of Ctrl-C while PySpark starts, and restore it afterwards.
 
-    The handler that PySpark puts in meanwhile first asks the JVM to cancel its jobs, by the connection that the
-    interrupted call is using; that fails, with pages of traces. The jobs end with the session anyway.
+    The handler that PySpark installs first asks the JVM to cancel its jobs, over the connection that the interrupted
+    call is using; that fails with pages of traces. The jobs end with the session anyway.
     """
     from pyspark import SparkContext
 
@@ -53,7 +53,7 @@ def own_handler() -> Iterator[None]:
 
 @contextmanager
 def handling(handler: Callable[[int, object], object]) -> Iterator[None]:
-    """Answer Ctrl-C so; only the main thread is ever asked."""
+    """Handle Ctrl-C like this; only the main thread receives it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -69,13 +69,14 @@ def _say_nothing(server: BaseServer, request: object, client: object) -> None:
 
 
 def _hush(context: object = None) -> None:
-    # What is under way logs that it was interrupted, or that the JVM hung up; the one who interrupted it knows.
+    # Running calls would log that they were interrupted, or that the JVM hung up; the person who interrupted it knows.
     del context
     logging.disable(logging.CRITICAL)
     BaseServer.handle_error = _say_nothing  # type: ignore[assignment, method-assign]
 
 
 def interrupt(number: int, frame: object) -> None:
+    """The handler of Ctrl-C: end the step, without a trace of what it was doing."""
     del number, frame
     _hush()
     raise KeyboardInterrupt

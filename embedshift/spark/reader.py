@@ -1,4 +1,4 @@
-"""Reading a token range of both tables: only what differs, and a count at the end."""
+"""Read a token range of both tables: yields only what differs, and a count at the end."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from embedshift.tokens import TokenRange
 
 
 def shared_store(settings: StoreSettings) -> Store:
-    """The store of this worker process: opened once, kept for the tasks that follow."""
+    """The store of this worker process: opened once, and kept for later tasks."""
     return _open(settings.model_dump_json(), os.getpid())
 
 
 @lru_cache(maxsize=4)
 def _open(settings: str, process: int) -> Store:
-    del process  # part of the key alone: a forked worker must not share its parent's connections
+    del process  # only part of the key: a forked worker must not share its parent's connections
     start_worker_log()
     store = open_store(StoreSettings.model_validate_json(settings))
     keep_for_good()
@@ -40,15 +40,15 @@ def _open(settings: str, process: int) -> Store:
 
 
 def planned_ranges(store: Store, transfer: Transfer) -> list[RangeRecord]:
-    """The ranges that the catalog has as planned, shuffled so that neighbours on one replica do not load together."""
-    # read_ranges goes bucket by bucket, and buckets are chosen by a hash: that order is the shuffle.
+    """The planned ranges of the catalog, shuffled so that neighbours on one replica are not loaded together."""
+    # read_ranges goes bucket by bucket, and buckets are chosen by a hash: that is the shuffle.
     return [each for each in read_ranges(store, transfer.migration, transfer.step) if each.state == "planned"]
 
 
 def read_range(store: Store, transfer: Transfer, within: TokenRange, attempt: int) -> Iterator[pa.RecordBatch]:
     """The differences of one range, then a row with the reader's count.
 
-    A failure becomes part of that row: the outcome of a range is a row in the catalog, not an exception.
+    A failure becomes a part of that row: the outcome of a range is a row in the catalog, not an exception.
     """
     note: dict[str, object] = {"start": within.start, "end": within.end, "attempt": attempt}
     try:
@@ -63,17 +63,17 @@ def read_range(store: Store, transfer: Transfer, within: TokenRange, attempt: in
         note |= {"read": comparison.read, "unchanged": comparison.unchanged, "deleted": comparison.deleted}
         note |= {"reached": scan_limit.end}
     except OwnedByAnother:
-        raise  # of a run that is over nothing is written down any more
+        raise  # a run that is over records nothing
     except EmbedshiftError as error:
         note["error"] = str(error)
-    # Whatever a driver or Arrow may throw concerns this range alone; its message could hold text of an article.
+    # Whatever a driver or Arrow raises concerns only this range; its message could contain text of an article.
     except Exception as error:  # noqa: BLE001
         note["error"] = f"reading failed: {type(error).__name__}"
     yield end_row(transfer.layout, json.dumps(note))
 
 
 def comparison_of(store: Store, transfer: Transfer, turn: Turn = at_once) -> RangeComparison:
-    """The comparison that a transfer asks for; ``turn`` as in ``RangeComparison``."""
+    """The comparison for a transfer; ``turn`` as in ``RangeComparison``."""
     return RangeComparison(
         store,
         transfer.layout,

@@ -1,4 +1,4 @@
-"""Running a transfer: plan what is not covered, let Spark do it, halve and repeat what failed."""
+"""Run a transfer: plan what is not covered, let Spark do it, halve and repeat what failed."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 _LOG = logging.getLogger(__name__)
-#: Seconds between two lines on the progress.
+#: Seconds between two log lines on the progress.
 _LINE_S = 30.0
 
 
 def recorded(transfer: Transfer, before: Progress, report: Callable[[Progress], None]) -> Callable[[Progress], None]:
-    """A report that also logs and counts what it is told.
+    """A report that also logs and counts the progress.
 
     Args:
-        before: the progress before this run; what was done by then, earlier runs have counted.
+        before: the progress before this run, which earlier runs have counted.
     """
     told = {"migration": transfer.migration, "step": transfer.step}
     step, seen, spoken = metrics.step_label(transfer.step), before, time.monotonic()
@@ -54,13 +54,13 @@ def recorded(transfer: Transfer, before: Progress, report: Callable[[Progress], 
 def _count(step: str, seen: Progress, now: Progress) -> None:
     for outcome in ("written", "unchanged", "dead", "deleted", "shadowed"):
         more = getattr(now.counts, outcome) - getattr(seen.counts, outcome)
-        # Ranges with dead letters are planned anew: what they had counted is gone from the catalog.
+        # Ranges with dead letters are planned again, so that their former counts are gone from the catalog.
         metrics.count(metrics.ROWS, max(0, more), step=step, outcome=outcome)
     metrics.count(metrics.RANGES_DONE, max(0, now.done - seen.done), step=step)
     metrics.count(metrics.FAILURES, max(0, now.failed - seen.failed), step=step)
 
 
-#: Seconds between two looks at the catalog while Spark works; more where a look itself takes long, but never above.
+#: Seconds between two reads of the catalog while Spark works; more if a read takes long, up to a maximum.
 _LOOK_SECONDS, _LOOK_SECONDS_MOST = 1.0, 15.0
 Report = Callable[[Progress], None]
 
@@ -78,16 +78,16 @@ def run_transfer(
     """Carry every range of a step that is not done yet.
 
     Args:
-        plan: how to cut the ring where the catalog has nothing of this step.
+        plan: how to cut the ring if the catalog has nothing of this step.
         attempts: tries of a range; each try halves it.
-        report: called every second or so with the progress.
-        still_ours: raises where this run has lost the migration.
+        report: is called about every second with the progress.
+        still_ours: raises if this run has lost the migration.
 
     Returns:
         The progress with every range done.
 
     Raises:
-        CheckFailed: ranges are left that failed every try; each is in the catalog with its error.
+        CheckFailed: some ranges failed every try; the catalog has the error of each.
     """
     migration, step = transfer.migration, transfer.step
     left: Sequence[RangeRecord] = open_ranges(store, migration, step, plan)
@@ -103,7 +103,7 @@ def run_transfer(
         asked = {each.range for each in left}
         trouble = _run_job(session, store, transfer, report, still_ours)
         left = [each for each in read_ranges(store, migration, step) if each.state != "done"]
-        # What only the tasks themselves have left of their ranges is work to go on with, not a failure.
+        # If the tasks only left rests of their ranges, that is work to continue with, not a failure.
         tries += any(each.range in asked for each in left)
     summed = progress(store, migration, step)
     report(summed)
@@ -114,10 +114,10 @@ def run_transfer(
 
 def _left_over(failed: Sequence[RangeRecord], step: str, trouble: str) -> CheckFailed:
     worst = next((each for each in failed if each.error), failed[0])
-    reason = worst.error or trouble or "the task ended without a word"
+    reason = worst.error or trouble or "the task ended without an outcome"
     return CheckFailed(
         f"{len(failed)} ranges of {step} failed every try, such as {worst.range}: {reason}",
-        hint=f"mend the cause and run embedshift {step.partition('/')[0]} again: what is done stays done",
+        hint=f"fix the cause and run embedshift {step.partition('/')[0]} again: what is done stays done",
     )
 
 
@@ -128,9 +128,9 @@ def _run_job(
     report: Report,
     still_ours: Callable[[], None],
 ) -> str:
-    """One Spark job over all planned ranges. Returns what went wrong with the job as a whole, or nothing.
+    """One Spark job over all planned ranges. Returns what went wrong with the job as a whole, or an empty text.
 
-    The job runs in the calling thread; another thread watches, and cancels the job when the migration was lost.
+    The job runs in the calling thread; another thread watches it, and cancels it if the migration was lost.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
@@ -140,7 +140,7 @@ def _run_job(
     watching.start()
     try:
         _job(session, store, transfer)
-    # A worker that was killed, or an executor lost: ranges without an outcome are tried again.
+    # A worker was killed, or an executor was lost: ranges without an outcome are tried again.
     except (PySparkException, Py4JError) as error:
         still_ours()
         return f"the Spark job ended early: {_first_cause(str(error))}"
@@ -152,7 +152,7 @@ def _run_job(
 
 
 def _first_cause(text: str) -> str:
-    """The line of a Java or Python trace that says most: the last exception of the Python trace, or the first line."""
+    """The most useful line of a Java or Python trace: the last exception of the Python trace, or the first line."""
     lines = [line.strip(": ") for line in text.splitlines() if line.strip() and not line.startswith(("\t", "    at"))]
     python = [line for line in lines if line.partition(":")[0].endswith(("Error", "Exception"))]
     return (python or lines or ["no reason given"])[-1 if python else 0][:300]
@@ -176,12 +176,12 @@ def _watch(
             session.sparkContext.cancelAllJobs()
             return
         except StoreUnavailable:
-            continue  # it may be back at the next look; if not, the tasks will say so
+            continue  # it may answer at the next read; if not, the tasks will fail
         pause = min(max(_LOOK_SECONDS, 4 * (time.monotonic() - began)), _LOOK_SECONDS_MOST)
 
 
 def _job(session: SparkSession, store: Store, transfer: Transfer) -> None:
-    """One task for each planned range. No row of a table enters the JVM: a task gets its range and does all of it."""
+    """One task for each planned range. No row of a table enters the JVM: a task gets its range and does everything."""
     planned = planned_ranges(store, transfer)
     threads = int(session.conf.get("spark.task.cpus", "1") or 1)
     ranges = session.sparkContext.broadcast(packed(planned))

@@ -1,4 +1,4 @@
-"""How much of its range a task reads: all of it, unless more lies in it than one task should read."""
+"""How much of its range a task reads: all of it, unless it has more rows than one task should read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from embedshift.tokens import TokenRange
 
 
 class ScanLimit:
-    """The part of a range that is read, known once both scans have ended.
+    """The part of a range that is read; it is known when both scans have ended.
 
-    The scan of the source leads: after enough rows or bytes it ends where its token next changes. A partition is never
+    The scan of the source leads: after enough rows or bytes it ends where the token next changes, so that no partition
+        is
     cut. The scan of the target follows.
 
     Args:
         within: the range.
-        rows_most, bytes_most: what is enough; 0: nothing is.
+        rows_most, bytes_most: the limits; 0: no limit.
     """
 
     def __init__(self, within: TokenRange, rows_most: int = 0, bytes_most: int = 0) -> None:
@@ -34,11 +35,11 @@ class ScanLimit:
 
     @property
     def rest(self) -> TokenRange | None:
-        """What was left, None where nothing was."""
+        """What was left; None if nothing was left."""
         return TokenRange(self.end, self.within.end) if self.end < self.within.end else None
 
     def lead(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """The batches of the source's scan, in token order, up to where it is enough."""
+        """The batches of the source's scan, in token order, up to the limit."""
         rows = size = 0
         last: int | None = None
         for batch in batches:
@@ -55,10 +56,10 @@ class ScanLimit:
                 return
 
     def _enough(self, batch: pa.RecordBatch, rows: int, size: int) -> int | None:
-        """The token behind which nothing more is wanted, None: more is."""
+        """The token after which the scan ends; None if it goes on."""
         beyond = 0
         if 0 < self._bytes_most <= size:
-            # As if the rows of a batch were of one length.
+            # Assumes that the rows of a batch have the same length.
             beyond = batch.num_rows * (size - self._bytes_most) // batch.nbytes
         elif not 0 < self._rows_most <= rows:
             return None
@@ -75,7 +76,7 @@ class ScanLimit:
                 return
 
     def trim(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Those of some rows, in token order, that lie in what was read."""
+        """The rows, in token order, that lie in what was read."""
         return rows.slice(0, _rows_to(rows, self.end))
 
 

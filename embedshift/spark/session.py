@@ -1,4 +1,4 @@
-"""The Spark session: the one that spark-submit brings, or one of the settings."""
+"""The Spark session: the one that spark-submit provides, or one made from the settings."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-#: What embedshift needs of Spark; spark.conf in the settings may change the rest, and these at one's own risk.
+#: What embedshift needs of Spark; spark.conf in the settings may change the rest, and these at your own risk.
 _CONF = {
     "spark.python.daemon.module": "embedshift.spark.worker",
     "spark.python.worker.reuse": "true",
-    # On TCP each task waits some 40 ms for an acknowledgement that the other side delays.
+    # With delayed acknowledgements on TCP each task waits about 40 ms for the other side.
     "spark.python.unix.domain.socket.enabled": "true",
     "spark.sql.shuffle.partitions": "1",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
-    # A task that fails fails its range, which the driver plans anew and smaller: Spark need not insist.
+    # A failed task fails its range, which the driver plans again in halves, so that Spark need not retry.
     "spark.task.maxFailures": "2",
 }
-#: One task a core: a matrix product of its own threads would fight its neighbours for theirs.
+#: One task per core: with threads of its own a matrix product would compete with its neighbours.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PYTHONPATH = "spark.executorEnv.PYTHONPATH"
-#: The JVM of a local session does little but hand batches on: a second compiler and a parallel collector would take
-#: from the workers' cores what they never give back.
+#: The JVM of a local session does little but pass batches on: a second compiler and a parallel collector would take
+#: time from the workers' cores and give nothing back.
 _JVM_LOCAL = (
     "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
@@ -56,16 +56,16 @@ _CONF_LOCAL = {
 
 @contextmanager
 def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = None) -> Iterator[SparkSession]:
-    """A session; stopped at the end where it was started here.
+    """A session; if it was started here, it is stopped at the end.
 
     Args:
-        name: of the step, for Spark's own pages.
-        model: the model that most tasks will need: loaded once a machine, before the workers fork.
+        name: the step's name, for Spark's own pages.
+        model: the model that most tasks will need: it is loaded once per machine, before the workers fork.
 
     Raises:
         UnavailableError: Java is missing, or the master does not answer.
     """
-    # Workers must run the interpreter that has the models' libraries, not whatever python3 the system finds.
+    # Workers must run the interpreter that has the models' libraries, not the system's python3.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if settings.spark.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -92,13 +92,13 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
 
 
 def _ended(session: SparkSession, *, keep: bool) -> Iterator[SparkSession]:
-    """Lend the session; end it afterwards unless it was there before, and say so where its JVM has ended first."""
+    """Yield the session; stop it afterwards unless it existed before, and raise an error if its JVM has ended."""
     try:
         yield session
     except Exception as error:
-        # Whatever the step saw of it: a refused connection, an empty answer, ranges without an outcome.
+        # However the step noticed it: a refused connection, an empty answer, ranges without an outcome.
         if _jvm_has_ended():
-            hint = "look why (the system may have killed it for memory), and run the same command again"
+            hint = "find out why (the system may have killed it for memory), and run the same command again"
             raise UnavailableError("Spark's JVM has ended in the middle of the step", hint=hint) from error
         raise
     finally:
@@ -107,9 +107,9 @@ def _ended(session: SparkSession, *, keep: bool) -> Iterator[SparkSession]:
 
 
 def _start_jvm(conf: SparkConf) -> None:
-    """Start the JVM, or connect to that of spark-submit, and let Ctrl-C wait for it.
+    """Start the JVM, or connect to the one of spark-submit, and let Ctrl-C wait for it.
 
-    A JVM that PySpark gives up while it starts would fail, hang, and outlive this process.
+    A JVM that PySpark abandons while it starts would fail, hang, and outlive this process.
     """
     from pyspark import SparkContext
 
@@ -125,12 +125,12 @@ def _start_jvm(conf: SparkConf) -> None:
 def _ship_to_daemons(conf: SparkConf) -> None:
     """Let the Python daemon of an executor import what ``--py-files`` ships.
 
-    Spark fetches these archives into the executor's working directory before it starts the daemon, and tells only the
-    workers, which the daemon forks, where they lie.
+    Spark fetches these archives into the executor's working directory before it starts the daemon, but tells only the
+    workers, which the daemon forks, where they are.
     """
     from pyspark import SparkConf
 
-    # With the JVM there, a new configuration holds what spark-submit was told.
+    # When the JVM is there, a new configuration contains what spark-submit was told.
     told = {**dict(SparkConf().getAll()), **dict(conf.getAll())}
     archives = [Path(each).name for each in told.get("spark.submit.pyFiles", "").split(",") if each.endswith(".zip")]
     if archives:
@@ -139,7 +139,7 @@ def _ship_to_daemons(conf: SparkConf) -> None:
 
 
 def _jvm_has_ended() -> bool:
-    """Whether the JVM that this process has started is gone; one that spark-submit brought is not ours to know."""
+    """Whether the JVM that this process started has ended; False for a JVM that spark-submit started."""
     from pyspark import SparkContext
 
     process = getattr(SparkContext._gateway, "proc", None)

@@ -1,4 +1,4 @@
-"""The work of one Spark task: a token range is read, compared, embedded and written in one worker process."""
+"""The work of one Spark task: one worker process reads, compares, embeds and writes a token range."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from embedshift.tokens import TokenRange
 if TYPE_CHECKING:
     from pyspark import Broadcast
 
-#: What a task gives back to Spark: nothing but the number of its range.
+#: What a task returns to Spark: only the number of its range.
 RESULT = "range long"
 
 
 def packed(ranges: list[RangeRecord]) -> NDArray[np.int64]:
-    """Ranges as they travel to tasks: start, end and attempt of each; shape (n, 3)."""
+    """Ranges in the form for tasks: start, end and attempt of each; shape (n, 3)."""
     rows = [(each.range.start, each.range.end, each.attempts + 1) for each in ranges]
     return np.array(rows, np.int64).reshape(len(rows), 3)
 
@@ -51,6 +51,6 @@ def carry_ranges(
 
 
 def carry_range(store: Store, transfer: Transfer, within: TokenRange, attempt: int, *, threads: int = 1) -> None:
-    """Carry one range and record its outcome. A failed range is recorded too, and harms no other."""
+    """Carry one range and record its outcome. A failure is recorded too, and affects no other range."""
     rows = read_range(store, transfer, within, attempt)
     RangeWriting(store, transfer).run(embed_rows(transfer, threads, rows))

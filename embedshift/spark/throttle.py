@@ -1,7 +1,7 @@
-"""How tasks obey: they wait where the order says so, and keep to their share of the limits.
+"""How tasks keep to the throttle: they wait if the throttle state says so, and keep to their share of the limits.
 
-The reader pays for rows that it compares, the writer for rows that it writes, each at the task's share of the run's
-rate. The writer alone would not do: of a pass that finds no difference nothing reaches it.
+The reader pays for the rows that it compares, the writer for the rows that it writes, each at the task's share of the
+run's rate. The writer alone is not enough: if a pass finds no difference, no row reaches it.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 from embedshift.times import now_us
 
-#: Seconds of the rate that a bucket saves up: what small delays cost is made good, and no burst is longer.
+#: Seconds of the rate that a token bucket can save up: it makes up for small delays, and bounds any burst.
 _SAVED_S = 0.25
-#: Seconds between two decisions of a governor, how far back it looks, and of how many writes it wants to know.
+#: Seconds between two decisions of a limiter, how far back it looks, and how many writes it needs to decide.
 _ROUND_S, _LOOK_BACK_S, _WRITES_LEAST = 1.0, 5.0, 20
-#: A governor halves the rate, and adds this share of full speed each round. It never goes below one row a second.
+#: A limiter halves the rate, and adds this share of full speed each round. It never goes below one row per second.
 _CUT, _STEP, _RATE_LEAST = 0.5, 0.02, 1.0
 
 
 class TokenBucket:
-    """Rows at a rate: rows go at once, and are paid for by waiting before the next ones."""
+    """Rows at a rate: rows go at once, and are paid for by a wait before the next ones."""
 
     def __init__(self) -> None:
         self._owed = 0.0
         self._at: float | None = None
 
     def owe(self, rows: int) -> None:
-        """So many rows have gone."""
+        """Count rows that have gone."""
         self._owed += rows
 
     def forgive(self, rows: int) -> None:
-        """So many of the rows that have gone are paid for elsewhere."""
+        """Some of the rows that have gone are paid for elsewhere."""
         self._owed = max(0.0, self._owed - rows)
 
     def wait_s(self, now: float, rate: float | None) -> float:
-        """Seconds until all is paid for, at a rate of rows a second; the time since the last call counts at it too."""
+        """Seconds until all rows are paid for at a rate in rows per second, including the time since the last call."""
         passed, self._at = now - (now if self._at is None else self._at), now
         if rate is None:
             self._owed = 0.0
@@ -58,12 +58,12 @@ class TokenBucket:
 class LatencyLimiter:
     """The rate of one writer under a limit of latency: additive increase, multiplicative decrease.
 
-    ``stores.cql.flight`` bounds in the same way how many requests are under way. This bounds the rows a second, and so
-    goes on where one request at a time is still too much.
+    ``stores.cql.inflight`` limits in the same way how many requests are in flight. This limits the rows per second, so
+    it also works if one request at a time is still too much.
     """
 
     def __init__(self) -> None:
-        #: Rows a second; None: as fast as it goes.
+        #: Rows per second; None: no limit.
         self.rate: float | None = None
         #: The 99th percentile for which it last slowed down, in seconds.
         self.slow_s = 0.0
@@ -73,18 +73,18 @@ class LatencyLimiter:
 
     @property
     def speed(self) -> float:
-        """Rows a second of the writing itself, as it lately went; 0: not known yet."""
+        """Rows per second of the writing itself, as measured recently; 0: not known yet."""
         return self._speed
 
     def learn(self, now: float, took: Iterable[float], rows: int, seconds: float, limit_s: float | None) -> None:
-        """Learn from a piece of writing.
+        """Learn from a part that was written.
 
         Args:
             now: when it ended.
-            took: seconds that each write of it took.
-            rows: rows of it.
+            took: the seconds that each of its writes took.
+            rows: the number of its rows.
             seconds: how long it took as a whole.
-            limit_s: the limit of the 99th percentile; None: there is none.
+            limit_s: the limit of the 99th percentile; None: no limit.
         """
         if self.rate is None and rows:
             speed = rows / max(seconds, 1e-6)
@@ -106,7 +106,7 @@ class LatencyLimiter:
         if slow_s > limit_s:
             self.slow_s = slow_s
             self.rate = max(_RATE_LEAST, _CUT * (self._speed if self.rate is None else self.rate))
-            # What was measured at the old rate says nothing of the new one.
+            # What was measured at the old rate says nothing about the new one.
             self._took.clear()
         elif self.rate is not None:
             self.rate += max(_STEP * self._speed, _STEP * _RATE_LEAST)
@@ -115,36 +115,36 @@ class LatencyLimiter:
 
 
 def percentile_99(values: list[float]) -> float:
-    """The 99th percentile by nearest rank: of fewer than a hundred values the greatest."""
+    """The 99th percentile by nearest rank: with fewer than a hundred values, the greatest."""
     return sorted(values)[math.ceil(0.99 * len(values)) - 1]
 
 
 def slower(one: float | None, other: float | None) -> float | None:
-    """The lower of two rates; None is no rate."""
+    """The lower of two rates; None means no limit."""
     return min((each for each in (one, other) if each is not None), default=None)
 
 
-#: Seconds between two looks at the order, for all tasks of a process together.
+#: Seconds between two reads of the throttle state, for all tasks of a process together.
 _LOOK_S = 2.0
-#: Longest sleep, so that another order is met soon.
+#: The longest sleep, so that a new state is noticed soon.
 _NAP_S = 0.5
-#: How long a task waits on for a run whose lease has ended, or at a store that does not answer. Clocks differ.
+#: How long a task waits after its run's lease has ended, or if the store does not answer. Clocks differ.
 _GRACE_S = 60.0
-#: Seconds of writing that one part of a batch is meant for: without a limit, and within one.
+#: How many seconds of writing one part of a batch is meant for: without a limit, and with one.
 _PART_S, _SLICE_S = 1.0, 0.1
-#: Rows of a part before anything is known of the speed, and the fewest of one that no limit slows down.
+#: Rows of a part before the speed is known, and the minimum rows of a part if no limit applies.
 _ROWS_FIRST, _ROWS_LEAST = 128, 16
 
 
 def throttle_reader(store: Store, transfer: Transfer) -> ThrottleReader:
-    """The orders that a transfer's tasks obey; of one run, the same for all tasks of a process."""
-    orders = _reader_of(transfer.migration, transfer.run, os.getpid())
-    orders.store = store
-    return orders
+    """The throttle of a transfer's tasks, one for each run and process."""
+    throttle = _reader_of(transfer.migration, transfer.run, os.getpid())
+    throttle.store = store
+    return throttle
 
 
 class ThrottleReader:
-    """The orders of one run, as the catalog has them, and what this process knows of its own writing."""
+    """The throttle state of one run, as the catalog has it, and what this process knows of its own writing."""
 
     def __init__(self, migration: str, run: str) -> None:
         self.store: Store | None = None
@@ -156,11 +156,11 @@ class ThrottleReader:
         self._reported = False
 
     def now(self) -> ThrottleState:
-        """The order as it stood two seconds ago at most.
+        """The throttle state, at most two seconds old.
 
         Raises:
-            OwnedByAnother: it holds the task up, and nobody owns the run any more that could let it go.
-            StoreUnavailable: the catalog has not answered for a minute, though the order says to wait for it.
+            OwnedByAnother: it makes the task wait, but nobody owns the run any more who could let it continue.
+            StoreUnavailable: the catalog has not answered for a minute, and the last state was to wait.
         """
         moment = time.monotonic()
         if self._run and moment - self._looked >= _LOOK_S:
@@ -177,7 +177,7 @@ class ThrottleReader:
                 self._check_owner(store)
             self._report(store)
         except StoreUnavailable:
-            # It may be back at the next look; until then the last order stands.
+            # It may answer at the next read; until then the last state applies.
             if self._state.limits and moment - self._answered > _GRACE_S:
                 raise
             return
@@ -199,10 +199,10 @@ class ThrottleReader:
     def wait(
         self, bucket: TokenBucket, limiter: LatencyLimiter | None = None, *, ending: bool = False
     ) -> ThrottleState:
-        """Wait until the order lets rows pass and those that have gone are paid for. Returns the order.
+        """Wait until the state lets rows pass, and rows that have gone are paid for. Returns the state.
 
         Args:
-            ending: no further rows are to pass, so that a pause is nothing to wait for.
+            ending: no further rows will pass, so that a pause need not be waited for.
         """
         while True:
             state = self.now()
@@ -216,64 +216,64 @@ class ThrottleReader:
 
 @lru_cache(maxsize=4)
 def _reader_of(migration: str, run: str, process: int) -> ThrottleReader:
-    del process  # part of the key alone: what a forked worker knows is not its parent's
+    del process  # only part of the key: a forked worker does not share what its parent knows
     return ThrottleReader(migration, run)
 
 
 class ReadThrottle:
-    """The pace of the reader of one range, window by window."""
+    """The throttle for the reader of one range, window by window."""
 
-    def __init__(self, orders: ThrottleReader) -> None:
-        self._orders = orders
+    def __init__(self, throttle: ThrottleReader) -> None:
+        self._throttle = throttle
         self._bucket = TokenBucket()
         self._passed = 0
 
     def turn(self, rows: int) -> None:
-        """Before a window of so many rows is compared: wait for the order, and until the windows before are paid."""
-        self._orders.wait(self._bucket)
+        """Before a window is compared: wait for the throttle state, and until earlier windows are paid for."""
+        self._throttle.wait(self._bucket)
         self._bucket.owe(rows)
         self._passed = 0
 
     def pass_on(self, rows: int) -> None:
-        """So many rows of the window go to the writer."""
+        """Some rows of the window go to the writer."""
         self._passed += rows
 
     def end(self) -> None:
-        """After the last window: wait for what the writer will not pay for. Its rows must not be held up here."""
+        """After the last window: wait for what the writer will not pay for. Its rows must not be delayed here."""
         self._bucket.forgive(self._passed)
-        self._orders.wait(self._bucket, ending=True)
+        self._throttle.wait(self._bucket, ending=True)
 
 
 class WriteThrottle:
-    """The pace of the writer of one range: what it is to write comes in parts that keep to the rate."""
+    """The throttle for the writer of one range: it cuts what is written into parts that keep to the rate."""
 
-    def __init__(self, orders: ThrottleReader) -> None:
-        self._orders = orders
+    def __init__(self, throttle: ThrottleReader) -> None:
+        self._throttle = throttle
         self._bucket = TokenBucket()
 
     def parts(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Cut a batch, and wait before each part; what is done with a part is taken for its writing."""
-        limiter, start = self._orders.limiter, 0
+        """Cut a batch, and wait before each part; the time that the caller spends on a part counts as its writing."""
+        limiter, start = self._throttle.limiter, 0
         while start < rows.num_rows:
-            state = self._orders.wait(self._bucket, limiter)
+            state = self._throttle.wait(self._bucket, limiter)
             part = rows.slice(start, self._size(state))
             began = time.monotonic()
             yield part
-            now, store = time.monotonic(), self._orders.store
+            now, store = time.monotonic(), self._throttle.store
             limit_s = None if state.max_latency_ms is None else state.max_latency_ms / 1000
             limiter.learn(now, store.latencies() if store else (), part.num_rows, now - began, limit_s)
             self._bucket.owe(part.num_rows)
             start += part.num_rows
 
     def end(self) -> None:
-        """After the last batch: wait until all that was written is paid for, as the next range begins anew."""
-        self._orders.wait(self._bucket, self._orders.limiter, ending=True)
+        """After the last batch: wait until everything written is paid for, because the next range starts at zero."""
+        self._throttle.wait(self._bucket, self._throttle.limiter, ending=True)
 
     def _size(self, state: ThrottleState) -> int:
-        limiter = self._orders.limiter
+        limiter = self._throttle.limiter
         rate = slower(state.rows_per_second, limiter.rate)
         if rate is not None:
             return max(1, int(rate * _SLICE_S))
-        # Where latency is watched, parts are small too: each tells what writes take.
+        # If latency is limited, parts are small too: each shows how long writes take.
         seconds = _PART_S if state.max_latency_ms is None else _SLICE_S
         return max(_ROWS_LEAST, int(limiter.speed * seconds)) if limiter.speed else _ROWS_FIRST

@@ -1,4 +1,4 @@
-"""The driver's part of the pace: what operators ask becomes an order that every task of the run reads."""
+"""The driver's part of the throttle: operators' requests become a throttle state that every task of the run reads."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from embedshift.stores.contract import Store
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-#: Seconds between two looks at what operators ask.
+#: Seconds between two reads of what operators request.
 _LOOK_S = 0.5
-#: So many looks back the greatest number of tasks counts: between two tasks a core is idle for a moment.
+#: The number of tasks is the maximum of this many reads: between two tasks a core is idle for a moment.
 _LOOKS = 6
 
 
@@ -28,24 +28,24 @@ _LOOKS = 6
 def throttled(
     session: SparkSession, store: Store, transfer: Transfer, settings: ThrottleSettings, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """Keep the tasks of a transfer to the pace that operators and settings ask, until the block ends.
+    """Keep the tasks of a transfer to the limits of operators and settings, until the block ends.
 
     Args:
-        session: runs the tasks; it knows how many there are, to share a rate among them.
-        settings: what holds where no operator has said anything.
-        say: is given a line when the run begins to wait, and when it goes on.
+        session: runs the tasks; it knows how many there are, among which a rate is shared.
+        settings: apply if no operator has requested anything.
+        say: is given a line when the run begins to wait, and when it continues.
     """
     if not transfer.run:
         yield
         return
-    pacing = _ThrottleDriver(session, store, transfer, settings, say)
-    # Before the first task, which would else go at full speed until it looks again.
-    pacing.look()
-    pacing.start()
+    driver = _ThrottleDriver(session, store, transfer, settings, say)
+    # Before the first task, which would otherwise go at full speed until it reads the state again.
+    driver.look()
+    driver.start()
     try:
         yield
     finally:
-        pacing.end()
+        driver.end()
 
 
 class _ThrottleDriver:
@@ -63,7 +63,7 @@ class _ThrottleDriver:
         self._state: ThrottleState | None = None
         self._tasks: deque[int] = deque(maxlen=_LOOKS)
         self._ended = threading.Event()
-        self._looking = threading.Thread(target=self._go_on_looking, name="embedshift-pace", daemon=True)
+        self._looking = threading.Thread(target=self._go_on_looking, name="embedshift-throttle", daemon=True)
 
     def start(self) -> None:
         self._looking.start()
@@ -71,12 +71,12 @@ class _ThrottleDriver:
     def end(self) -> None:
         self._ended.set()
         self._looking.join()
-        # A store that does not answer now must not hide why the run ended.
+        # If the store does not answer now, that must not hide why the run ended.
         with suppress(StoreUnavailable):
             withdraw(self._store, self._migration)
 
     def look(self) -> None:
-        """Give an order where it is another than before."""
+        """Publish the throttle state if it has changed."""
         paused, limits = requested(self._store, self._migration, self._settings)
         tasks = 1 if limits.rows_per_second is None else self._running()
         state = throttle_state(paused, limits, datetime.now(UTC), tasks)
@@ -85,16 +85,16 @@ class _ThrottleDriver:
         publish(self._store, self._migration, self._run, state)
         waited, self._state = self._state.wait if self._state else "", state
         if state.wait != waited:
-            self._say(f"waiting: {state.wait}" if state.wait else "going on")
+            self._say(f"waiting: {state.wait}" if state.wait else "continuing")
 
     def _go_on_looking(self) -> None:
         while not self._ended.wait(_LOOK_S):
-            # It may be back at the next look; until then the tasks keep to the last order.
+            # It may answer at the next read; until then the tasks keep to the last state.
             with suppress(StoreUnavailable):
                 self.look()
 
     def _running(self) -> int:
-        """How many tasks share the rate: those that ran lately; before there is one, as many as can."""
+        """How many tasks share the rate: as many as ran lately; before the first, as many as can."""
         from py4j.protocol import Py4JError
 
         context = self._session.sparkContext

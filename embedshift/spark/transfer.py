@@ -1,6 +1,7 @@
-"""A transfer: what one Spark job carries from which table to which, and the columns in which rows travel.
+"""A transfer: what one Spark job carries from one table to another, and in which columns.
 
-Load and sync are one transfer: a load meets an empty target, so that every row differs. The reader compares a token
+Load and sync are the same transfer: a load finds an empty target, so that every row differs. The reader compares a
+    token
 range of both tables and yields only what differs; the embedding stage fills in vectors; the writer writes.
 """
 
@@ -23,23 +24,23 @@ from embedshift.times import to_us
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferRules:
-    """What a transfer may do, beside what follows from the settings and the tables.
+    """What a transfer may do, in addition to what follows from the settings and the tables.
 
     Args:
         migration: its id.
         step: the name under which the catalog keeps the ranges.
         owner: the run that owns the migration; empty if no migration is involved.
         throttled: whether tasks keep to the limits that operators set.
-        read_back: look whether written rows are there.
+        read_back: check whether written rows are there.
         into_live: the alias names the target: if write times do not decide, the target's value stays.
-        overwrite_shadowed: write what a newer deletion hides again, with the present time.
+        overwrite_shadowed: write what a newer delete hides again, with the present time.
         orphans_before_us: only rows of the target written before then may be deleted; None: all.
         protect_dead: never delete rows of dead letters: in a rollback they are missing because they never arrived.
-        clock_skew_us: how far the clocks of writers may be apart.
-        device: where the model runs, in the settings' words.
-        inspect: look at the target's vectors too, and replace one that is broken or not written with its digest.
+        clock_skew_us: how far apart the clocks of writers may be.
+        device: where the model runs, as in the settings.
+        inspect: also check the target's vectors, and replace one that is broken or was not written with its digest.
         since_us: compare only rows written since then; None: all.
-        by_log: find those in the change log.
+        by_log: find these rows in the change log.
     """
 
     migration: str
@@ -60,10 +61,10 @@ class TransferRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer(TransferRules):
-    """Everything that a task must know, as plain data: it travels to executors as JSON and holds no secret.
+    """Everything that a task must know, as plain data: it is sent to executors as JSON and contains no secret.
 
-    ``batch_tokens`` is 0 if the device's own value serves. ``rows_most`` and ``bytes_most`` bound what one task reads
-    of its range; it leaves the rest to others (0: no bound).
+    ``batch_tokens`` is 0 if the device's own value is to be used. ``rows_most`` and ``bytes_most`` limit what one task
+    reads of its range; it leaves the rest to others (0: no limit).
     """
 
     store: str
@@ -78,11 +79,11 @@ class Transfer(TransferRules):
 
     @property
     def run(self) -> str:
-        """The run whose limits the tasks keep to; empty if they keep to none."""
+        """The run whose limits the tasks keep to; empty if there are none."""
         return self.owner if self.throttled else ""
 
     def to_json(self) -> str:
-        """The text that travels to tasks."""
+        """The text for the tasks."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -97,7 +98,7 @@ class Transfer(TransferRules):
 
     @property
     def layout(self) -> Layout:
-        """The columns of the rows that travel."""
+        """The columns of the rows that are carried."""
         return Layout(
             VectorTable.from_json(self.source),
             VectorTable.from_json(self.target),
@@ -107,7 +108,7 @@ class Transfer(TransferRules):
 
 
 def reachable(store: StoreSettings) -> StoreSettings:
-    """The same store for workers, which may have another working directory: every path in full."""
+    """The same store for workers, which may have another working directory: with every path absolute."""
     tls = store.tls and store.tls.model_copy(update=_resolved(store.tls, ("ca", "certificate", "key")))
     return store.model_copy(update={**_resolved(store, ("path", "credentials_file")), "tls": tls})
 
@@ -133,7 +134,7 @@ def transfer_of(
 
     Args:
         settings: of the migration.
-        store: has both tables and the catalog.
+        store: the store of both tables and of the catalog.
         migration: what is carried.
         step: the name under which the catalog keeps the ranges.
         backwards: from target to source, as a rollback needs it.
@@ -163,7 +164,7 @@ def transfer_of(
 
 
 def transfer_in_place(settings: Settings, store: Store, vector_table: VectorTable, step: str) -> Transfer:
-    """The transfer of a table into itself: only vectors that are missing, stale or broken are written."""
+    """The transfer of a table into itself: it writes only vectors that are missing, stale or broken."""
     of_target = vector_table.table == settings.target.table
     rules = TransferRules(
         migration=f"audit-{vector_table.table}",
@@ -183,7 +184,7 @@ def transfer_in_place(settings: Settings, store: Store, vector_table: VectorTabl
 def _between(
     settings: Settings, store: Store, source: VectorTable, target: VectorTable, rules: TransferRules
 ) -> Transfer:
-    """The rules with what follows from the settings and the tables alone."""
+    """The rules, with what follows from the settings and the tables."""
     most = task_bounds(store.estimate(source.table), settings.load.ranges, settings.load.task_rows)
     return Transfer(
         store=reachable(settings.store).model_dump_json(),
@@ -200,7 +201,7 @@ def _between(
 
 
 def table_to_json(table: Table) -> str:
-    """A table's description as text."""
+    """The description of a table as text."""
     return json.dumps(asdict(table))
 
 

@@ -1,4 +1,4 @@
-"""How long ago rows were read: a remaining TTL runs on while a row is held."""
+"""When rows were read: a remaining TTL goes on while a row waits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def stamped_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def aged(rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Rows without their stamp, every remaining TTL as it is now; one that has run out is a second still."""
+    """Rows without their stamp, with every remaining TTL as it is now; an expired one is still one second."""
     passed = pc.divide(pc.subtract(time.time_ns() // 1_000_000, rows.column(_READ_AT)), 1000)
     rows = rows.remove_column(rows.schema.get_field_index(_READ_AT))
     if not pc.any(pc.greater(passed, 0)).as_py():

@@ -1,7 +1,7 @@
-"""Spark's Python daemon, with the model loaded before it forks: workers share its pages, and start at once.
+"""Spark's Python daemon, with the model loaded before it forks: workers share its memory and start at once.
 
-Spark starts one daemon an executor and forks every Python worker from it. Importing torch takes seconds and a large
-model gigabytes; done here, it is done once a machine. Named by ``spark.python.daemon.module``.
+Spark starts one daemon per executor and forks every Python worker from it. Importing torch takes seconds, and a large
+model takes gigabytes; here that happens once per machine. Named by ``spark.python.daemon.module``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from embedshift.catalog.vector_table import ModelRecord
 from embedshift.embedding import device_of, load_model, use_threads
 from embedshift.errors import ModelUnavailable
 
-#: Parameters of ``mallopt``, from glibc's ``malloc.h``, and the greatest values that it takes for them.
+#: Parameters of ``mallopt``, from glibc's ``malloc.h``, and their maximum values.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 2**31 - 1
 _MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * 1024 * 1024
 
 
 def keep_for_good() -> None:
-    """Take everything that is in memory now out of the garbage collector's sight; nothing outside a Spark task.
+    """Exclude everything that is now in memory from garbage collection; does nothing outside a Spark task.
 
     Spark's workers collect garbage after every task; with torch and a model in memory each collection takes 0.3 s.
     """
@@ -36,9 +36,9 @@ def keep_for_good() -> None:
 
 
 def keep_freed() -> None:
-    """Let this process keep the memory that it frees for what it allocates next; nothing without glibc.
+    """Let this process reuse the memory that it frees; does nothing without glibc.
 
-    Else the system takes back the tensors of one batch and clears every page for the next. The peak is the same.
+    Otherwise the system takes back the tensors of one batch and clears every page for the next. The peak is the same.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -48,13 +48,13 @@ def keep_freed() -> None:
 
 #: The environment variable that holds the model's record as JSON.
 MODEL = "EMBEDSHIFT_WORKER_MODEL"
-#: The workers that run tasks; Spark has daemons of other kinds, for planning, which need no model.
+#: The workers that run tasks; Spark also has daemons for planning, which need no model.
 _TASKS = "pyspark.worker"
 
 
 def preload() -> None:
-    """Load the model that the environment names, in one thread: a pool of threads does not survive a fork."""
-    # Asked in the usual way, CUDA would be set up before the fork, and fail after it.
+    """Load the model that the environment names, in one thread: a thread pool does not survive a fork."""
+    # With the usual check, CUDA would be initialised before the fork, and fail after it.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     record = ModelRecord(**json.loads(os.environ[MODEL]))
     use_threads(1)
@@ -63,13 +63,13 @@ def preload() -> None:
         if device_of(settings) == "cpu":
             load_model(settings, record.precision)
     except ModelUnavailable:
-        return  # the task that needs it will say so, as the outcome of its range
-    # Workers collect garbage after every task: what they are born with need not be looked through.
+        return  # the task that needs it will report that as the outcome of its range
+    # Workers collect garbage after every task: what they inherit need not be scanned.
     gc.freeze()
 
 
 def say(*words: Any, file: Any = None) -> None:
-    """Print what the daemon has to say, but not that the JVM hung up on a worker: the step says what happened."""
+    """Print the daemon's output, except that the JVM hung up on a worker: the step says what happened."""
     if not isinstance(sys.exc_info()[1], ConnectionError):
         print(*words, file=file)
 

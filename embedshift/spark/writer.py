@@ -1,4 +1,4 @@
-"""Writing a range's rows into the target, and recording the range when every row is accounted for."""
+"""Write a range's rows into the target, and record the range when every row is accounted for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from embedshift.catalog.guard import check_may_delete
 from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
 from embedshift.errors import EmbedshiftError, OwnedByAnother
 from embedshift.spark.ranges import cut_rest
-from embedshift.spark.rows import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout, unpack_vectors
+from embedshift.spark.rows import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout
 from embedshift.spark.throttle import WriteThrottle, throttle_reader
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
@@ -33,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def log_range(transfer: Transfer, record: RangeRecord) -> None:
-    """Log the outcome of one range, by the task that has written its row: done is for debug."""
+    """Log the outcome of one range, in the task that wrote its row; a range that is done is logged for debug."""
     told = {
         "migration": transfer.migration,
         "step": transfer.step,
@@ -67,7 +67,7 @@ class RangeWriting:
             actions = rows.column(ACTION)
             for end in rows.filter(pc.equal(actions, int(Action.END))).column(NOTE).to_pylist():
                 note = json.loads(end)
-            # After a failure the rest is only drained: the range is tried again as a whole.
+            # After a failure the rest is only read: the range is tried again as a whole.
             if not self._error:
                 self._apply_throttled(rows)
         if note:
@@ -88,10 +88,10 @@ class RangeWriting:
             self._write(rows.filter(pa.array((actions == Action.EMBED) | (actions == Action.WRITE))))
             self._delete(rows.filter(pa.array(actions == Action.DELETE)))
         except OwnedByAnother:
-            raise  # of a run that is over nothing is written any more
+            raise  # a run that is over writes nothing
         except EmbedshiftError as error:
             self._error = str(error)
-        # Whatever a driver may throw concerns this range alone; its message could hold text of an article.
+        # Whatever a driver raises concerns only this range; its message could contain text of an article.
         except Exception as error:  # noqa: BLE001
             self._error = f"writing failed: {type(error).__name__}"
 
@@ -117,25 +117,22 @@ class RangeWriting:
             self._look_for_shadows(cells.take(pa.array(taken)))
 
     def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows in the store's own form: vectors unpacked, TTLs as they are now."""
-        vector = self._layout.target.vector
+        """The rows in the store's form: TTLs as they are now."""
         names = [name for name in rows.schema.names if name not in (ACTION, NOTE, SCANNED, DELETED_AT)]
         passed = pc.cast(pc.divide(pc.subtract(time.time_ns() // 1_000_000, rows.column(SCANNED)), 1000), pa.int32())
         ttls = {remaining_ttl(c.name) for c in (*self._layout.carried, *self._layout.made)}
         columns = {}
         for name in names:
             column = rows.column(name)
-            if name == vector:
-                column = unpack_vectors(column, self._layout.target.model.dimension)
-            elif name in ttls:
-                # A cell that ended on its way is written with its last second: it must not live for ever.
+            if name in ttls:
+                # A cell that has expired meanwhile is written with its last second: it must not live for ever.
                 column = pc.max_element_wise(pc.subtract(column, passed), 1, skip_nulls=False)
             columns[name] = column
         return pa.RecordBatch.from_pydict(columns)
 
     def _look_for_shadows(self, cells: pa.RecordBatch) -> None:
-        """Read back what was written: cells below a newer deletion were acknowledged and are not there."""
-        # Before the look: what is deleted after it stays deleted.
+        """Read back what was written: cells that a newer delete hides were acknowledged but are not there."""
+        # Taken before the reading: what is deleted after it stays deleted.
         looked_us = now_us()
         hidden = self._hidden(cells)
         if hidden.num_rows and self._transfer.overwrite_shadowed:
@@ -149,7 +146,7 @@ class RangeWriting:
         self._shadowed += hidden.num_rows
 
     def _hidden(self, cells: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of which a value that was written is not there."""
+        """The rows of which a written value is not there."""
         if cells.num_rows == 0:
             return cells
         keys = [key.name for key in self._layout.keys]
@@ -200,9 +197,9 @@ class RangeWriting:
         log_range(self._transfer, record)
 
     def _leave_rest(self, within: TokenRange, reached: int, attempt: int) -> TokenRange:
-        """Plan what was left of a range; returns what was read of it.
+        """Plan what was left of a range; returns the part that was read.
 
-        The rest is written first: a task that ends in between leaves too much planned, never too little.
+        The rest is recorded first: a task that ends in between leaves too much planned, never too little.
         """
         if reached == within.end:
             return within

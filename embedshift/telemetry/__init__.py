@@ -1,1 +1,1 @@
-"""What a run tells about itself: log, metrics, lines on the terminal."""
+"""What a run reports about itself: log, metrics, lines on the terminal."""

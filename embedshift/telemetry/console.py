@@ -1,4 +1,4 @@
-"""What a step says: to people on a terminal or in a log, and as one JSON object to machines."""
+"""The output of a step: lines for people on a terminal or in a log, and one JSON object for machines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from embedshift.telemetry.logs import in_json
 
 _LOG = logging.getLogger(__name__)
-#: Seconds between two progress lines where there is no terminal.
+#: Seconds between two progress lines if there is no terminal.
 _LINE_SECONDS = 5.0
 
 
 class Gauge(Protocol):
-    """The figures of a running step, as the catalog sums them up."""
+    """The figures of a running step: the totals from the catalog."""
 
     @property
     def ranges(self) -> int: ...  # noqa: D102 - the names say it
@@ -32,7 +32,7 @@ class Gauge(Protocol):
 
 
 class Console:
-    """Where a step reports. Lines for people go to standard output, or to standard error where JSON is asked for."""
+    """The output of a step. Lines for people go to standard output, or to standard error if JSON is requested."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
@@ -40,31 +40,31 @@ class Console:
 
     @property
     def rich(self) -> RichConsole:
-        """What draws on the terminal."""
+        """The console that draws on the terminal."""
         return self._rich
 
     @property
     def is_terminal(self) -> bool:
-        """Whether somebody looks at a terminal."""
+        """Whether the output goes to a terminal."""
         return self._rich.is_terminal
 
     def say(self, line: str) -> None:
-        """One line for people. Square brackets are taken literally."""
+        """Print one line for people. Square brackets are printed literally."""
         self._tell(line)
 
     def title(self, line: str) -> None:
-        """The name of a step, before its lines."""
+        """Print the name of a step, before its lines."""
         self._tell(line, style="bold")
 
     def _tell(self, line: str, style: str | None = None) -> None:
         if self.as_json and in_json():
-            # Standard error, where these lines would go, belongs to the log.
+            # These lines would go to standard error, which belongs to the log.
             _LOG.info(line)
         else:
             self._rich.print(line, style=style, markup=False)
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """The end: the result as JSON for machines, the next command for people."""
+        """Print the end: the result as JSON for machines, the next command for people."""
         if self.as_json:
             sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
             sys.stdout.flush()
@@ -95,7 +95,7 @@ class Watch:
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Hold the bar open, where there is a terminal to draw it on."""
+        """Keep the bar on the screen, if there is a terminal."""
         if not self._console.is_terminal:
             yield
             return
@@ -106,15 +106,15 @@ class Watch:
             yield
 
     def show(self, gauge: Gauge, rows: int, dead: int) -> None:
-        """Report where the job is now.
+        """Report the progress of the job.
 
         Args:
-            gauge: ranges in all, done and failed.
-            rows: rows of the ranges done.
+            gauge: ranges in total, done and failed.
+            rows: rows of the ranges that are done.
             dead: dead letters among them.
         """
         if self._before is None:
-            # What an earlier run did says nothing of how fast this one is.
+            # What an earlier run did says nothing about the speed of this one.
             self._before = rows
             self._started = time.monotonic()
         rate = (rows - self._before) / max(time.monotonic() - self._started, 0.001)

@@ -1,8 +1,8 @@
-"""The log: records of the standard logging module on standard error, of the driver and of Spark's workers alike.
+"""The log: records of the standard logging module on standard error, from the driver and from Spark's workers.
 
-Every record of one run carries the run's id. It travels to workers in the environment, with format and level. Records
-hold names, counts and times; never a text of an article and never a secret. So an exception of a library is reduced to
-its kind, and what a library logs (from warning on) to its template: either could quote what it was working on.
+Every record of a run has the run's id. Workers get it in the environment, with format and level. Records contain names,
+counts and times; never a text of an article and never a secret. So only the kind of a library's exception is logged,
+and only the template of a library's own log messages (from warning on): either could quote the data it was working on.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from typing import TextIO
 from embedshift.errors import EmbedshiftError
 from embedshift.settings import LogSettings
 
-#: The variable that names the run, where whoever starts it has a name for it.
+#: The variable with the run's name, if the caller has one.
 RUN = "EMBEDSHIFT_RUN"
-#: The variable by which workers are told how to log.
+#: The variable that tells workers how to log.
 WORKER = "EMBEDSHIFT_WORKER_LOG"
-#: Everything of ours logs below this name; the levels of other libraries are left alone.
+#: All our loggers are below this name; the levels of other libraries are not changed.
 _OURS = logging.getLogger("embedshift")
 _BARE = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 @dataclass(frozen=True, slots=True)
 class LogPlan:
-    """How a run logs, in driver and workers."""
+    """How a run logs, in the driver and in workers."""
 
     format: str
     level: str
     run: str
 
     def to_json(self) -> str:
-        """The text that travels."""
+        """The text for the workers."""
         return json.dumps(asdict(self))
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, run, process, and what the record was given besides."""
+    """One JSON object per line: time, level, logger, message, run, process, and the record's extra fields."""
 
     def __init__(self, run: str) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """A line for people: the message, and what the record was given besides; with the time where all is logged."""
+    """A line for people: the message and the record's extra fields; with the time if every level is logged."""
 
     def __init__(self, *, timed: bool) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def _further(record: logging.LogRecord) -> dict[str, object]:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to whatever standard error is at that moment."""
+    """Writes to the current standard error."""
 
     def __init__(self, plan: LogPlan) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 def plan_of(settings: LogSettings) -> LogPlan:
-    """How this process logs, with the run's id: that of ``EMBEDSHIFT_RUN``, or a new one."""
+    """How this process logs, with the run's id: from ``EMBEDSHIFT_RUN``, or a new one."""
     level = settings.level or ("info" if settings.format == "json" else "warning")
     return LogPlan(settings.format, level, _run_id())
 
@@ -120,20 +120,20 @@ def _run_id() -> str:
 
 
 def start_log(plan: LogPlan) -> None:
-    """Log from now on; instead of an earlier plan, where there was one."""
+    """Log from now on; this replaces an earlier plan, if there is one."""
     stop_log()
     logging.getLogger().addHandler(_Handler(plan))
     _OURS.setLevel(plan.level.upper())
 
 
 def start_worker_log() -> None:
-    """Log as the environment of this worker says; nothing where it says nothing, or where the process logs already."""
+    """Log as the environment of this worker says; nothing if it says nothing, or if the process already logs."""
     if WORKER in os.environ and current_plan() is None:
         start_log(LogPlan(**json.loads(os.environ[WORKER])))
 
 
 def stop_log() -> None:
-    """Log no longer."""
+    """Stop logging."""
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, _Handler)]:
         root.removeHandler(handler)
@@ -141,16 +141,16 @@ def stop_log() -> None:
 
 
 def current_plan() -> LogPlan | None:
-    """How this process logs at present."""
+    """How this process logs now."""
     return next((each.plan for each in logging.getLogger().handlers if isinstance(each, _Handler)), None)
 
 
 def in_json() -> bool:
-    """Whether standard error belongs to a log of JSON lines."""
+    """Whether standard error is a log of JSON lines."""
     plan = current_plan()
     return plan is not None and plan.format == "json"
 
 
 def trouble_level() -> int:
-    """The level of what a step tells people anyway: a warning among JSON lines, for information on a console."""
+    """The level for what a step tells people anyway: warning in a JSON log, info on a console."""
     return logging.WARNING if in_json() else logging.INFO

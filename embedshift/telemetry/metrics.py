@@ -1,7 +1,7 @@
 """The counters of this process, and the names of all metrics; docs/reference/metrics.md is made from them.
 
-Counters count what this process has seen done since it began, as Prometheus expects of a counter; gauges are read from
-the catalog when somebody asks (``embedshift.monitoring.prometheus``).
+Counters count what this process has done since it began, as Prometheus expects of a counter; gauges are read from the
+catalog when Prometheus asks (``embedshift.monitoring.prometheus``).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
-# Series of the moments at which counters began would double their number and tell nobody anything.
+# Series with the moments at which counters began would double the number of series, and nobody needs them.
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no types
 
-#: One registry of our own: nothing of a library that also counts comes in.
+#: A registry of our own, so that no metric of another library is included.
 REGISTRY = CollectorRegistry()
 
 Kind = Literal["counter", "gauge", "info"]
@@ -22,7 +22,7 @@ Kind = Literal["counter", "gauge", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: its name as it is queried, its labels, and what it is."""
+    """One metric: its name in queries, its labels, and its help text."""
 
     name: str
     kind: Kind
@@ -31,7 +31,7 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """The name of its family: that of a counter is without ``_total``, of an info without ``_info``."""
+        """The name of its family: for a counter without ``_total``, for an info without ``_info``."""
         return self.name.removesuffix({"counter": "_total", "info": "_info"}.get(self.kind, ""))
 
 
@@ -39,34 +39,37 @@ ROWS = Metric(
     "embedshift_rows_total",
     "counter",
     ("step", "outcome"),
-    "rows of the ranges done: written, unchanged, dead; and deleted or shadowed in the target",
+    "rows of finished ranges: written, unchanged, dead; also deleted, and shadowed: hidden by a newer delete",
 )
-RANGES_DONE = Metric("embedshift_ranges_done_total", "counter", ("step",), "token ranges done")
-FAILURES = Metric("embedshift_range_failures_total", "counter", ("step",), "token ranges that failed a try")
-RUNS = Metric("embedshift_step_runs_total", "counter", ("step", "outcome"), "commands ended: done or failed")
-RUN_SECONDS = Metric("embedshift_step_run_seconds", "gauge", ("step",), "how long the last run of a command took")
-SUCCESS = Metric("embedshift_step_last_success_timestamp_seconds", "gauge", ("step",), "when a command last ended well")
+RANGES_DONE = Metric("embedshift_ranges_done_total", "counter", ("step",), "token ranges that are done")
+FAILURES = Metric("embedshift_range_failures_total", "counter", ("step",), "failed attempts of token ranges")
+RUNS = Metric("embedshift_step_runs_total", "counter", ("step", "outcome"), "commands that ended, done or failed")
+RUN_SECONDS = Metric("embedshift_step_run_seconds", "gauge", ("step",), "seconds that the last run of a command took")
+SUCCESS = Metric("embedshift_step_last_success_timestamp_seconds", "gauge", ("step",), "when a command last succeeded")
 BUILD = Metric("embedshift_build_info", "info", ("version",), "the version of embedshift")
 MIGRATION = Metric(
-    "embedshift_migration_info", "info", ("alias", "migration", "source", "target", "model"), "which migration it is"
+    "embedshift_migration_info", "info", ("alias", "migration", "source", "target", "model"), "the migration"
 )
-STATE = Metric("embedshift_migration_state", "gauge", ("state",), "1 for the state that the migration is in, else 0")
-RUNNING = Metric("embedshift_step_running", "gauge", ("step",), "1 while a living run owns the migration, by its step")
+STATE = Metric("embedshift_migration_state", "gauge", ("state",), "1 for the state of the migration, otherwise 0")
+RUNNING = Metric("embedshift_step_running", "gauge", ("step",), "1 while a run owns the migration, by its step")
 RANGES = Metric("embedshift_ranges", "gauge", ("step", "state"), "token ranges of the step: planned, done, failed")
-RETRIES = Metric("embedshift_range_retries", "gauge", ("step",), "tries of the step's ranges beyond their first")
-SPLITS = Metric("embedshift_range_splits", "gauge", ("step",), "cuts made in ranges of the step that failed")
+RETRIES = Metric("embedshift_range_retries", "gauge", ("step",), "attempts of the step's ranges beyond the first")
+SPLITS = Metric("embedshift_range_splits", "gauge", ("step",), "cuts made in failed ranges of the step")
 ROWS_LEFT = Metric(
-    "embedshift_rows_left", "gauge", ("step",), "rows of the ranges not done, by their share of the ring"
+    "embedshift_rows_left", "gauge", ("step",), "rows of unfinished ranges, estimated by share of the ring"
 )
 TIME_LEFT = Metric(
-    "embedshift_time_left_seconds", "gauge", ("step", "bound"), "time left: about, and low and high of its interval"
+    "embedshift_time_left_seconds",
+    "gauge",
+    ("step", "bound"),
+    "time left: the estimate (about), and the bounds of its interval (low, high)",
 )
-QUIET = Metric("embedshift_quiet_seconds", "gauge", ("step",), "how long ago the last range of this run ended")
-DEAD = Metric("embedshift_dead_letters", "gauge", (), "rows that could not be embedded or written, and are not yet")
-SLOWED = Metric("embedshift_slowed", "gauge", (), "1 while the run is held back by a limit or a pause, else 0")
-ALIAS_VERSION = Metric("embedshift_alias_version", "gauge", (), "counts the moves of the alias")
+QUIET = Metric("embedshift_quiet_seconds", "gauge", ("step",), "seconds since the last range of this run ended")
+DEAD = Metric("embedshift_dead_letters", "gauge", (), "rows that could not be embedded or written, and still are not")
+SLOWED = Metric("embedshift_slowed", "gauge", (), "1 while a limit or a pause slows the run down, otherwise 0")
+ALIAS_VERSION = Metric("embedshift_alias_version", "gauge", (), "increases with each move of the alias")
 
-#: Counted in this process, and read from the catalog.
+#: Counted in this process; and read from the catalog.
 COUNTED = (ROWS, RANGES_DONE, FAILURES, RUNS, RUN_SECONDS, SUCCESS)
 READ = (
     *(BUILD, ALIAS_VERSION, MIGRATION, STATE, RUNNING, DEAD, SLOWED),
@@ -89,5 +92,5 @@ def set_gauge(metric: Metric, value: float, **labels: str) -> None:
 
 
 def step_label(step: str) -> str:
-    """A step without the number of its pass: labels must be few."""
+    """A step without the number of its pass, to keep the labels few."""
     return step.partition("/")[0]

@@ -146,10 +146,10 @@ def draw_sample(
 ) -> Sample:
     """Draw articles of the target whose vector can be searched for.
 
-    n: how many; fewer are returned if the table has fewer.
+    Args:
+        n: how many; fewer are returned if the table has fewer.
         seed: the same seed draws the same rows, as long as the table does not change.
         measured: measures the lengths of texts, for example in tokens; if None, in characters.
-        measured: the lengths of texts, such as their tokens; their characters where None.
         also: further columns to read.
     """
     wanted = dict.fromkeys([*subject.text_columns, *also])

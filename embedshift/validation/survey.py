@@ -97,7 +97,7 @@ def survey_range(
         StoreUnavailable: the store does not answer.
     """
     started = _Examiner(store, subject, probes, k, cut, look_again_after_s)
-    doubts = Recheck(look_again_after_s)
+    recheck = Recheck(look_again_after_s)
     for merged in merge(
         store.scan(subject.source, within, **started.source_columns, batch_rows=window_rows),
         store.scan(subject.target, within, **started.target_columns, batch_rows=window_rows),
@@ -107,10 +107,10 @@ def survey_range(
         ),
         keys=subject.keys,
     ):
-        doubts.add(started.sift(merged))
-        if doubts.rows >= window_rows:
-            started.look_again(doubts.ripe(), window_rows)
-    started.look_again(doubts.ripe(), window_rows)
+        recheck.add(started.sift(merged))
+        if recheck.rows >= window_rows:
+            started.look_again(recheck.ripe(), window_rows)
+    started.look_again(recheck.ripe(), window_rows)
     return started.survey()
 
 

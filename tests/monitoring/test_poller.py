@@ -1,4 +1,4 @@
-"""What a watcher finds in the catalog, and how little it reads for it."""
+"""What a poller finds in the catalog, and how little it reads for it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_a_migration_at_rest_shows_its_load_and_the_next_step(world):
 
 
 def test_a_run_is_seen_with_its_figures(world):
-    watcher = Poller(world.settings, world.store)
+    poller = Poller(world.settings, world.store)
     with owned(world.store, world.migration, "load", world.settings.cutover.lease) as lease:
         carry(world, 4)
         carry(world, 1, state="failed")
-        snapshot = watcher.look()
+        snapshot = poller.look()
         said = dict(rows(snapshot))
         assert (snapshot.running, snapshot.owner) == ("load", lease.owner)
         assert snapshot.steps[1].state == "running"
@@ -38,7 +38,7 @@ def test_a_run_is_seen_with_its_figures(world):
         assert said["rows"] == "20 read: 16 written, 0 unchanged, 4 dead; 0 deleted"
         assert "load; 4/40 ranges; 20 rows" in line(snapshot)
         assert len(snapshot.work.slowest) == 5
-    assert watcher.look().running is None
+    assert poller.look().running is None
 
 
 def test_a_pass_of_sync_is_shown_under_its_own_name(world):

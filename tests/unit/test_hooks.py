@@ -160,7 +160,7 @@ def test_an_address_that_does_not_answer_fails(chat):
     assert call(Hook(chat.address()), FACTS, LATER_S).endswith("/… cannot be reached (ConnectionRefusedError)")
 
 
-@pytest.mark.parametrize(("value", "reason"), [(None, "CHAT is not set"), (TOKEN, "variable CHAT holds no address")])
+@pytest.mark.parametrize(("value", "reason"), [(None, "CHAT is not set"), (TOKEN, "variable CHAT contains no address")])
 def test_a_variable_that_holds_no_address_fails(monkeypatch, value, reason):
     monkeypatch.delenv("CHAT", raising=False) if value is None else monkeypatch.setenv("CHAT", value)
     assert call(Hook("env:CHAT"), FACTS, LATER_S).endswith(reason)

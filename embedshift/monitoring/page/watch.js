@@ -1,6 +1,6 @@
 "use strict";
 
-// Texts of the store become text nodes and never markup.
+// Texts from the store become text nodes, never markup.
 const at = (id) => document.getElementById(id);
 
 function element(name, text, attributes = {}) {
@@ -34,10 +34,10 @@ function lost(why) {
   at("headline").textContent = why;
 }
 
-// A stream ends every few minutes by design; the browser opens the next one by itself.
+// The server ends a stream every few minutes; the browser opens the next one by itself.
 const stream = new EventSource("events");
 stream.addEventListener("progress", (event) => show(JSON.parse(event.data)));
 stream.addEventListener("trouble", (event) => lost(JSON.parse(event.data)));
 let silent;
 stream.onopen = () => clearTimeout(silent);
-stream.onerror = () => { silent = setTimeout(() => lost("embedshift serve does not answer; what follows is old"), 8000); };
+stream.onerror = () => { silent = setTimeout(() => lost("embedshift serve does not answer; the data below is old"), 8000); };
