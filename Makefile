@@ -1,4 +1,4 @@
-# The front door. `make help` lists the targets.
+# `make help` lists the targets.
 PYTHON  ?= python3
 VENV    ?= .venv
 BIN     := $(VENV)/bin
@@ -7,9 +7,9 @@ NODES   ?= 1
 MINUTES ?= 10
 READY   := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
-# What `make test` runs: all but what wants a ScyllaDB, or a quarter of an hour.
+# What `make test` runs: everything except tests that need ScyllaDB or a quarter of an hour.
 TESTS   := not scylla and not matrix
-# The random tests draw the same in every run of `make test`; pytest without this draws anew.
+# Random tests draw the same values in every run of `make test`; pytest without this draws others each time.
 export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ export EMBEDSHIFT_SEED ?= 7
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
-	@printf '\n  steps take CONFIG=FILE, and further options in ARGS: make upgrade CONFIG=my.yaml ARGS="--to-model NAME"\n'
+	@printf '\n  steps take CONFIG=FILE, and more options in ARGS: make upgrade CONFIG=my.yaml ARGS="--to-model NAME"\n'
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) scripts/install.py $(VENV)
@@ -26,7 +26,7 @@ $(READY): requirements.lock pyproject.toml
 
 install: $(READY)  ## create the virtual environment from the lock file
 
-demo: $(READY)  ## import 216 articles, migrate them to a better model, ask before and after
+demo: $(READY)  ## import 216 articles, migrate them to a better model, search before and after
 	$(BIN)/python scripts/demo.py --config configs/demo.yaml
 
 test: check  ## lint, types, layering and all tests
@@ -35,44 +35,44 @@ check: $(READY) browser lint types layers  ## what CI runs
 	$(BIN)/python -m pytest -m '$(TESTS) and not alone' -n 2 --dist loadfile --no-loadscope-reorder --durations=60 --durations-min=5
 	$(BIN)/python -m pytest -m '$(TESTS) and alone' --durations=10 --durations-min=5
 
-browser: $(READY)  ## find or install the browser that the tests look at the report with
+browser: $(READY)  ## find or install the browser for the tests of the report
 	$(BIN)/python scripts/browser.py
 
 lint: $(READY)  ## style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY)  ## types, strictly
+types: $(READY)  ## strict type checks
 	$(BIN)/mypy
 
-layers: $(READY)  ## which room may import which
+layers: $(READY)  ## check which package may import which
 	$(BIN)/lint-imports
 
-unit: $(READY)  ## the quick tests only
+unit: $(READY)  ## only the quick tests
 	$(BIN)/python -m pytest tests/unit tests/contract -q
 
 STEPS := upgrade migrate prepare load index sync validate cutover rollback retire abort status pause resume throttle report shadow audit reindex
 .PHONY: $(STEPS)
 
-upgrade:   ## step: bring the alias to a model, from wherever things stand; for schedulers
-migrate:   ## step: prepare to cutover in order, taken up where an earlier run left it
+upgrade:   ## step: bring the alias to a model; safe to repeat, for schedulers
+migrate:   ## step: prepare to cutover in order, from where an earlier run stopped
 prepare:   ## step: check source, model and settings; create the versioned target
 load:      ## step: embed every row with the new model, write it into the target
 index:     ## step: build the target's vector index
-sync:      ## step: mend what differs between both tables
+sync:      ## step: repair what differs between the two tables
 validate:  ## step: prove completeness, recall and relevance
 cutover:   ## step: move the alias
-rollback:  ## step: carry back what was written since, then move the alias back
+rollback:  ## step: copy back what was written since, then move the alias back
 retire:    ## step: drop the old table after the grace time (ARGS=--yes)
-abort:     ## step: give a migration up whose target is not live (ARGS=--yes)
+abort:     ## step: abort a migration before cutover and drop its target table (ARGS=--yes)
 status:    ## step: what is live, what is running, how far it is
 pause:     ## step: stop a running load or sync within seconds
-resume:    ## step: let it go on
-throttle:  ## step: limit it (ARGS="--rows-per-second 500")
+resume:    ## step: let it continue
+throttle:  ## step: limit its speed (ARGS="--rows-per-second 500")
 report:    ## step: the last validation as a page
 shadow:    ## step: send questions to both tables (ARGS="--questions FILE")
 audit:     ## step: count rows without a good vector
-reindex:   ## step: other index options in place (ARGS="--in-place --yes")
+reindex:   ## step: change the live table's index options in place (ARGS="--in-place --yes")
 
 $(STEPS): $(READY)
 	$(BIN)/embedshift $@ --config $(CONFIG) $(ARGS)
@@ -80,39 +80,39 @@ $(STEPS): $(READY)
 cassandra: $(READY)  ## start Apache Cassandra 5 here (NODES=1 or 3)
 	$(BIN)/python scripts/run_cassandra.py start --nodes $(NODES)
 
-cassandra-stop: $(READY)  ## end exactly these nodes
+cassandra-stop: $(READY)  ## stop these nodes
 	$(BIN)/python scripts/run_cassandra.py stop
 
 demo-cassandra: $(READY) cassandra  ## the demo on that Cassandra
 	$(BIN)/python scripts/demo.py --config configs/demo-cassandra.yaml
 
-matrix: $(READY)  ## every fault on three Cassandra nodes, and the table of what became of the rows (a quarter of an hour)
+matrix: $(READY)  ## every fault on three Cassandra nodes, with a table of the effects on rows (a quarter of an hour)
 	$(BIN)/python -m pytest tests/reliability -m 'matrix or not matrix' -s
 
-soak: $(READY)  ## migrations with faults for MINUTES=10 on NODES=1 or 3, applications writing (SEED=N to draw them again)
+soak: $(READY)  ## migrations with faults while applications write: MINUTES=10, NODES=1 or 3, SEED=N to repeat
 	$(BIN)/python scripts/soak.py --minutes $(MINUTES) --nodes $(NODES) $(if $(SEED),--seed $(SEED))
 
-bench: $(READY)  ## embedshift against the bare libraries, with a page of pictures (20 minutes; leave the machine alone)
+bench: $(READY)  ## compare embedshift with the bare libraries, with charts (20 minutes; use the machine for nothing else)
 	$(BIN)/python -m benchmarks
 
-bench-quick: $(READY)  ## the same in two minutes, and noisy
+bench-quick: $(READY)  ## the same in two minutes, less precise
 	$(BIN)/python -m benchmarks --quick
 
 reference: $(READY)  ## write docs/reference and its pictures from the code
 	$(BIN)/python scripts/reference.py
 	$(BIN)/python -m scripts.pictures
 
-docs: $(READY)  ## the documentation as a site in site/; a warning is an error
+docs: $(READY)  ## build the documentation into site/; a warning is an error
 	$(BIN)/python -m mkdocs build --strict
 
-record: $(READY)  ## run the demo and draw the terminal of the README
+record: $(READY)  ## run the demo and draw its terminal for the README
 	$(BIN)/python scripts/record.py
 
-lock: $(READY)  ## resolve the dependencies anew into requirements.lock
+lock: $(READY)  ## resolve the dependencies again into requirements.lock
 	$(PYTHON) scripts/install.py --lock $(VENV)
 
-dist: $(READY)  ## a wheel of the package, and the same as an archive for spark-submit --py-files
+dist: $(READY)  ## build a wheel, and the same as an archive for spark-submit --py-files
 	$(BIN)/python scripts/dist.py
 
-clean:  ## remove what was built and what the demo made; the virtual environment stays
+clean:  ## remove build files and the demo's files; the virtual environment stays
 	rm -rf .embedshift build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,7 +1,7 @@
-"""embedshift against the bare libraries on the same cores: ``python -m benchmarks [--quick] [--only NAME]``.
+"""Compare embedshift with the bare libraries on the same cores: ``python -m benchmarks [--quick] [--only NAME]``.
 
-Writes a JSON record and a page with pictures into ``benchmarks/results``; prints a table. The exit code is 0 whether
-goals were reached or not: figures are no tests.
+Writes a JSON record and a page with charts into ``benchmarks/results``, and prints a table. The exit code is 0 whether
+goals are reached or not, because figures are not tests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.page import goal, html, rate, spread
 from benchmarks.record import RESULTS, heading, write_record
 from benchmarks.running import run
 
-#: Seconds that a whole and a quick run may take at most.
+#: The maximum seconds of a whole and of a quick run.
 _BUDGET_S, _QUICK_S = 1190, 118
 
 
@@ -57,14 +57,14 @@ def _only(names: Sequence[str] | None) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two minutes instead of twenty; noisy")
+    parser.add_argument("--quick", action="store_true", help="two minutes instead of twenty; less precise")
     parser.add_argument("--only", action="append", choices=[each.name for each in MEASURES], help="may be repeated")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="the folder of record and page")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the folder for record and page")
     return parser
 
 
 def _table(made: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("what, and against what", "ours", "theirs", "ratio", "goal", show_lines=True)
+    table = Table("what, and compared with what", "ours", "theirs", "ratio", "goal", show_lines=True)
     for each in (result for measure in made for result in measure["results"]):
         what = f"{each['name']} ({each['unit']})\n{each['against']}"
         colour = {True: "green", False: "red", None: ""}[each["reached"]]

@@ -1,4 +1,4 @@
-"""One measure in a process of its own, its results in a file: ``python -m benchmarks.alone NAME FILE [--quick]``."""
+"""One measure in a process of its own, with results in a file: ``python -m benchmarks.alone NAME FILE [--quick]``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The driver of Cassandra as its documentation shows it, with nothing of this project."""
+"""Cassandra's driver as its documentation shows it, without any code of this project."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.world import World
 
 @contextmanager
 def session_of(world: World) -> Iterator[Session]:
-    """A session in the keyspace of a world, ended with the block."""
+    """A session in the keyspace of a world, closed at the end of the block."""
     store = world.settings.store
     policy = TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=store.local_dc))
     cluster = Cluster(
@@ -31,6 +31,6 @@ def session_of(world: World) -> Iterator[Session]:
 
 
 def paged(session: Session, table: str, cells: Sequence[str]) -> int:
-    """Read these cells of a whole table page by page, in the driver's own page size. Returns the rows."""
+    """Read these cells of a whole table page by page, with the driver's own page size. Returns the number of rows."""
     rows: Any = session.execute(session.prepare(f"SELECT {', '.join(cells)} FROM {table}"))
     return sum(1 for _ in rows)

@@ -9,21 +9,21 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
-#: Seconds that one piece of work may take before the benchmark is given up.
+#: Seconds that one piece of work may take before the benchmark fails.
 DEADLINE_S = 900
 
 Work = Callable[[], Any]
 
 
 class Children:
-    """Some processes doing the same at the same time; ``ask`` returns the wall time until the last has done it."""
+    """Processes that do the same at the same time; ``ask`` returns the wall time until the last one is done."""
 
     def __init__(self, connections: Sequence[Connection]) -> None:
         self._connections = connections
         self._answers()  # each says when it is prepared
 
     def ask(self) -> tuple[float, list[Any]]:
-        """Let all of them work once. Returns seconds, and what each returned."""
+        """Let all of them work once. Returns the seconds, and what each returned."""
         started = time.perf_counter()
         for each in self._connections:
             each.send(True)
@@ -41,10 +41,10 @@ class Children:
 
 @contextmanager
 def children(prepare: Callable[..., Work], arguments: Sequence[tuple[Any, ...]]) -> Iterator[Children]:
-    """Start one process for each tuple of arguments, and end them with the block.
+    """Start one process for each tuple of arguments, and end them at the end of the block.
 
     Args:
-        prepare: a function of a module; is called in each process with its arguments, and returns the work.
+        prepare: a function of a module; each process calls it with its arguments, and it returns the work.
     """
     context = multiprocessing.get_context("spawn")
     started = []

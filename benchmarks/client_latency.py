@@ -1,7 +1,7 @@
-"""What another client's writes take while a load runs, with a limit of latency and without: on a Cassandra of its own.
+"""Latency of another client's writes while a load runs, with and without a latency limit, on a Cassandra of its own.
 
-``python -m benchmarks.client_latency``. The client writes a table of its own, from a process of its own, fifty rows a
-second. The load copies vectors, so that it is bound by writing and not by a model.
+``python -m benchmarks.client_latency``. The client writes a table of its own, from a process of its own, fifty rows per
+second. The load copies vectors, so that writing is the bottleneck and not a model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROWS, DIMENSION, SECONDS, TURNS = 20_000, 256, 20.0, 2
 
 
 def main() -> None:
-    """Print the client's 99th percentile alone, and beside loads with limits of several times that; in turns."""
+    """Print the client's 99th percentile alone, and beside loads with limits of several times that, in turns."""
     with tempfile.TemporaryDirectory() as name, CassandraCluster(Path(name) / "node", use="measured") as node:
         models = save_model(Path(name) / "old", DIMENSION, seed=1, poisoned=False), None
         with (

@@ -13,7 +13,7 @@ CRANFIELD = Path(__file__).resolve().parents[2] / "shared" / "data" / "cranfield
 
 
 def cranfield(count: int) -> list[dict[str, str]]:
-    """The first abstracts of the Cranfield collection; none where it does not lie beside the project."""
+    """The first abstracts of the Cranfield collection; none if it is not beside the project."""
     file = CRANFIELD / "articles.jsonl"
     if not file.exists():
         return []
@@ -33,7 +33,7 @@ def log_normal(count: int) -> list[dict[str, str]]:
 
 
 def texts(articles: list[dict[str, str]]) -> list[str]:
-    """What is embedded of each."""
+    """The text that is embedded, for each article."""
     return [f"{each['title']}. {each['content']}" for each in articles]
 
 
@@ -41,7 +41,7 @@ def short(rows: int, batch: int, *, topics: int = 0) -> Iterator[dict[str, list[
     """Articles of 9 to 34 random words, as columns, a batch at a time.
 
     Args:
-        topics: of how many vocabularies each article has one; 0: all draw from all words.
+        topics: how many vocabularies there are, one of which each article uses; 0: all articles use all words.
     """
     chance, known = random.Random(1), _vocabulary()
     vocabularies = [chance.sample(known, 30) for _ in range(topics)] or [known]

@@ -1,4 +1,4 @@
-"""The embedding stage alone, against ``SentenceTransformer.encode`` and against what the processor can do at most."""
+"""The embedding stage alone, compared with ``SentenceTransformer.encode`` and with the processor's limit."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from embedshift.settings import ModelSettings
 from embedshift.spark.worker import keep_freed
 
 MODEL = "package:all-MiniLM-L6-v2"
-#: Tokens of the matrix products that measure the limit: those of one batch.
+#: Tokens of the matrix products that measure the limit: as many as in one batch.
 _TOKENS, _PRODUCTS = 1024, 40
-#: Texts of a window.
+#: Texts per window.
 WINDOW = 1024
 
 
 def measure(*, quick: bool) -> list[Result]:
-    """Float32 and the precision that ``auto`` chooses, on each corpus; quickly: the latter on one of them."""
+    """Float32 and the precision that ``auto`` chooses, on each corpus; in a quick run only the latter, on one."""
     count, pairs = (40, 1) if quick else (120, 3)
     corpora = {"Cranfield": texts(cranfield(count)), "log-normal": texts(log_normal(count))}
     chosen = [(corpus, documents) for corpus, documents in corpora.items() if documents]
@@ -66,18 +66,18 @@ def _measured(corpus: str, documents: list[str], precision: Precision, pairs: in
         ),
         Result(
             f"share of the limit, {corpus}, {precision}",
-            f"matrix products of one layer of the model, {precision}, one thread a core, before each turn",
+            f"matrix products of one layer of the model, {precision}, one thread per core, before each turn",
             "GFLOP/s",
             [each / 1e9 for each in reached],
             [each / 1e9 for each in limits[1:]],
             goals[1],
-            note=f"{per_document / 1e9:.2f} GFLOP a document",
+            note=f"{per_document / 1e9:.2f} GFLOP per document",
         ),
     ]
 
 
 def stage(documents: list[str], precision: Precision, window: int = WINDOW) -> Work:
-    """The stage as a Spark worker runs it: one thread, its own freed memory, windows of so many texts."""
+    """The stage as a Spark worker runs it: in one thread, reusing freed memory, in windows of a number of texts."""
     keep_freed()
     use_threads(1)
     model = load_model(ModelSettings(name=MODEL), precision)
@@ -91,7 +91,7 @@ def stage(documents: list[str], precision: Precision, window: int = WINDOW) -> W
 def embed_in_windows(
     model: Model, documents: list[str], batch_tokens: int | None = None, *, window: int = WINDOW
 ) -> int:
-    """Embed in windows, as a Spark worker has them. Returns how many documents there were."""
+    """Embed in windows, like a Spark worker. Returns the number of documents."""
     for at in range(0, len(documents), window):
         model.embed(documents[at : at + window], batch_tokens)
     return len(documents)
@@ -109,7 +109,7 @@ def bare(documents: list[str], threads: int) -> Work:
 
 
 def products(precision: Precision, hidden: int, inner: int) -> Work:
-    """Matrix products of a layer's size in one thread; returns operations a second."""
+    """Matrix products of a layer's size in one thread; returns operations per second."""
     import torch
 
     use_threads(1)
@@ -128,7 +128,7 @@ def products(precision: Precision, hidden: int, inner: int) -> Work:
 
 
 def flops(documents: list[str]) -> float:
-    """Operations that these documents' own tokens cost, without any padding: projections, layers and attention."""
+    """Operations that these documents' own tokens need, without padding: projections, layers and attention."""
     model = load_model(ModelSettings(name=MODEL))
     hidden, inner = _sizes()
     counted = model.count_tokens(documents)

@@ -1,8 +1,8 @@
 """The embedding stage on a GPU: its tokenizer in one thread and on all cores, and batches of several sizes.
 
-``python -m benchmarks.embedding_on_gpu FOLDER`` with a model's folder; apart from ``make bench``, which needs no GPU.
-All is measured in one process: the tokenizer reads its environment at each call. Without a GPU the same runs on the
-processor, and the record says so.
+``python -m benchmarks.embedding_on_gpu FOLDER`` with a model's folder; not part of ``make bench``, which needs no GPU.
+Everything is measured in one process, because the tokenizer reads its environment at each call. Without a GPU the same
+runs on the processor, and the record says so.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
 def _measured(
     settings: ModelSettings, documents: list[str], precision: Precision, parallel: Literal["false", "true"]
 ) -> Result:
-    """The stage against the library with its defaults."""
+    """The stage compared with the library and its defaults."""
     os.environ[PARALLEL] = parallel
     model = load_model(settings, precision)
     bare = SentenceTransformer(settings.name, device=device_of(settings)).float()
@@ -73,7 +73,7 @@ def _measured(
 
 
 def _by_budget(settings: ModelSettings, documents: list[str]) -> dict[int, list[float]]:
-    """Rates of the stage in float16, the tokenizer on all cores, with at most so many tokens in a batch."""
+    """Rates of the stage in float16, the tokenizer on all cores, for several maximum numbers of tokens per batch."""
     model = load_model(settings, "float16")
     embed_in_windows(model, documents)
     return {

@@ -1,4 +1,4 @@
-"""The whole load, read, embed and write, against the embedding stage alone on the same cores."""
+"""The whole load (read, embed and write), compared with the embedding stage alone on the same cores."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from benchmarks.migrating import carried, cores, cut, prepared
 from benchmarks.pairs import LeftOut, Result, in_pairs
 from benchmarks.scenes import StoreName, fill, scene
 
-#: A core. Fewer would leave little between the first and the last.
+#: Ranges per core. With fewer, little would be left between the first and the last.
 _RANGES = 5
 _GOALS: tuple[tuple[StoreName, float], ...] = (("embedded", 0.95), ("Cassandra", 0.85))
 
 
 def measure(*, quick: bool) -> list[Result]:
-    """In steady state: the workers are warm, and all cores are at work."""
+    """In steady state: the workers are warm, and all cores are busy."""
     count, pairs = (200, 1) if quick else (300, 3)
     articles = cranfield(count) or log_normal(count)
     results = []
@@ -35,7 +35,7 @@ def _measured(store: StoreName, articles: list[dict[str, str]], goal: float, pai
     with scene(store, MODEL, **settings) as world:
         fill(world, articles, vectors=False)
         with prepared(world) as session:
-            # A window reaches no further than its range: the stage alone gets as many texts to sort by length.
+            # A window never crosses a range, so the stage alone gets as many texts at a time to sort by length.
             window = len(documents) // (_RANGES * cores())
             shares = [(documents[part :: cores()], precision, window) for part in range(cores())]
 

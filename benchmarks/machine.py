@@ -1,4 +1,4 @@
-"""What a figure depends on: the machine and the versions of what is measured. Neither its name nor any path."""
+"""What a figure depends on: the machine and the measured versions, without the machine's name or any path."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def machine() -> dict[str, str | int | float]:
 
 
 def versions() -> dict[str, str]:
-    """Python, the packages that are measured, and the Cassandra that is started for it."""
+    """Python, the measured packages, and the Cassandra that is started for the run."""
     found = {"embedshift": __version__, "python": platform.python_version()}
     for name in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What is measured: each name is a module of this package with a function ``measure(*, quick) -> list[Result]``."""
+"""The measures: each name is a module of this package with a function ``measure(*, quick) -> list[Result]``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Measure:
     """One module.
 
     Args:
-        name: of the module.
-        title: what it says on the page.
-        node: whether it wants a Cassandra.
+        name: the module's name.
+        title: its title on the page.
+        node: whether it needs a Cassandra.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Measure:
     node: bool = False
 
 
-#: In the order in which they run, the short ones first: should the time not suffice, the last are left out.
+#: In the order in which they run, the short ones first: if the time is not enough, the last are left out.
 MEASURES = (
     Measure("reading", "Reading tables and vectors", node=True),
     Measure("writing", "Writing vectors", node=True),
@@ -30,5 +30,5 @@ MEASURES = (
     Measure("syncing", "Sync that finds nothing", node=True),
     Measure("starting", "Time to the first row"),
     Measure("scale", "Memory and cost by size"),
-    Measure("naive", "The program that tutorials show", node=True),
+    Measure("naive", "The program in tutorials", node=True),
 )

@@ -35,18 +35,18 @@ def cut(ranges_a_core: int, model: str | None = None, documents: list[str] | Non
 
 @contextmanager
 def prepared(world: World) -> Iterator[SparkSession]:
-    """The target made, and a session whose workers have its model."""
+    """Prepare the target; yields a session whose workers have its model loaded."""
     world.step("prepare")
     with spark_session(world.settings, "benchmark", model=world.migration.target.model) as session:
         yield session
 
 
 def carried(world: World, session: SparkSession, step: str) -> tuple[int, float]:
-    """Carry what differs between the tables once, as ``load`` and each pass of ``sync`` do.
+    """Run the transfer between the tables once, as ``load`` and each pass of ``sync`` do.
 
     Returns:
-        Rows, and seconds, of the steady state: from when each core has finished its first range to when the first of
-        them finds no other. Of a range that reaches beyond either end, the rows count by its share of time within.
+        Rows and seconds of the steady state: from when each core has finished its first range to when the first of them
+        finds no further range. If a range reaches beyond either end, its rows count by its share of time within.
     """
     store, migration = world.store, world.migration
     forget_step(store, migration.id, step)
@@ -62,7 +62,7 @@ def carried(world: World, session: SparkSession, step: str) -> tuple[int, float]
 
 
 def _within(done: RangeRecord, first_us: int, last_us: int) -> float:
-    """Which share of the time that a range took lies between two times."""
+    """Which share of the time of a range lies between two times."""
     took_us = done.seconds * 1e6
     inside_us = min(done.ended_us, last_us) - max(done.ended_us - took_us, first_us)
     return max(0.0, inside_us) / took_us

@@ -1,4 +1,4 @@
-"""The program that tutorials show, row by row: select, encode, insert; against the whole load."""
+"""The program in tutorials, row by row (select, encode, insert), compared with the whole load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INSERT = "INSERT INTO articles_v2 (id, title, content, embedding) VALUES (?, ?,
 
 
 def measure(*, quick: bool) -> list[Result]:
-    """With a transformer, whose own arithmetic bounds both, and with a table of word vectors, where the way counts."""
+    """With a transformer, whose arithmetic limits both, and with a table of word vectors, where the method matters."""
     results = []
     for model, rows, some in ((MODEL, 64 if quick else 300, 16), (_STATIC, 1000 if quick else 20_000, 100)):
         results.append(_measured(model, rows, some if quick else 4 * some, 1 if quick else 2))

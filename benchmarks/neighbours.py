@@ -1,4 +1,4 @@
-"""Exact neighbours of many questions among many vectors, against the matrix product that nothing can do without."""
+"""Exact neighbours of many questions among many vectors, compared with the necessary matrix product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Cassandra node for the measures that want one; the run starts it once for all of them."""
+"""A Cassandra node for the measures that need one; the run starts it once for all of them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from benchmarks.pairs import LeftOut
 from scripts.run_cassandra import CassandraCluster, CassandraFailed, CassandraUnavailable
 
-#: The folder of the node that runs already.
+#: The folder of the node that is already running.
 NODE = "EMBEDSHIFT_BENCHMARK_NODE"
-#: Why none runs, where that is known already.
+#: Why none is running, if that is already known.
 NONE = "EMBEDSHIFT_BENCHMARK_NO_NODE"
 
 
 @contextmanager
 def node() -> Iterator[CassandraCluster]:
-    """The node that runs already, or one that is started for the block.
+    """The node that is already running, or one that is started for the block.
 
     Raises:
-        LeftOut: this machine cannot run one, and why.
+        LeftOut: this machine cannot run one; the error says why.
     """
     if reason := os.environ.get(NONE):
         raise LeftOut(reason)
@@ -46,7 +46,7 @@ def node() -> Iterator[CassandraCluster]:
 
 @contextmanager
 def shared_node(wanted: bool) -> Iterator[dict[str, str]]:
-    """What the environment of the measures' processes tells them of the node; ended with the block."""
+    """What tells the measures' processes of the node, in their environment; it is stopped at the end of the block."""
     if not wanted:
         yield {}
         return

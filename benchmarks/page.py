@@ -1,4 +1,4 @@
-"""The results as one page of HTML that needs nothing else, with a picture a measure."""
+"""The results as one HTML page that needs nothing else, with a chart for each measure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def html(record: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     made = [each for each in record["measures"] if each["results"]]
-    # Drawn from numbers and words of ours only, so it is markup as it stands.
+    # It contains only our own numbers and texts, so it is markup already.
     pictures = {each["name"]: Markup(_picture(each)) for each in made}
     absent = [each for each in record["measures"] if not each["results"]]
     return environment.get_template("results.html").render(
@@ -37,7 +37,7 @@ def rate(values: Sequence[float]) -> str:
 
 
 def goal(result: Mapping[str, Any]) -> str:
-    """What was wanted, and whether it was reached."""
+    """The goal, and whether it was reached."""
     if result["goal"] is None:
         return "no goal"
     wanted = f"{'≤' if result['most'] else '≥'} {result['goal']:g} ×"
@@ -45,12 +45,12 @@ def goal(result: Mapping[str, Any]) -> str:
 
 
 def spread(result: Mapping[str, Any]) -> str:
-    """The median ratio, and the least and the greatest of the pairs."""
+    """The median ratio, and the minimum and maximum of the pairs."""
     return f"{result['ratio']:.2f} × ({result['least']:.2f} to {result['greatest']:.2f})"
 
 
 def _picture(measure: Mapping[str, Any]) -> str:
-    """One bar a result: the median ratio; a line over its spread; a mark where the goal is."""
+    """One bar per result: the median ratio; a line for its spread; a mark at the goal."""
     from matplotlib.figure import Figure
 
     results = measure["results"]
@@ -66,6 +66,6 @@ def _picture(measure: Mapping[str, Any]) -> str:
         axes.set_yticks(range(len(results)), [each["name"] for each in results])
         axes.invert_yaxis()
         axes.set_xlim(left=0)
-        axes.set_xlabel("times what it is measured against")
+        axes.set_xlabel("as a multiple of what it is compared with")
         words = "; ".join(f"{each['name']}: {spread(each)}, {goal(each)}" for each in results)
         return to_svg(figure, measure["name"], measure["title"], words)

@@ -1,4 +1,4 @@
-"""Two ways to do one thing, measured in turns; what is reported is the ratio."""
+"""Two ways to do the same, measured in turns; the result is the ratio."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Does a piece of work and returns its rate: units a second, more is better.
+#: Does a piece of work and returns its rate: units per second, more is better.
 Rate = Callable[[], float]
 
 
 class LeftOut(Exception):
-    """A measure cannot be made on this machine; says why."""
+    """A measure cannot be made on this machine; the error says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,14 @@ class Result:
     """One line of the benchmark.
 
     Args:
-        name: what was measured.
+        against: what it was compared with.
         against: what it was measured against.
         unit: of both rates, such as ``documents/s``.
-        ours: one rate a pair.
-        theirs: likewise, in the same order.
-        goal: least median of the ratios; where ``most``, the greatest that is wanted.
+        ours: one rate per pair.
+        theirs: the same for the other side, in the same order.
+        goal: the minimum for the median of the ratios; if ``most``, the maximum.
         most: whether less is better.
-        note: what one must know to read it.
+        note: what one must know to read the result.
     """
 
     name: str
@@ -46,18 +46,18 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """The median of the ratios, one a pair."""
+        """The median of the ratios of the pairs."""
         return statistics.median(self.ratios)
 
     @property
     def reached(self) -> bool | None:
-        """Whether the goal is; None where there is none."""
+        """Whether the goal is reached; None if there is none."""
         if self.goal is None:
             return None
         return self.ratio <= self.goal if self.most else self.ratio >= self.goal
 
     def tree(self) -> dict[str, Any]:
-        """For the JSON record."""
+        """The result for the JSON record."""
         return {
             "name": self.name,
             "against": self.against,
@@ -75,7 +75,7 @@ class Result:
 
 
 def in_pairs(ours: Rate, theirs: Rate, pairs: int) -> tuple[list[float], list[float]]:
-    """Measure both in turns, the first of a pair changing places; a pair before them warms up and does not count."""
+    """Measure both in turns; who goes first alternates. A pair before them warms up and does not count."""
     made: list[tuple[float, float]] = []
     for turn in range(pairs + 1):
         if turn % 2:
@@ -88,7 +88,7 @@ def in_pairs(ours: Rate, theirs: Rate, pairs: int) -> tuple[list[float], list[fl
 
 
 def timed(work: Callable[[], int]) -> tuple[float, float]:
-    """Units a second of a piece of work that returns how many it did: by the clock, and by this process's own cores."""
+    """Units per second of work that returns how many it did: by the clock, and by this process's own processor time."""
     started, busy = time.perf_counter(), time.process_time()
     done = work()
     return done / (time.perf_counter() - started), done / (time.process_time() - busy)
@@ -97,7 +97,7 @@ def timed(work: Callable[[], int]) -> tuple[float, float]:
 def in_timed_pairs(
     ours: Callable[[], int], theirs: Callable[[], int], pairs: int
 ) -> tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]]:
-    """Like ``in_pairs``, for work that returns its count: rates by the clock, and rates a core."""
+    """Like ``in_pairs``, for work that returns its count: rates by the clock, and rates per core."""
     cores: tuple[list[float], list[float]] = ([], [])
 
     def rate(work: Callable[[], int], kept: list[float]) -> float:

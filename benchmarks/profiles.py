@@ -1,4 +1,4 @@
-"""Where the processor's time goes: ``python -m benchmarks.profiles embedding | attention | pages | binding | sync``."""
+"""Where processor time is spent: ``python -m benchmarks.profiles embedding | attention | pages | binding | sync``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TYPES = ("bigint", "text", "text", "text", "bigint", "int", "bigint", "int")
 
 
 def embedding() -> None:
-    """Shares of the operators of the network, in the precision that ``auto`` chooses here."""
+    """The shares of the network's operators, in the precision that ``auto`` chooses here."""
     from torch.profiler import ProfilerActivity, profile
 
     use_threads(1)
@@ -45,7 +45,7 @@ def embedding() -> None:
 
 
 def attention() -> None:
-    """Of one batch in bfloat16 with padding, in one thread: ours, and torch's own kernel."""
+    """For one batch in bfloat16 with padding, in one thread: our attention, and torch's own kernel."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
@@ -78,11 +78,11 @@ def pages() -> None:
             wire.column(page, starts[:, place], lengths[:, place], each)
 
     for name, work in (("into Arrow columns", ours), ("the driver's rows", _driver(struct.pack(">i", rows) + body))):
-        print(f"{name}: {_least_us(work) / rows:.2f} µs a row of {len(_TYPES)} cells")
+        print(f"{name}: {_least_us(work) / rows:.2f} µs per row of {len(_TYPES)} cells")
 
 
 def binding() -> None:
-    """Rows with vectors as the bytes that a request binds, and the driver's own binding of the vectors alone."""
+    """Rows with vectors as the bytes that a request binds, and the driver's own binding of only the vectors."""
     from cassandra.cqltypes import lookup_casstype
 
     rows, marshal = 1000, "org.apache.cassandra.db.marshal"
@@ -93,12 +93,12 @@ def binding() -> None:
     vectors = batch.column("embedding").to_pylist()
     ours = _least_us(lambda: WriteBatch(table, batch)) / rows
     theirs = _least_us(lambda: [kind.serialize(each, 4) for each in vectors]) / rows
-    print(f"whole rows: {ours:.1f} µs each; the driver's binding of their vectors alone: {theirs:.1f} µs")
+    print(f"whole rows: {ours:.1f} µs each; the driver's binding of only their vectors: {theirs:.1f} µs")
 
 
 def sync() -> None:
     """The functions that cost most in a pass of sync that finds nothing, on the embedded store."""
-    # One range: what a task reads of it is bounded by a share of the table.
+    # One range, because the reading of a task is limited to a share of the table.
     with scene("embedded", load={"ranges": 1}) as world:
         fill(world, log_normal(10_000))
         world.step("prepare")

@@ -1,4 +1,4 @@
-"""Many ranges planned, recorded, watched and resumed, and handed to Spark: ``python -m benchmarks.ranges [RANGES]``."""
+"""Many ranges: planned, recorded, watched, resumed, and given to Spark: ``python -m benchmarks.ranges [RANGES]``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Made = TypeVar("Made")
 
 
 class Figures:
-    """Seconds and memory of one thing after the other, printed as they come."""
+    """Seconds and memory of several steps, printed at once."""
 
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Reading a table into Arrow against the bare driver, which makes an object of every cell."""
+"""Reading a table into Arrow, compared with the bare driver, which makes an object of every cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record of a run: when, by which command, on which machine, with which versions; and where it is written."""
+"""The record of a run: when, with which command, on which machine, with which versions; and its file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def heading(command: str) -> dict[str, Any]:
-    """What every record begins with. Taken before the run, since it holds how busy the machine is."""
+    """The first part of every record. It is taken before the run, because it says how busy the machine is."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "command": command,
@@ -25,7 +25,7 @@ def heading(command: str) -> dict[str, Any]:
 
 
 def write_record(record: Mapping[str, Any], kind: str = "", folder: Path = RESULTS) -> Path:
-    """JSON, named by date, processor and kind, so that runs of several machines lie side by side. Returns the file."""
+    """Write JSON, named by date, processor and kind, so that runs of several machines are kept. Returns the file."""
     processor = re.sub(r"[^a-z0-9]+", "-", str(record["machine"]["processor"]).lower()).strip("-")
     parts = [record["date"], processor, f"{record['machine']['cores']}-cores", *[kind] * bool(kind)]
     folder.mkdir(parents=True, exist_ok=True)

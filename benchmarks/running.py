@@ -1,4 +1,4 @@
-"""Running the measures one after another, each in a process of its own, until a deadline."""
+"""Run the measures one after another, each in a process of its own, until a deadline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.measures import Measure
 from benchmarks.node import shared_node
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Seconds that a child is given to end what it has started, such as Spark's JVM.
+#: Seconds that a child gets to end what it has started, such as Spark's JVM.
 _GRACE_S = 10
 
 
@@ -28,12 +28,12 @@ def run(
     """Run measures in turn.
 
     Args:
-        quick: whether each does less.
-        budget_s: seconds for all of them together; one that is still at work then is ended and left out.
-        say: is told which begins.
+        quick: whether each measure does less.
+        budget_s: seconds for all of them together; a measure that is still running then is ended and left out.
+        say: is told which measure begins.
 
     Returns:
-        One tree a measure: name, title, seconds, results (``Result.tree``) and, without results, why it was left out.
+        One tree per measure: name, title, seconds, results (``Result.tree``) and, without results, why it was left out.
     """
     deadline = time.monotonic() + budget_s
     wanting = any(each.node for each in measures)
@@ -82,7 +82,7 @@ def _alone(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a measure with all that it has started: it leads a session of its own."""
+    """End a measure and everything that it has started: it leads a session of its own."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

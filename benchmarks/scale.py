@@ -1,8 +1,8 @@
 """How a load grows with the table: ``python -m benchmarks.scale [--largest 1000000]``.
 
-Synthetic rows in the embedded store are loaded by the real command, on all cores: once embedded by a static model, and
-once with their vectors copied, which costs nothing and shows the pipeline alone. Time runs from the start of the first
-task to the end of the last; memory is the greatest of any Python worker.
+The real command loads synthetic rows in the embedded store, on all cores: once embedded by a static model, and once
+with copied vectors, which costs nothing and shows only the pipeline. Time is from the start of the first task to the
+end of the last; memory is the maximum of all Python workers.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def measure(*, quick: bool) -> list[Result]:
 
 
 def runs(least: int, largest: int) -> list[Run]:
-    """Load every size from least to largest, each ten times the one before, in every way; prints each."""
+    """Load every size from least to largest, each ten times the one before, in every way, and print each."""
     found = []
     rows = least
     while rows <= largest:
@@ -94,7 +94,7 @@ def results(found: list[Run]) -> list[Result]:
 
 
 def slope_of(sizes: list[Run]) -> float:
-    """The slope of the line through log seconds over log rows: 1 where twice the rows take twice the time."""
+    """The slope of the line through log seconds over log rows: 1 if twice the rows take twice the time."""
     rows, seconds = [log(run.rows) for run in sizes], [log(run.seconds) for run in sizes]
     return float(np.polyfit(rows, seconds, 1)[0])
 
@@ -125,7 +125,7 @@ def _run(kind: str, rows: int) -> Run:
 
 
 def _load(world: World) -> float:
-    """Run the command, and watch its workers. Returns the greatest peak of one in MB."""
+    """Run the command and watch its workers. Returns the highest peak memory of a worker in MB."""
     with (world.folder / "load.log").open("w+") as log_file:
         command_line = [
             sys.executable,
@@ -158,7 +158,7 @@ def _peaks(process: int) -> Iterator[float]:
 
 
 def _vectors(world: World, table: str) -> list[pa.Array]:
-    """Those of a small part of a table."""
+    """The vectors of a small part of a table."""
     scanned = world.store.scan(world.store.describe(table), WHOLE_RING.split(100)[0], values=["embedding"], times=[])
     return [batch.column("embedding") for batch in scanned]
 
@@ -171,13 +171,13 @@ def _line(run: Run) -> str:
 
 
 def main() -> None:
-    """Print each run and what follows of all, and write them as JSON."""
+    """Print each run and the results of all, and write them as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
     parser.add_argument("--largest", type=int, default=1_000_000, metavar="ROWS")
     parser.add_argument("--least", type=int, default=10_000, metavar="ROWS")
     chosen = parser.parse_args()
     if chosen.largest < 10 * chosen.least:
-        parser.error("--largest must be ten times --least, or more: one size shows no growth")
+        parser.error("--largest must be at least ten times --least, because one size shows no growth")
     head = heading(f"python -m benchmarks.scale --least {chosen.least} --largest {chosen.largest}")
     found = runs(chosen.least, chosen.largest)
     made = results(found)

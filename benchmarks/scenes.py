@@ -1,4 +1,4 @@
-"""Tables with rows in them, on either store."""
+"""Tables with rows, on either store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def scene(store: StoreName, new_model: str | None = None, **changes: Any) -> Ite
     """A world with an empty table ``articles``; both models are tables of word vectors unless one is named.
 
     Raises:
-        LeftOut: the store cannot be had.
+        LeftOut: the store is not available.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -41,14 +41,14 @@ def scene(store: StoreName, new_model: str | None = None, **changes: Any) -> Ite
             stack.callback(world.close)
         else:
             world = stack.enter_context(cluster_world(folder / "world", models, stack.enter_context(node()), **changes))
-        # Without an index: what is measured is the table.
+        # Without an index, because only the table is measured.
         made = (Column("embedding", vector_type(DIMENSION)), Column(DIGEST, "blob"))
         world.store.create(Table("articles", (*ARTICLE, *made)))
         yield world
 
 
 def fill(world: World, articles: list[dict[str, str]], *, vectors: bool = True) -> Table:
-    """Write articles into the source, with random vectors and digests where they are wanted. Returns its table."""
+    """Write articles into the source, with random vectors and digests if wanted. Returns its table."""
     table = world.store.describe("articles")
     for at in range(0, len(articles), _AT_ONCE):
         rejected = world.store.write(table, cells(articles[at : at + _AT_ONCE], at if vectors else None))
@@ -58,7 +58,7 @@ def fill(world: World, articles: list[dict[str, str]], *, vectors: bool = True) 
 
 
 def cells(articles: list[dict[str, str]], seed: int | None) -> pa.RecordBatch:
-    """Articles as a store takes them; with random vectors and digests where there is a seed."""
+    """Articles in a store's form; with random vectors and digests if there is a seed."""
     count, moment = len(articles), now_us()
     columns: dict[str, pa.Array] = {"id": pa.array([each["id"] for each in articles])}
     values = {name: pa.array([each[name] for each in articles]) for name in ("title", "content")}
@@ -73,7 +73,7 @@ def cells(articles: list[dict[str, str]], seed: int | None) -> pa.RecordBatch:
 
 
 def with_vectors(articles: dict[str, list[str]], fingerprint: str, vectors: NDArray[np.float32]) -> pa.RecordBatch:
-    """Articles with these vectors (shape (n, dimension)) as a store takes them, written long ago by a model."""
+    """Articles with these vectors (shape (n, dimension)) in a store's form, written long ago by a model."""
     rows = pa.RecordBatch.from_pydict(articles)
     template = Template.parse("{title}. {content}")
     values = {name: rows.column(name) for name in ("title", "content")}

@@ -1,6 +1,6 @@
-"""How long a search takes where many of the articles are inactive: ``python -m benchmarks.search_among_inactive``.
+"""How long a search takes if many of the articles are inactive: ``python -m benchmarks.search_among_inactive``.
 
-With ``--cassandra`` on a Cassandra node that is started for it, else on the embedded store.
+With ``--cassandra`` on a Cassandra node that is started for it, otherwise on the embedded store.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
             articles.add_many(
                 {"id": f"a{n}", "title": _text(chance, 3), "content": _text(chance, 12)} for n in range(ROWS)
             )
-            print(f"{world.store.label}: {ROWS / (time.perf_counter() - started):,.0f} articles added a second")
+            print(f"{world.store.label}: {ROWS / (time.perf_counter() - started):,.0f} articles added per second")
             questions = [_text(chance, 4) for _ in range(QUESTIONS)]
             order = chance.sample(range(ROWS), ROWS)
             for share in (0, 0.5, 0.9, 0.99):
@@ -85,7 +85,7 @@ def _measure(articles: Articles, questions: list[str], share: float) -> None:
         seconds.append(time.perf_counter() - started)
     store.search = search
     print(
-        f"{share:>4.0%} inactive: {statistics.median(seconds) * 1000:6.1f} ms (most {max(seconds) * 1000:.1f}), "
+        f"{share:>4.0%} inactive: {statistics.median(seconds) * 1000:6.1f} ms (maximum {max(seconds) * 1000:.1f}), "
         f"{len(asked) / QUESTIONS:.1f} reads of the index, at least {min(found)} of {K} found"
     )
 

@@ -1,7 +1,7 @@
-"""What ``expansion_search`` gives on Cassandra, and takes: ``python -m benchmarks.search_widths``.
+"""What ``expansion_search`` gives and costs on Cassandra: ``python -m benchmarks.search_widths``.
 
-The share of the exactly nearest articles that a search finds, and its time, by the width: Cranfield's abstracts and
-questions, 256 dimensions, a node that is started for it.
+The share of the exactly nearest articles that a search finds, and its time, for several widths: Cranfield's abstracts
+and questions, 256 dimensions, a node that is started for it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     """Print a line for each width."""
     articles = cranfield(sys.maxsize)
     if not articles:
-        sys.exit("the Cranfield collection does not lie beside the project")
+        sys.exit("the Cranfield collection is not beside the project")
     lines = (CRANFIELD / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     with (
         tempfile.TemporaryDirectory() as name,

@@ -1,4 +1,4 @@
-"""The time to the first embedded row, against importing torch and loading the model once."""
+"""The time to the first embedded row, compared with importing torch and loading the model once."""
 
 from __future__ import annotations
 

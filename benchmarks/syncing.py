@@ -1,4 +1,4 @@
-"""A pass of sync that finds nothing, against a bare scan of both tables' ids and digests on the same cores."""
+"""A pass of sync that finds nothing, compared with a bare scan of both tables' ids and digests on the same cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.pairs import LeftOut, Result, in_pairs
 from benchmarks.scenes import StoreName, fill, scene
 from embedshift.tokens import WHOLE_RING
 
-_RANGES = 8  # a core
+_RANGES = 8  # per core
 _TABLES = ("articles", "articles_v2")
 
 
@@ -54,12 +54,12 @@ def _measured(store: StoreName, rows: int, pairs: int) -> Result:
                 rates, others = in_pairs(ours, lambda: rows / bare.ask()[0], pairs)
     return Result(
         f"sync that finds nothing, {store}",
-        "a bare scan of both tables' ids and digests, a process a core",
+        "a bare scan of both tables' ids and digests, one process per core",
         "rows/s",
         rates,
         others,
         0.8,
-        note=f"{rows:,} rows in {_RANGES * cores()} ranges; a row is one of the source and its copy",
+        note=f"{rows:,} rows in {_RANGES * cores()} ranges; a row is a row of the source and its copy",
     )
 
 

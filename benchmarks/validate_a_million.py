@@ -1,7 +1,7 @@
 """How long a validation of many vectors takes, and how much memory: ``python -m benchmarks.validate_a_million [ROWS]``.
 
-Vectors of 384 dimensions in the embedded store, migrated onto the same model. The validation runs in a process of its
-own, so that its peak is its own; every row is surveyed in it one token range after another, as one Spark task does.
+Vectors of 384 dimensions in the embedded store, migrated to the same model. The validation runs in a process of its
+own, so that its peak is its own; it surveys every row, one token range after another, as one Spark task does.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _world(folder: Path) -> World:
     model = folder / "model"
     if not model.exists():
         save_model(model, DIMENSION, seed=1, poisoned=False)
-    # What the index finds is said, and not judged: it is one that is built in minutes.
+    # What the index finds is reported but has no limit, because the index is built in minutes.
     return World(
         folder,
         (model, None),
@@ -68,13 +68,13 @@ def _fill(folder: Path, rows: int) -> None:
     world.create_source()
     world.step("prepare")
     model = load_model(ModelSettings(name=str(folder / "model")))
-    # Averages of words drawn from all would lie about equally far from each other, as no articles do.
+    # Averages of words drawn from all topics would be about equally far from each other, unlike real articles.
     for articles in short(rows, BATCH, topics=TOPICS):
         batch = _batch(model, articles)
         for table in ("articles", "articles_v2"):
             assert world.store.write(world.store.describe(table), batch) == []
     old, new = world.migration.source.index, world.migration.target.index
-    # An index that was there before its rows would take all of them in at its first search, within the validation.
+    # An index that exists before its rows would take in all of them at its first search, within the validation.
     world.store.drop_index(old)
     for index in (replace(old, options=new.options), new):
         world.store.create_index(index)

@@ -1,4 +1,4 @@
-"""Writing rows with vectors into a table without a live index, against the driver's own way to write many."""
+"""Writing rows with vectors into a table without a live index, compared with the driver's own bulk writing."""
 
 from __future__ import annotations
 

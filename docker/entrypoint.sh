@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a pod of Spark is to be, by its first word: driver, executor, or any other command.
-# Spark says the rest by environment variables (org.apache.spark.deploy.k8s.Constants).
+# Start what the first argument names: driver, executor, or any other command.
+# Spark passes the rest in environment variables (org.apache.spark.deploy.k8s.Constants).
 set -euo pipefail
 
 if [[ ${1:-} == driver ]]; then

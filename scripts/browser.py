@@ -1,7 +1,7 @@
-"""Find the browser that looks at the report in the tests; install Debian's where it is missing and we may.
+"""Find the browser for the tests of the report; install Debian's if it is missing and that is allowed.
 
-Run by ``make test``. Without a browser these tests are skipped, and say so; EMBEDSHIFT_BROWSER=required makes that a
-failure.
+Run by ``make test``. Without a browser these tests are skipped, with a message; EMBEDSHIFT_BROWSER=required makes that
+a failure.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ _DEADLINE_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """Chromium, and the program by which it is driven."""
+    """Chromium, and its WebDriver."""
 
     chromium: Path
     driver: Path
 
 
 def find() -> Browser | None:
-    """The browser of this machine; None where it or its driver is missing."""
+    """The browser of this machine; None if it or its driver is missing."""
     chromium = next((path for name in _NAMES if (path := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
     return Browser(Path(chromium), Path(driver)) if chromium and driver else None
 
 
 def why_not() -> str:
-    """What to do to have one."""
+    """What to do to get one."""
     return f"there is no Chromium with its driver: install {' and '.join(_PACKAGES)} (Debian's names)"
 
 
 def must_be_there() -> bool:
-    """Whether a missing browser is a failure: where EMBEDSHIFT_BROWSER=required says so."""
+    """Whether a missing browser is a failure: if EMBEDSHIFT_BROWSER=required is set."""
     return os.environ.get("EMBEDSHIFT_BROWSER") == "required"
 
 
@@ -57,7 +57,7 @@ def _install() -> None:
 
 
 def main() -> int:
-    """Say which browser there is, or make it so; 3 where there is none and one is required."""
+    """Print which browser there is, or install one; 3 if there is none and one is required."""
     if find() is None and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"browser: installing {' and '.join(_PACKAGES)}", file=sys.stderr)
         try:

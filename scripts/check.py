@@ -1,11 +1,11 @@
-"""Compare both tables of a migration on a cluster, row by row, by other means than the program itself.
+"""Compare both tables of a migration on a cluster, row by row, without the code of embedshift.
 
     python scripts/check.py --config FILE [--set key.path=value] [--back] [--vectors 100] [--json]
 
 It shares no code with sync and validation: plain CQL by the driver at QUORUM, digests by xxhash, vectors by
-sentence-transformers. Of the catalog it reads one row, the migration's, to learn the model that must have made them.
-``--back`` compares the other way, as after a rollback. Nothing may write meanwhile, and the source must fit in memory.
-A row that is a dead letter is missing in the target, and is counted so.
+sentence-transformers. From the catalog it reads only the migration's row, which names the model. ``--back`` compares in
+the other direction, as after a rollback. Nothing may write meanwhile, and the source must fit in memory. A dead letter
+counts as a row that is missing in the target.
 
 Exit codes: 0 nothing differs, 1 something does, 2 the settings do not fit or there is no such migration.
 """
@@ -28,7 +28,7 @@ import xxhash
 from sentence_transformers import SentenceTransformer
 
 if __name__ == "__main__":
-    # Python puts this file's folder on the path; what is imported is named from the root.
+    # Python puts this file's folder on the path, but imports are named from the root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from scripts.plain_cql import Plain, Read, quoted
@@ -69,11 +69,11 @@ class Found:
             self.examples.append(f"{kind}: {example}")
 
     def table(self) -> str:
-        """The counts, one a line, then the examples."""
+        """The counts, one per line, then the examples."""
         counts = {
             "rows compared": self.rows,
-            "lost: in the source alone": self.lost,
-            "orphans: in the target alone": self.orphans,
+            "lost: only in the source": self.lost,
+            "orphans: only in the target": self.orphans,
             "columns that differ": self.columns,
             "write times that differ": self.times,
             "TTLs that differ": self.ttls,
@@ -94,12 +94,12 @@ class Side:
 
     @classmethod
     def of(cls, vector_table: str) -> Side:
-        """Of the endpoint's JSON in the migration's row."""
+        """From the vector table's JSON in the migration's row."""
         tree = json.loads(vector_table)
         return cls(tree["table"], tree["text"], tree["vector"], tree["model"])
 
     def rendered(self, row: Mapping[str, Any]) -> str | None:
-        """The text of a row; None where every column that it is made of is null or blank."""
+        """The text of a row; None if every column of the template is null or blank."""
         pieces = [(literal, name) for literal, name, _, _ in Formatter().parse(self.text)]
         values = [row.get(name) for _, name in pieces if name]
         if all(value is None or (isinstance(value, str) and not value.strip()) for value in values):
@@ -126,12 +126,12 @@ class Side:
 
 
 def check(tree: Mapping[str, Any], *, back: bool = False, sample: int = 100) -> Found:
-    """Compare the two tables of the migration that a settings file speaks of.
+    """Compare the two tables of the migration that a settings file describes.
 
     Args:
-        tree: the settings as YAML gives them; the store must be a cluster.
-        back: the target is the truth and the source its copy, as after a rollback.
-        sample: how many vectors are recomputed, spread over all rows by chance.
+        tree: the settings as read from YAML; the store must be a cluster.
+        back: compare the source with the target, as after a rollback.
+        sample: how many vectors are computed again, from random rows.
 
     Raises:
         LookupError: there is no migration into that target.
@@ -245,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings(options.config, options.set)
         if settings.store.kind != "cql":
-            print("check: the store is no cluster; nothing to compare by CQL", file=sys.stderr)
+            print("check: the store is not a cluster, so there is nothing to compare by CQL", file=sys.stderr)
             return 2
         found = check(settings.model_dump(mode="json"), back=options.back, sample=options.vectors)
     except (SettingsError, LookupError) as error:
@@ -262,9 +262,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="check.py", description="Compare both tables of a migration, row by row.")
     parser.add_argument("--config", type=Path, required=True, help="the settings file of the migration")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as for the steps")
-    parser.add_argument("--back", action="store_true", help="the target is the truth, as after a rollback")
-    parser.add_argument("--vectors", type=int, default=100, help="how many vectors to make again (default: 100)")
-    parser.add_argument("--json", action="store_true", help="the counts as one line of JSON")
+    parser.add_argument("--back", action="store_true", help="compare the source with the target, as after a rollback")
+    parser.add_argument("--vectors", type=int, default=100, help="how many vectors to compute again (default: 100)")
+    parser.add_argument("--json", action="store_true", help="print the counts as one line of JSON")
     return parser
 
 

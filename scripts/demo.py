@@ -1,4 +1,4 @@
-"""The demonstration: import a small corpus, migrate it to a better model, ask the same question before and after."""
+"""The demo: import a small corpus, migrate it to a better model, ask the same question before and after."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUESTION = "my windows drip in the morning"
 
 
 def _fresh(settings: Settings) -> None:
-    """Forget an earlier demonstration: its store is a file of its own."""
+    """Remove the store of an earlier demo, which is a file of its own."""
     if settings.store.path is not None:
         for each in settings.store.path.parent.glob(f"{settings.store.path.stem}*"):
             shutil.rmtree(each) if each.is_dir() else each.unlink()
@@ -68,7 +68,7 @@ def _demo(settings: Settings, store: Store, out: RichConsole) -> None:
 
 
 def main() -> int:
-    """Run the demonstration; an expected failure is one line."""
+    """Run the demo; an expected failure is printed as one line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     config = parser.parse_args().config
@@ -79,7 +79,7 @@ def main() -> int:
         try:
             store.create_keyspaces()
             if store.exists(settings.source.table):
-                print(f"the demo has run on this cluster already: embedshift status --config {config}")
+                print(f"the demo has already run on this cluster: embedshift status --config {config}")
                 return 0
             _demo(settings, store, RichConsole())
         finally:
@@ -88,7 +88,7 @@ def main() -> int:
         print(f"demo: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"demo: interrupted: embedshift migrate --config {config} goes on where it stood", file=sys.stderr)
+        print(f"demo: interrupted: embedshift migrate --config {config} continues where it stopped", file=sys.stderr)
         return 130
     print(f'next: embedshift search "QUESTION" --config {config}; embedshift rollback --config {config}')
     return 0

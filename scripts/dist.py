@@ -1,4 +1,4 @@
-"""Build the wheel, and the same as a .zip: what ``spark-submit --py-files`` takes, which knows no wheels."""
+"""Build the wheel, and the same as a .zip for ``spark-submit --py-files``, which does not take wheels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def build(folder: Path) -> tuple[Path, Path]:
     """Write wheel and archive into a folder. Returns their paths.
 
     Raises:
-        subprocess.CalledProcessError: the build failed; it has said why.
+        subprocess.CalledProcessError: the build failed; its output says why.
     """
-    # setuptools would pack modules again that an earlier build has left there and that are no more.
+    # setuptools would include modules that an earlier build has left there and that no longer exist.
     shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
@@ -27,7 +27,7 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Build into the named folder, else into dist/."""
+    """Build into the named folder, or into dist/."""
     try:
         for path in build(Path(arguments[0]) if arguments else ROOT / "dist"):
             print(path)

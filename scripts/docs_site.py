@@ -1,4 +1,4 @@
-"""What MkDocs is told beyond mkdocs.yml: pages by folder in the navigation, links into the rest of the repository."""
+"""Hooks for MkDocs, beyond mkdocs.yml: pages by folder in the navigation, links to the rest of the repository."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Where the site keeps a copy of the files outside docs/ that its pages link to.
+#: Where the site keeps copies of the files outside docs/ to which its pages link.
 _BESIDE = "repository/"
 _LINK = re.compile(r"(?<=\]\()([^)#\s:]+)(?=[)#])")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the pages of a folder where the navigation has a name with a star, less those that it names itself."""
+    """Replace a name with a star in the navigation by the folder's pages, except pages that are named elsewhere."""
     pages = sorted(path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).rglob("*.md"))
     named = set(_named(config.nav))
     config.nav = _filled(config.nav, [page for page in pages if page not in named])
@@ -51,7 +51,7 @@ def _matching(star: str, left: list[str]) -> list[str]:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Take the linked files outside docs/ along, so that no link of the site leads nowhere."""
+    """Include the linked files outside docs/, so that no link of the site is broken."""
     pages = list(files.documentation_pages())
     for page in pages:
         for link in _LINK.findall(page.content_string):
@@ -65,7 +65,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead links to files outside docs/ to their copies, and links of such copies back."""
+    """Change links to files outside docs/ into links to their copies, and links of these copies back."""
     here = page.file.src_uri
 
     def led(link: re.Match[str]) -> str:
@@ -76,7 +76,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def _site_path(page: str, link: str) -> str | None:
-    """Where in the site the file is that a page links to; None where the repository has no such file."""
+    """The site's path of a file to which a page links; None if the repository has no such file."""
     source = page.removeprefix(_BESIDE) if page.startswith(_BESIDE) else f"docs/{page}"
     path = posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
     if not (ROOT / path).is_file():

@@ -1,4 +1,4 @@
-"""Make the virtual environment from requirements.lock, quickly: a small one holds uv, which fills the real one.
+"""Make the virtual environment from requirements.lock, quickly: a small environment has uv, which fills the real one.
 
 Run by the Makefile with the system's Python; standard library only.
 """
@@ -36,7 +36,7 @@ def _lock(uv: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Install, or with --lock resolve anew first."""
+    """Install; with --lock, resolve the dependencies again first."""
     if sys.version_info < OLDEST:
         print(f"embedshift needs Python {OLDEST[0]}.{OLDEST[1]} or later; name one with make PYTHON=…", file=sys.stderr)
         return 2
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         if not (target / "bin" / "python").exists():
             _run(uv, "venv", "--quiet", "--python", sys.executable, target)
         python = target / "bin" / "python"
-        # Compiled once here, or every process would compile torch anew where Python is told not to write bytecode.
+        # Compile once here; otherwise every process compiles torch again if Python is told not to write bytecode.
         _run(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", LOCK)
         _run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "-e", ROOT)
         _run(python, "-m", "compileall", "-q", ROOT / "embedshift")

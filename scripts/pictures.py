@@ -1,6 +1,6 @@
-"""Draw the pictures of docs/pictures that are no photographs: the way of the data, and the states of a migration.
+"""Draw the pictures of docs/pictures that are not photographs: the data flow, and the states of a migration.
 
-Plain SVG, so that they are shown wherever Markdown is, without a script and without a network.
+They are plain SVG, so that they are shown wherever Markdown is, without a script and without a network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scripts.reference import MOVES
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "pictures"
 _NOTE = "<!-- Drawn by scripts/pictures.py; change that, then run it again. -->"
-#: On a card of its own, the same by day and by night.
+#: On a background of its own, the same in light and dark mode.
 _STYLE = """
   text { font: 14px system-ui, sans-serif; fill: #1c2b33; text-anchor: middle; }
   .small { font-size: 12px; fill: #44545c; paint-order: stroke; stroke: #fbfcfa; stroke-width: 5px; }
@@ -36,7 +36,7 @@ _STYLE = """
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rounded box around ``(x, y)``; the first of its lines is its name."""
+    """A rounded box around ``(x, y)``; its first line is its name."""
 
     x: int
     y: int
@@ -59,7 +59,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Arrow:
-    """A path in SVG's words, and a text at a place."""
+    """A path in SVG syntax, and a text at a position."""
 
     path: str
     text: tuple[str, ...] = ()
@@ -96,11 +96,11 @@ def _picture(width: int, height: int, title: str, parts: Iterable[Box | Arrow]) 
 
 
 def concepts() -> str:
-    """Both tables, what travels between them, and the one row that says which is live."""
+    """Both tables, what is carried between them, and the row that says which is live."""
     return _picture(
         960,
         470,
-        "Applications follow one alias row. A migration fills a second table beside the live one, proves it, "
+        "Applications follow one alias row. A migration fills a second table beside the live one, validates it, "
         "and moves that row.",
         [
             Box(480, 50, ("applications", "search and write through the alias"), width=250),
@@ -131,7 +131,7 @@ def concepts() -> str:
     )
 
 
-#: Where each state stands.
+#: The position of each state.
 _PLACES = {
     "preparing": (75, 120),
     "prepared": (235, 120),
@@ -148,7 +148,7 @@ _PLACES = {
     "aborted": (65, 300),
 }
 _KINDS = {"switched": "new", "switching": "gate", "rolling_back": "gate", "retired": "end", "aborted": "end"}
-#: The ways that are no straight line, and where their words stand.
+#: The paths that are not straight lines, and the positions of their texts.
 _WAYS = {
     ("validated", "synced"): ("M845 132 H747", (796, 150)),
     ("synced", "validated"): ("M745 108 H843", (796, 100)),
@@ -164,7 +164,7 @@ _WAYS = {
 
 
 def states() -> str:
-    """What the steps make of the states."""
+    """How the steps change the state."""
     boxes = [Box(*_PLACES[name], (name,), _KINDS.get(name, "box"), 100, 38) for name in _PLACES]
     arrows = []
     for (before, after), moves in groupby(sorted(MOVES, key=lambda move: (move[0], move[2])), lambda m: (m[0], m[2])):
@@ -174,9 +174,9 @@ def states() -> str:
         middle = (x + to_x) // 2, (y + to_y) // 2 + (-10 if y == to_y else 5)
         way, place = _WAYS.get((before, after), (straight, middle))
         words = tuple(line for _, step, _ in moves for line in wrap(step, 20))
-        # A loop's words end above it.
+        # The text of a loop ends above it.
         arrows.append(Arrow(way, words, (place[0], place[1] - 15 * (len(words) - 1) * (before == after))))
-    return _picture(1050, 460, "The states of a migration, and what each step makes of them", [*boxes, *arrows])
+    return _picture(1050, 460, "The states of a migration, and how each step changes them", [*boxes, *arrows])
 
 
 def pictures() -> dict[str, str]:
@@ -185,7 +185,7 @@ def pictures() -> dict[str, str]:
 
 
 def stale(folder: Path = FOLDER) -> list[str]:
-    """The names of the pictures that are missing or differ from what would be drawn."""
+    """The names of the pictures that are missing or out of date."""
     found = {path.name: path.read_text("utf-8") for path in folder.glob("*.svg")}
     return [name for name, content in pictures().items() if found.get(name) != content]
 

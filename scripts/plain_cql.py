@@ -1,4 +1,4 @@
-"""Rows of a cluster's tables by nothing but the driver's own paging: values, write times and TTLs."""
+"""Rows of a cluster's tables, read only with the driver's own paging: values, write times and TTLs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ _TIMEOUT_S = 30.0
 
 
 def quoted(name: str) -> str:
-    """An identifier as it stands in a statement."""
+    """An identifier as it is written in a statement."""
     return str(protect_name(name))
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A row as it was read, less the columns that were left out.
+    """A row as it was read, without the columns that were left out.
 
-    ``times`` are microseconds since the epoch, ``ttls`` seconds left; lists of them for collections, None where a cell
-    is not there or does not end. ``at_s`` is when its page came (seconds since the epoch), ``took_s`` how long it took.
+    ``times`` are microseconds since the epoch, ``ttls`` seconds left; both are lists for collections, and None if a
+    cell does not exist or does not expire. ``at_s`` is when its page arrived (seconds since the epoch), ``took_s`` how
+    long that took.
     """
 
     key: tuple[Any, ...]
@@ -50,7 +51,7 @@ class Read:
 
 
 class Plain:
-    """A session of its own with the store that a settings file names; close it, or use it in a with statement."""
+    """A session of its own with the store of a settings file; close it, or use it in a with statement."""
 
     def __init__(self, session: Session, keyspace: str, catalog: str) -> None:
         self._session = session
@@ -62,7 +63,7 @@ class Plain:
         """Connect.
 
         Args:
-            store: the section ``store`` of the settings, as YAML gives it.
+            store: the section ``store`` of the settings, as read from YAML.
         """
         profile = ExecutionProfile(
             load_balancing_policy=DCAwareRoundRobinPolicy(local_dc=store["local_dc"]),
@@ -100,17 +101,17 @@ class Plain:
         return list(self._session.execute(SimpleStatement(query, fetch_size=_PAGE_ROWS), tuple(values)))
 
     def cell(self, table: str, column: str, key: Mapping[str, Any]) -> Any:
-        """One value; None where it is not there."""
+        """One value; None if it does not exist."""
         where = " AND ".join(f"{quoted(name)} = %s" for name in key)
         found = self.rows(f"SELECT {quoted(column)} FROM {self._named(table)} WHERE {where}", list(key.values()))
         return found[0][column] if found else None
 
     def read(self, table: str, *, leave_out: Collection[str], also: str = "") -> Iterator[Read]:
-        """The rows of a table in the ring's order, page by page.
+        """The rows of a table in the order of the ring, page by page.
 
         Args:
             leave_out: columns that are not read.
-            also: one of them whose value is read, if the table has it.
+            also: a left-out column whose value is read, if the table has it.
         """
         keys, others = self._columns(table)
         timed = [name for name in others if name not in leave_out]
@@ -142,7 +143,7 @@ class Plain:
         return f"{quoted(self._keyspace)}.{quoted(table)}"
 
     def _columns(self, table: str) -> tuple[list[str], list[str]]:
-        """The primary key's columns in their order, and all others by name."""
+        """The primary key's columns in order, and all others by name."""
         query = "SELECT column_name, kind, position FROM system_schema.columns WHERE keyspace_name = %s"
         rows = self.rows(f"{query} AND table_name = %s", (self._keyspace, table))
         if not rows:

@@ -1,7 +1,7 @@
-"""Record terminal sessions: type the commands of the demo on a pseudo-terminal, and draw what is seen as SVG.
+"""Record terminal sessions: type the commands of the demo on a pseudo-terminal, and draw the screen as SVG.
 
-Run by ``make record``. The pictures hold what the commands printed, colours and all; only the path of the checkout is
-shortened, and of a progress bar the last state is kept.
+Run by ``make record``. The pictures show what the commands printed, with colours; only the path of the checkout is
+shortened, and of a progress bar only the last state is kept.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _QUESTION = "my windows drip in the morning"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is typed, one command after another, and the name of the picture."""
+    """The commands to type, one after another, and the name of the picture."""
 
     name: str
     title: str
@@ -56,7 +56,7 @@ SESSIONS = (
 
 
 def run(command: str, folder: Path) -> str:
-    """What a terminal of ``WIDTH`` columns gets to see of a command.
+    """What a command prints on a terminal with ``WIDTH`` columns.
 
     Raises:
         subprocess.CalledProcessError: the command failed.
@@ -71,7 +71,7 @@ def run(command: str, folder: Path) -> str:
         try:
             while chunk := os.read(ours, 65536):
                 seen += chunk
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # on Linux: the other end is closed
             pass
         finally:
             os.close(ours)
@@ -82,9 +82,9 @@ def run(command: str, folder: Path) -> str:
 
 
 def settled(seen: str) -> str:
-    """The lines that stay on the screen: what a progress bar draws over itself is gone.
+    """The lines that stay on the screen, without what a progress bar has overwritten.
 
-    Only the controls that rich and typer use are known: to the line's start, up a line, erase a line, and cursors.
+    Only the control codes that rich and typer use are known: start of line, up a line, erase a line, and cursors.
     """
     lines = [""]
     for part in re.split(r"(\r?\n|\r|\x1b\[\d*A|\x1b\[2K|\x1b\[\?25[lh])", seen):
@@ -112,7 +112,7 @@ def picture(session: Session, folder: Path) -> str:
 
 
 def _whole(drawn: str) -> str:
-    """A picture that fetches nothing: rich names a font on a foreign server, and any of fixed width will do."""
+    """A picture that loads nothing: rich names a font on another server, and any font of fixed width will do."""
     drawn = re.sub(r"@font-face \{.*?\}\n", "", drawn, flags=re.DOTALL)
     drawn = drawn.replace("Fira Code, monospace", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace")
     drawn = re.sub(r"<!-- .*? -->", "<!-- Recorded by scripts/record.py. -->", drawn, count=1)
@@ -120,7 +120,7 @@ def _whole(drawn: str) -> str:
 
 
 def main() -> int:
-    """Import the demo's articles into a store of its own, then record each session."""
+    """Import the demo's articles into a new store, then record each session."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         for name in ("configs", "embedshift"):

@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: settings, commands, catalog, errors, metrics, states. --check compares only."""
+"""Write docs/reference from the code: settings, commands, catalog, errors, metrics, states. --check only compares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from embedshift.catalog.states import ALLOWED, ENDED, NEXT
 from embedshift.cli.app import app
 from embedshift.settings import Hook, Settings
 from embedshift.stores.records import RecordTable
-from embedshift.telemetry import metrics as metrics
+from embedshift.telemetry import metrics
 from embedshift.times import format_duration
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -37,28 +37,28 @@ _KINDS = {
     Hook: "list of text, or address",
 }
 _CATALOG = {
-    "embedding_alias": "One row an alias: the table, index and model that readers follow.",
-    "embedding_alias_history": "Every move of an alias, never edited.",
-    "migration": "One row a migration: source, target, state, facts of its steps, and the run that owns it.",
-    "migration_range": "One row a token range of a step: planned, done or failed, with the counts of its rows.",
+    "embedding_alias": "One row per alias: the table, index and model that readers follow.",
+    "embedding_alias_history": "Every move of an alias. Rows are never changed.",
+    "migration": "One row per migration: source, target, state, facts of its steps, and the run that owns it.",
+    "migration_range": "One row per token range of a step: planned, done or failed, with the counts of its rows.",
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
-    "feed": "How far each feed of changes was followed (`embedshift follow`).",
-    "control": "Words that operators leave for running steps, and steps for them: `hold` and `go` of a cutover; "
-    "`pause` and `throttle`; `order/RUN`, what the driver makes of these for its tasks; `slowed/WHO`, what a slowed "
-    "task reports; `step`, what a run is at.",
-    "shadow": "What shadow reading has measured: one row a run, figures only, never a question.",
-    "validation": "Every validation: when it was made, whether it passed, and the content that it is bound to.",
+    "feed": "The position that each feed of changes has reached (`embedshift follow`).",
+    "control": "Signals that operators send to running steps, and that steps send: `hold` and `go` of a cutover; "
+    "`pause` and `throttle`; `throttle-state/RUN`, what the driver tells its tasks; `slowed/WHO`, what a slowed task "
+    "reports; `step`, the step that a run is at.",
+    "shadow": "The figures of shadow reading: one row per run, never a question.",
+    "validation": "Every validation: when it was made, whether it passed, and the content for which it is valid.",
 }
-_ENDPOINT = "the endpoint as JSON: table, text template, vector column, index with options, model"
+_VECTOR_TABLE = "the vector table as JSON: table, text template, vector column, index with options, model"
 _ACTOR = "user, host and process"
-#: What a column holds. A text for a name serves every table; ``table.name`` says more of one.
+#: What a column contains. A text under a column's name applies in every table; ``table.name`` only in one.
 _COLUMNS = {
     "alias": "the name that applications search by",
     "feed": "the feed's name",
-    "position": "of the last event that was done: the feed's own number, or a time in microseconds for a change log",
-    "name": "what the word is about",
-    "value": "the word's text; may be empty",
-    "set_us": "when it was said",
+    "position": "of the last applied event: the feed's own number, or, for a change log, a time in microseconds",
+    "name": "the signal's name",
+    "value": "the signal's text; may be empty",
+    "set_us": "when it was sent",
     "set_by": _ACTOR,
     "attempts": "how many times it was tried",
     "bucket": f"spreads the rows over {tables.BUCKETS} partitions; chosen by a hash",
@@ -68,57 +68,57 @@ _COLUMNS = {
     "range_end": "the last token of the range, included",
     "range_start": "the token before the first of the range",
     "step": "`load`, or `sync/N` and `back/N` for pass N of a sync or of a rollback",
-    "target": _ENDPOINT,
+    "target": _VECTOR_TABLE,
     "updated_us": "when the row was last written",
-    "version": "counts up with each move; the compare-and-set is on it",
-    "embedding_alias.migration": "the id of the last migration that moved it; empty where none has",
-    "embedding_alias.previous": f"where it pointed before: {_ENDPOINT}; empty at first",
-    "embedding_alias_history.migration": "the id of the last migration that moved it by then; empty where none had",
+    "version": "increases with each move; the compare-and-set compares it",
+    "embedding_alias.migration": "the id of the last migration that moved it; empty if none has",
+    "embedding_alias.previous": f"where it pointed before: {_VECTOR_TABLE}; empty at first",
+    "embedding_alias_history.migration": "the id of the last migration that had moved it; empty if none had",
     "embedding_alias_history.reason": "`created`, `cutover`, `rollback` or `reindex`",
-    "migration.id": "`SOURCE-to-TARGET`, with a number where that name was used before",
+    "migration.id": "`SOURCE-to-TARGET`, with a number if that name was used before",
     "migration.source": "the table that is migrated",
     "migration.target": "the table that is filled",
-    "migration.source_endpoint": _ENDPOINT,
-    "migration.target_endpoint": _ENDPOINT,
-    "migration.result_keys": "the settings that decide the result, as JSON; a run under other ones is refused",
+    "migration.source_vector_table": _VECTOR_TABLE,
+    "migration.target_vector_table": _VECTOR_TABLE,
+    "migration.result_keys": "the settings that decide the result, as JSON; a run with other settings is refused",
     "migration.settings_digest": "a hash of them",
     "migration.state": "one of the [states](states.md)",
-    "migration.facts": "figures of the steps as JSON: rows, seconds, the moment of the switch, the pass of sync; and "
-    "whether `upgrade` began it",
-    "migration.owner": f"the run that owns it: {_ACTOR}, and which run of the process; empty where none does",
-    "migration.owned_since_us": "since when",
-    "migration.lease_until_us": "when the owner loses it, unless it renews the lease",
+    "migration.facts": "figures of the steps as JSON: rows, seconds, the moment of the cutover, the pass of sync; and "
+    "whether `upgrade` started it",
+    "migration.owner": f"the run that owns it: {_ACTOR}, and which run of the process; empty if no run does",
+    "migration.owned_since_us": "since when it owns it",
+    "migration.lease_until_us": "when the owner loses the lease, unless it renews it",
     "migration.created_us": "when `prepare` recorded it",
     "migration.updated_us": "when a step last wrote its state or its facts",
     "migration_range.state": "`planned`, `done` or `failed`",
-    "migration_range.rows_read": "rows of the source; written + unchanged + dead where the range is done",
+    "migration_range.rows_read": "rows of the source; equal to written + unchanged + dead if the range is done",
     "migration_range.written": "rows that were written, in whole or in part",
-    "migration_range.unchanged": "rows in which the target lacked nothing",
+    "migration_range.unchanged": "rows that the target already had",
     "migration_range.dead": "rows that became dead letters",
     "migration_range.deleted": "orphans that were deleted",
-    "migration_range.shadowed": "of the rows written, those that a newer deletion hides",
+    "migration_range.shadowed": "those of the written rows that a newer delete hides",
     "migration_range.owner": f"the task that wrote the row: {_ACTOR}",
-    "migration_range.error": "why it failed; empty where it did not",
+    "migration_range.error": "why it failed; empty if it did not",
     "migration_range.seconds": "how long its task took",
     "dead_letter.id": "the primary key as JSON",
     "dead_letter.reason": "why it is not in the target",
     "dead_letter.step": "`load`, `sync/N` or `client`; on the way back `back/N` or `back/client`",
-    "dead_letter.attempts": "which try of its range found it; 1 for one that a client left",
-    "shadow.run": f"who measured: {_ACTOR}, and which run of the process",
-    "shadow.tally": "counts, sums and histograms as JSON; the rows of all runs are added up",
+    "dead_letter.attempts": "the attempt of its range that found it; 1 for a letter that a client left",
+    "shadow.run": f"the run that measured: {_ACTOR}, and which run of the process",
+    "shadow.stats": "counts, sums and histograms as JSON; a report adds up the rows of all runs",
     "validation.made_us": "when it was made",
     "validation.passed": "whether every check passed",
-    "validation.content": "rows and hash of the target that was checked; cutover asks for the same",
+    "validation.content": "rows and hash of the target that was checked; cutover compares it",
     "validation.report": "the whole record as JSON: what `validate --json` prints",
 }
-#: State, step, and the state that the step makes of it. A step that finds nothing to do leaves the state as it is.
+#: State, step, and the state after the step. A step that finds nothing to do does not change the state.
 MOVES = (
     ("preparing", "prepare", "prepared"),
     ("prepared", "load", "loaded"),
     ("loaded", "index", "indexed"),
     ("indexed", "sync", "synced"),
     ("synced", "validate", "validated"),
-    ("validated", "sync that mends", "synced"),
+    ("validated", "sync that repairs", "synced"),
     ("validated", "validate that fails", "synced"),
     ("validated", "cutover begins", "switching"),
     ("switching", "cutover", "switched"),
@@ -146,7 +146,7 @@ def _page(title: str, *lines: str) -> str:
 
 
 def _kind(annotation: Any) -> str:
-    """The type of a setting, as people call it."""
+    """The type of a setting, in words."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inner)
@@ -192,7 +192,7 @@ def _settings(part: type[BaseModel], fixed: frozenset[str], path: str = "") -> I
 
 
 def _fixed() -> frozenset[str]:
-    """The keys under which a migration is prepared, so that they may not change before it has ended."""
+    """The keys that a migration is prepared with; they may not change before it has ended."""
     model = {"name": "any"}
     tree = {
         "alias": "articles",
@@ -212,12 +212,12 @@ def settings_page() -> str:
     return _page(
         "Settings",
         "A settings file is YAML. An unknown key is an error. A duration is a number with `ms`, `s`, `m`, `h` or `d`,",
-        "or seconds. Where a part may be null, its keys count only when the part is given. `--set key.path=value`",
-        "overrides one key. User and password are no settings: they come from `SCYLLA_USERNAME` and `SCYLLA_PASSWORD`,",
-        "or from `store.credentials_file`. Paths are relative to the directory in which a command is run.",
+        "or seconds. If a part may be null, its keys apply only if the part is given. `--set key.path=value`",
+        "overrides one key. User and password are not settings: they are in `SCYLLA_USERNAME` and `SCYLLA_PASSWORD`,",
+        "or in `store.credentials_file`. Paths are relative to the directory in which a command is run.",
         "",
-        "What is fixed decides the result of a migration: it may not change from `prepare` until the migration has",
-        "ended, but for `target.index`, which may after the cutover. Everything else may change between two runs.",
+        "A fixed key decides the result of a migration: it may not change from `prepare` until the migration has",
+        "ended, except `target.index`, which may change after the cutover. Other keys may change between two runs.",
         "",
         *_table(("key", "type", "default", "fixed", "what it is"), list(_settings(Settings, _fixed()))),
     )
@@ -233,7 +233,7 @@ def _option(parameter: Any) -> tuple[str, ...]:
     if not default and not getattr(parameter, "is_flag", False) and parameter.default is not None:
         default = f"`{parameter.default}`"
     text = parameter.help or ""
-    return name, default, f"{text} Else from `{parameter.envvar}`." if parameter.envvar else text
+    return name, default, f"{text} If not given, from `{parameter.envvar}`." if parameter.envvar else text
 
 
 def _commands(group: Any, path: str) -> Iterator[str]:
@@ -255,8 +255,8 @@ def cli_page() -> str:
 def catalog_page() -> str:
     """Every table of the catalog."""
     lines = [
-        "Names that end in `_us` are microseconds since the epoch. All tables are created where they are missing. On a",
-        "cluster a table has `embedshift_` before its name, unless the name begins with `embedding_`; they lie in",
+        "Names that end in `_us` are microseconds since the epoch. Missing tables are created. On a",
+        "cluster a table has `embedshift_` before its name, unless the name begins with `embedding_`. They are in",
         "`store.catalog.keyspace`, or beside the articles. In an embedded store each has `catalog_` before its name.",
     ]
     for table in tables.ALL:
@@ -281,41 +281,41 @@ def _errors(kind: type[errors.EmbedshiftError], depth: int = 0) -> Iterator[tupl
 
 def errors_page() -> str:
     """The tree of errors with their exit codes."""
-    lines = ["An error is one line on standard error: what happened and to what, then what to do next.", ""]
+    lines = ["An error is one line on standard error: what happened and where, then what to do next.", ""]
     lines += _table(("error", "exit code", "what it means"), list(_errors(errors.EmbedshiftError)))
-    end = "What each code means: [exit codes](exit-codes.md). `embedshift --debug STEP` shows where an error arose."
+    end = "What each code means: [exit codes](exit-codes.md). `embedshift --debug STEP` shows the traceback."
     return _page("Errors", *lines, "", end)
 
 
 def metrics_page() -> str:
     """Every metric with its labels."""
     lines = [
-        "How to have them: [watch](../how-to/watch.md#prometheus). A step is named without the number of its pass.",
+        "How to get them: [watch](../how-to/watch.md#prometheus). The label `step` is without the number of the pass.",
         "",
     ]
     for title, lead, known in (
-        ("Counted", "What this process has seen done since it began.", metrics.COUNTED),
-        ("Read from the catalog", "As it is when Prometheus asks; of the ranges of the running step.", metrics.READ),
+        ("Counted", "What this process has done since it began.", metrics.COUNTED),
+        ("Read from the catalog", "Read when Prometheus asks. Ranges are those of the running step.", metrics.READ),
     ):
         rows = [
             (f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.help) for each in known
         ]
         lines += [f"## {title}", "", lead, "", *_table(("metric", "type", "labels", "what it is"), rows), ""]
-    end = "What cannot be told has no sample: before ranges have ended, `embedshift_time_left_seconds` has none."
+    end = "A figure that is not known has no sample: before ranges have ended, `embedshift_time_left_seconds` has none."
     return _page("Metrics", *lines, end)
 
 
 def states_page() -> str:
-    """The states of a migration and the steps that may follow each."""
+    """The states of a migration and the steps that may run in each."""
     may = {state: [step for step, states in ALLOWED.items() if state in states] for state in NEXT}
     named = {state: ", ".join(f"`{step}`" for step in steps) for state, steps in may.items()}
     rows = [(f"`{state}`", f"`{step}`" if step else "", named[state]) for state, step in NEXT.items()]
-    lines = ["A step that may not run in a state is refused, with the step that would be right.", ""]
+    lines = ["A step that may not run in a state is refused; the error names the right step.", ""]
     lines += _table(("state", "usual next step", "steps that may run"), rows)
     lines += ["", f"Nothing is left to do when a migration is {' or '.join(f'`{each}`' for each in ENDED)}.", ""]
     lines += ["![The states as boxes, the steps as arrows between them](../pictures/states.svg)", ""]
     lines += [
-        "A step that finds nothing to do leaves the state as it is, and one that fails leaves it where it stopped.",
+        "A step that finds nothing to do does not change the state. A step that fails leaves the state it reached.",
         "",
     ]
     moves = [
@@ -326,16 +326,16 @@ def states_page() -> str:
     return _page("States", *lines)
 
 
-#: What each exit code says to whoever has called: a person, cron, an orchestrator.
+#: What each exit code means for the caller: a person, cron, an orchestrator.
 _EXITS = {
-    0: ("Done, or nothing was left to do.", "Go on with the next step."),
+    0: ("Done, or nothing was left to do.", "Run the next step."),
     1: (
-        "A check was made and did not pass: a validation, ranges that failed every try, too many dead letters. "
+        "A check did not pass: a validation, ranges that failed every try, too many dead letters. "
         "Also an unexpected error.",
-        "Read the line. What is done stays done: mend the cause and run the same command again.",
+        "Read the line. What is done stays done: fix the cause and run the same command again.",
     ),
-    2: ("Wrong use: an option, a settings file, a table or a line of input.", "Mend it; trying again changes nothing."),
-    3: ("The store or a model cannot be had.", "Try again later; nothing was lost."),
+    2: ("Wrong use: an option, a settings file, a table or a line of input.", "Fix it; a repetition does not help."),
+    3: ("The store or a model is not available.", "Try again later; nothing was lost."),
     4: (
         "Refused: another run owns the migration, or the state forbids the step.",
         "Wait for the other run, or run the step that the line names.",
@@ -345,17 +345,17 @@ _EXITS = {
 
 
 def exit_codes_page() -> str:
-    """What each exit code says, and the errors that end with it."""
+    """The meaning of each exit code, and the errors with that code."""
     kinds = [errors.EmbedshiftError]
     for kind in kinds:
         kinds += [each for each in kind.__subclasses__() if each.__module__ == errors.__name__]
-    lines = ["Every command ends with one of these. The line on standard error says more.", ""]
+    lines = ["Every command ends with one of these codes. The line on standard error says more.", ""]
     rows = [
         (f"{code}", says, "; ".join(f"`{kind.__name__}`" for kind in kinds if kind.exit_code == code), then)
         for code, (says, then) in _EXITS.items()
     ]
-    lines += _table(("code", "what it says", "errors", "what to do"), rows)
-    end = "A command that was killed has the code that the shell makes of the signal, such as 137. It can be run again."
+    lines += _table(("code", "what it means", "errors", "what to do"), rows)
+    end = "A command that was killed has the shell's code for the signal, such as 137. It can be run again."
     return _page("Exit codes", *lines, "", end)
 
 
@@ -366,7 +366,7 @@ def pages() -> dict[str, str]:
 
 
 def stale(folder: Path = FOLDER) -> list[str]:
-    """The names of the pages that are missing or differ from the code."""
+    """The names of the pages that are missing or out of date."""
     found = {page.name: page.read_text("utf-8") for page in folder.glob("*.md")}
     return [name for name, content in pages().items() if found.get(name) != content]
 

@@ -1,11 +1,11 @@
-"""Start, stop and ask after an Apache Cassandra on this machine: one node, or up to three.
+"""Start, stop and check an Apache Cassandra on this machine: one to three nodes.
 
     python scripts/run_cassandra.py start [--nodes N] [--dir DIR] [--port 9042] [--tls] [--auth] [--heap 1G]
     python scripts/run_cassandra.py stop [--dir DIR]
     python scripts/run_cassandra.py status [--dir DIR]
 
 It needs Java 17, and Maven for the first start, which fetches Cassandra's jars into ``$EMBEDSHIFT_CACHE`` (or
-``~/.cache/embedshift``). Tests import the same from here: ``from scripts.run_cassandra import CassandraCluster``.
+``~/.cache/embedshift``). Tests import it from here: ``from scripts.run_cassandra import CassandraCluster``.
 
 Exit codes: 0 done, 1 failed or not running, 3 this machine cannot run it.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
-    # Python puts this file's folder on the path; what is imported is named from the root.
+    # Python puts this file's folder on the path, but imports are named from the root.
     sys.path[0] = str(_REPOSITORY)
 
 from scripts.cassandra_node import (  # noqa: E402 - the path must be right first
@@ -50,14 +50,14 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cassandra.py", description="Run Apache Cassandra on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("start", help="start nodes that go on running, and wait until they answer")
+    start = commands.add_parser("start", help="start nodes that keep running, and wait until they answer")
     start.add_argument("--nodes", type=int, default=1, choices=(1, 2, 3), help="how many (default: 1)")
     start.add_argument("--port", type=int, default=9042, help="the CQL port of every node (default: 9042)")
     start.add_argument("--tls", action="store_true", help="CQL over TLS, for clients with a certificate")
-    start.add_argument("--auth", action="store_true", help="CQL with a login, at first cassandra/cassandra")
+    start.add_argument("--auth", action="store_true", help="CQL with a login, initially cassandra/cassandra")
     start.add_argument("--heap", help="of each node (default: 1G for one node, 640M for each of several)")
-    stop = commands.add_parser("stop", help="end the nodes; their data stays")
-    status = commands.add_parser("status", help="say which nodes run and answer")
+    stop = commands.add_parser("stop", help="stop the nodes; their data stays")
+    status = commands.add_parser("status", help="print which nodes run and answer")
     for command in (start, stop, status):
         command.add_argument("--dir", type=Path, default=_REPOSITORY / ".cassandra", help="where all files are kept")
     return parser
@@ -66,20 +66,20 @@ def _parser() -> argparse.ArgumentParser:
 def _start(options: argparse.Namespace) -> int:
     running = CassandraCluster.at(options.dir)
     if running and running.is_running:
-        print(f"Already runs: {_where(running)}")
+        print(f"Already running: {_where(running)}")
         return 0
     cluster = CassandraCluster(
         options.dir, options.nodes, options.port, options.tls, options.auth, options.heap, detached=True
     )
     cluster.start()
-    print(f"Runs: {_where(cluster)}")
+    print(f"Running: {_where(cluster)}")
     return 0
 
 
 def _stop(options: argparse.Namespace) -> int:
     cluster = CassandraCluster.at(options.dir)
     if cluster is None or not cluster.is_running:
-        print("Nothing runs.")
+        print("Nothing is running.")
         return 0
     cluster.stop()
     print("Stopped.")
@@ -89,7 +89,7 @@ def _stop(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     cluster = CassandraCluster.at(options.dir)
     if cluster is None or not cluster.is_running:
-        print("Nothing runs.")
+        print("Nothing is running.")
         return 1
     print(_where(cluster))
     answers = [node.probe(None).answers() for node in cluster.nodes]
@@ -100,7 +100,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _where(cluster: CassandraCluster) -> str:
-    """One line: all that a client needs."""
+    """One line with everything that a client needs."""
     parts = [
         f"Cassandra {VERSION}",
         f"hosts {','.join(cluster.hosts)}",
@@ -108,7 +108,7 @@ def _where(cluster: CassandraCluster) -> str:
         f"datacenter {cluster.datacenter}",
     ]
     if cluster.spec.auth:
-        parts.append("login as cassandra (first password: cassandra)")
+        parts.append("login as cassandra (initial password: cassandra)")
     if cluster.spec.tls:
         files = cluster.tls_files
         parts.append(f"TLS with ca {files.ca}, certificate {files.client_cert}, key {files.client_key}")

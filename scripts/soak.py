@@ -1,15 +1,15 @@
-"""Migrations without end on a real Cassandra, with applications that write and faults that strike at random.
+"""Migrations again and again on a real Cassandra, while applications write and faults strike at random.
 
     python scripts/soak.py [--minutes 10] [--nodes 1|3] [--rows 240] [--seed N]
 
-Each round is a whole migration of a live table into the next one: articles, articles_v2, articles_v3, … In each a step
-is drawn by chance, and a fault that strikes in the middle of it; the step is run again until it ends well. Meanwhile
-applications write through the client, and one writes its table by itself. Then every row is compared
-(scripts/check.py), and with what the applications know to have written. A round ends with the old table retired, or,
-one time in four, with a rollback. The same seed draws the same rounds; the moment of a fault is the machine's.
+Each round is a whole migration of a live table into the next one: articles, articles_v2, articles_v3, … In each round a
+random step is hit by a random fault; the step is run again until it succeeds. Meanwhile applications write through the
+client, and one writes its table directly. Then every row is compared (scripts/check.py), and also with what the
+applications know to have written. A round ends with the old table retired, or, one time in four, with a rollback. The
+same seed draws the same rounds; the moment of a fault depends on the machine.
 
 Ctrl-C ends everything that was started. Exit codes: 0 nothing wrong, 1 something was lost, brought back, overwritten or
-mixed, or a step did not end well, 3 this machine cannot run Cassandra, 130 interrupted.
+mixed, or a step did not succeed, 3 this machine cannot run Cassandra, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Python puts this file's folder on the path; what is imported is named from the root.
+    # Python puts this file's folder on the path, but imports are named from the root.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             soak = new_soak(stack, Path(folder), options.nodes, options.rows, random.Random(seed))
-            print(f"the nodes and Spark run after {time.monotonic() - started:.0f} s", flush=True)
+            print(f"the nodes and Spark were running after {time.monotonic() - started:.0f} s", flush=True)
             born = time.monotonic()
             while time.monotonic() - born < options.minutes * 60:
                 rounds += 1
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 3
     except KeyboardInterrupt:
         trouble = "interrupted"
-    except Exception as error:  # noqa: BLE001 - a soak tells what it saw before it fails
+    except Exception as error:  # noqa: BLE001 - a soak prints its results before it fails
         trouble = f"{type(error).__name__}: {error}"
     return _end(matrix, rounds, time.monotonic() - started, seed, trouble)
 
@@ -83,10 +83,10 @@ def _end(matrix: Matrix, rounds: int, seconds: float, seed: int, trouble: str) -
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="soak.py", description="Migrate again and again while things go wrong.")
-    parser.add_argument("--minutes", type=float, default=10, help="no round begins after that (default: 10)")
-    parser.add_argument("--nodes", type=int, default=3, choices=(1, 3), help="of the cluster (default: 3)")
-    parser.add_argument("--rows", type=int, default=240, help="articles at the beginning (default: 240)")
-    parser.add_argument("--seed", type=int, help="of an earlier run, to draw the same rounds")
+    parser.add_argument("--minutes", type=float, default=10, help="no round begins after this (default: 10)")
+    parser.add_argument("--nodes", type=int, default=3, choices=(1, 3), help="nodes of the cluster (default: 3)")
+    parser.add_argument("--rows", type=int, default=240, help="articles at the start (default: 240)")
+    parser.add_argument("--seed", type=int, help="the seed of an earlier run, to draw the same rounds")
     return parser
 
 

@@ -140,7 +140,7 @@ class Articles:
         self._put({**columns, **key}, existing=True)
 
     def get(self, id: Any) -> dict[str, Any] | None:
-        """An article's columns, active or not, as JSON values, without vector and digest; None if there is no article."""
+        """An article's columns as JSON values, active or not, without vector and digest; None if it does not exist."""
         self._check()
         return self._finding.get(id)
 

@@ -103,7 +103,7 @@ class Purge:
         return Purged(rows, len(chosen), deleted, kept.rows if kept is not None else 0, dry_run)
 
     def _judge(self, routing: Routing, rule: Rule, archive: Archive | None) -> tuple[int, dict[bytes, int]]:
-        """The number of rows read; for each row to delete, by the hash of its name, the write time of its newest cell."""
+        """The number of rows read; and by the hash of each row to delete, the write time of its newest cell."""
         table = routing.live.table
         own = [column.name for column in own_columns(routing.live.vector_table, table)]
         values = own if archive is not None else _judged(table)
@@ -180,7 +180,7 @@ def _ids(path: Path, table: Table) -> tuple[set[bytes], int]:
     except OSError as error:
         raise InputError(f"cannot read the ids {path} ({error.strerror})", hint="name a JSONL file") from error
     if not known:
-        raise InputError(f"{path} holds no id, so every article would be deleted", hint="check how it was made")
+        raise InputError(f"{path} contains no id, so every article would be deleted", hint="check how it was made")
     return known, made_us
 
 

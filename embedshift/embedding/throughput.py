@@ -53,9 +53,9 @@ class Rate:
             rate = cls(**json.loads(path.read_text(encoding="utf-8"))["measured"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             hint = "make one: embedshift plan --measure --json > FILE"
-            raise UsageError(f"{path} holds no measured rate ({type(error).__name__})", hint=hint) from error
+            raise UsageError(f"{path} contains no measured rate ({type(error).__name__})", hint=hint) from error
         if not all(math.isfinite(each) and each > 0 for each in (rate.texts, rate.text_bytes)):
-            raise UsageError(f"{path} holds a rate that is not valid", hint="measure again")
+            raise UsageError(f"{path} contains a rate that is not valid", hint="measure again")
         return rate
 
 

@@ -42,7 +42,7 @@ def shadow(context: StepContext, *, questions: Path, rate: float, minutes: float
         minutes: how long.
 
     Raises:
-        InputError: the file cannot be read or holds no question.
+        InputError: the file cannot be read or contains no question.
         StateError: the new table has no index yet, or is already live.
         CheckFailed: no question was answered by both tables.
     """
@@ -88,7 +88,7 @@ def read_texts(path: Path) -> list[str]:
         raise InputError(f"cannot read the questions {path}", hint="name a text file or JSON lines") from error
     texts = [_text(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     if not texts:
-        raise InputError(f"{path} holds no question", hint="write one per line")
+        raise InputError(f"{path} contains no question", hint="write one per line")
     return texts
 
 

@@ -112,7 +112,8 @@ def _say(result: dict[str, Any], console: Console) -> None:
         console.say(f"throttle: {held}")
     if waiting := migration["waiting"]:
         console.say(
-            f"a cutover of {waiting['cutover']} is waiting for release since {waiting['since']}: embedshift cutover --go"
+            f"a cutover of {waiting['cutover']} has been waiting for release since {waiting['since']}: "
+            "embedshift cutover --go"
         )
     if migration["validation"]:
         outcome = "passed" if migration["validation"]["passed"] else "did not pass"

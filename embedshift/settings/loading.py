@@ -40,7 +40,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise SettingsError(f"{path} holds no settings", hint="start from one of the files in configs/")
+        raise SettingsError(f"{path} contains no settings", hint="start from one of the files in configs/")
     for override in overrides:
         _apply(tree, override)
     return parse_settings(tree, where=str(path))

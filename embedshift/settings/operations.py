@@ -14,7 +14,7 @@ from embedshift.times import parse_window
 
 
 class Hook(Secret[str | tuple[str, ...]]):
-    """A command as a list, an address, or ``env:NAME``. Printed without arguments and paths, as they may have a token."""
+    """A command as a list, an address, or ``env:NAME``; printed without arguments and paths, which may have a token."""
 
     def _display(self) -> str:
         value = self.get_secret_value()

@@ -44,8 +44,8 @@ class SyncSettings(Frozen):
     clock_skew: Duration = Field(timedelta(seconds=10), description="how far the clocks of writers may be apart")
     change_log: Literal["auto", "off"] = Field(
         "auto",
-        description="auto: passes after the first full one read the source's change log (ScyllaDB's CDC) instead of the "
-        "table, if it has one; off if writers set their own write times",
+        description="auto: after a full pass, read the source's change log (ScyllaDB's CDC), if it has one, instead of "
+        "the table; off if writers set their own write times",
     )
     change_log_kept: Duration = Field(
         timedelta(hours=24), description="how long the source's change log keeps a change (its TTL)"

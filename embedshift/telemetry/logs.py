@@ -15,10 +15,12 @@ import sys
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from embedshift.errors import EmbedshiftError
-from embedshift.settings import LogSettings
+
+if TYPE_CHECKING:
+    from embedshift.settings import LogSettings
 
 #: The variable with the run's name, if the caller has one.
 RUN = "EMBEDSHIFT_RUN"

@@ -52,7 +52,7 @@ def read_questions(path: Path) -> list[Question]:
             raise InputError(f"{path}, line {number}: the id {question.id!r} is used twice", hint="rename one")
         questions[question.id] = question
     if not questions:
-        raise InputError(f"{path} holds no question", hint="write one JSON object a line: id, text, relevant")
+        raise InputError(f"{path} contains no question", hint="write one JSON object per line: id, text, relevant")
     return list(questions.values())
 
 

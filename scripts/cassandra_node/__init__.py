@@ -1,4 +1,4 @@
-"""Run real Apache Cassandra nodes on the loopback addresses, from jars that Maven brings.
+"""Run real Apache Cassandra nodes on the loopback addresses, from jars that Maven fetches.
 
 Only the standard library is used, so that a node starts before the project's own packages are installed.
 The driver's package is called ``cassandra`` too: import this one as ``scripts.cassandra_node`` (or
@@ -6,13 +6,13 @@ The driver's package is called ``cassandra`` too: import this one as ``scripts.c
 
     cluster    CassandraCluster: start, stop, wait until all nodes know each other
     node       CassandraNode: one process: kill, suspend, resume, restart
-    spec       what a cluster is made of, and the file that remembers it
+    spec       the properties of a cluster, and the file that records them
     server     the command line of the JVM and cassandra.yaml
     jars       the jars, fetched once into a cache
     tls        a certificate authority, the servers' and a client's certificate
     probe      enough of the CQL protocol to ask whether a node is ready
-    processes  processes told apart by more than their number
-    watch      ends a node when the program that started it has gone
+    processes  processes, identified by more than their number
+    watch      ends a node when the program that started it has ended
     waiting    conditions with a deadline, free ports
 """
 

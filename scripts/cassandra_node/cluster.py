@@ -20,25 +20,25 @@ from scripts.cassandra_node.spec import NODES_MAX, ClusterSpec, Recorded, Use, l
 from scripts.cassandra_node.tls import TlsFiles, tls_files
 from scripts.cassandra_node.waiting import free_port, is_free, until
 
-# A node that knows a neighbour may not yet have written it down, and one that has may not yet have seen it alive:
-# ask for the first, and make a read need the second.
+# A node that knows a neighbour may not yet have recorded it, and one that has may not have seen it alive yet: query the
+# first, and make a read need the second.
 _PEERS = "SELECT COUNT(tokens) FROM system.peers_v2"
 _READ_OF_ALL = "SELECT COUNT(*) FROM system_distributed.parent_repair_history"
 
 
 class CassandraCluster:
-    """A real Cassandra, all of whose files are in one folder; a context manager that starts and stops it.
+    """A real Cassandra with all its files in one folder; a context manager that starts and stops it.
 
     Args:
-        root: the folder; it may hold a stopped cluster, whose data then is there again.
+        root: the folder; it may contain a stopped cluster, whose data is then there again.
         nodes: 1 to 3, at 127.0.0.1 and the two addresses after it.
         port: for CQL, the same at every node; None takes a free one.
-        tls: CQL only over TLS, and only for clients that show a certificate (see `tls_files`).
-        auth: CQL only with a login, at first cassandra/cassandra.
+        tls: CQL only over TLS, and only for clients with a certificate (see `tls_files`).
+        auth: CQL only with a login, initially cassandra/cassandra.
         heap: of each node; by default 1G for one node and 640M for each of several.
-        data_dirs: by a node's number, another folder for its tables, such as a small tmpfs.
-        settings: keys of cassandra.yaml to set; None takes a key out.
-        use: what it is run for (see `spec.Use`).
+        data_dirs: by a node's number: another folder for its tables, such as a small tmpfs.
+        settings: keys of cassandra.yaml to set; None removes a key.
+        use: what the cluster is used for (see `spec.Use`).
         detached: the nodes outlive this Python process; otherwise they end with it, however it ends.
         start_deadline_s: how long a start or a restart may take.
     """
@@ -85,7 +85,7 @@ class CassandraCluster:
 
     @classmethod
     def at(cls, root: Path) -> CassandraCluster | None:
-        """The cluster that ``root`` remembers, running or not, or None; to stop or ask one started detached."""
+        """The cluster that ``root`` records, running or not, or None: to stop or check one that is detached."""
         recorded = load(root.resolve())
         if recorded is None:
             return None
@@ -94,7 +94,7 @@ class CassandraCluster:
 
     @property
     def hosts(self) -> list[str]:
-        """The nodes' addresses, as the driver takes them."""
+        """The nodes' addresses, in the driver's form."""
         return list(self.spec.hosts)
 
     @property
@@ -125,7 +125,7 @@ class CassandraCluster:
 
     @property
     def is_running(self) -> bool:
-        """Whether a process of it runs, answering or not."""
+        """Whether any of its processes is running, whether it answers or not."""
         return any(node.life is not Life.GONE for node in self._nodes)
 
     def start(self) -> None:
@@ -151,15 +151,15 @@ class CassandraCluster:
                 raise
 
     def stop(self) -> None:
-        """End all nodes; done when no process is left. May be repeated."""
+        """Stop all nodes; returns when no process is left. May be repeated."""
         with locked(self.root):
             self._stop_nodes()
 
     def wait_until_joined(self) -> None:
-        """Wait until every node sees all others alive; to call after a restart before relying on all of them.
+        """Wait until every node sees all others alive; call it after a restart before all nodes are needed.
 
         Raises:
-            CassandraFailed: it did not come to that in time.
+            CassandraFailed: that did not happen in time.
         """
         for node in self._nodes:
             probe = node.probe(self.credentials)
@@ -189,7 +189,7 @@ class CassandraCluster:
         return not self._lacks(probe)
 
     def _lacks(self, probe: Probe) -> str:
-        """What a node still lacks to be one with the others; empty when nothing."""
+        """What a node still lacks to be one with the others; empty if nothing."""
         try:
             known = probe.count(_PEERS)
             probe.count(_READ_OF_ALL, ALL)
@@ -208,7 +208,7 @@ class CassandraCluster:
 
     def _stop_nodes(self) -> None:
         for node in self._nodes:
-            node.ask_to_stop()  # all of them first, so that they end side by side
+            node.ask_to_stop()  # all of them first, so that they end at the same time
         for node in self._nodes:
             node.stop()
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a node: it cannot be had here, or it could be had and failed.
+"""What can go wrong with a node: it is not available here, or it is available and failed.
 
 Exception
 ├── CassandraUnavailable   this machine lacks Java, Maven, the jars or Linux: tests skip
@@ -7,7 +7,7 @@ Exception
 
 
 class CassandraUnavailable(Exception):
-    """This machine cannot run Cassandra; ``reason`` says in one line what it lacks."""
+    """This machine cannot run Cassandra; ``reason`` says in one line what is missing."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -15,4 +15,4 @@ class CassandraUnavailable(Exception):
 
 
 class CassandraFailed(Exception):
-    """A node that should run does not; the message ends with the last errors of its log."""
+    """A node that should be running is not; the message ends with the last errors of its log."""

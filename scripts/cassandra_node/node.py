@@ -26,13 +26,13 @@ _ERRORS_SHOWN_MAX = 3
 
 
 class CassandraNode:
-    """One node of a `CassandraCluster`, which makes it; tests take it from ``cluster.node(i)``.
+    """One node of a `CassandraCluster`, which creates it; tests get it from ``cluster.node(i)``.
 
     Attributes:
         host: its address.
-        log: what Cassandra says, from all its starts.
-        data_dir: where its tables lie.
-        record: the process last started, or None.
+        log: Cassandra's output, from all starts.
+        data_dir: the folder of its tables.
+        record: the process that was started last, or None.
     """
 
     def __init__(
@@ -66,42 +66,42 @@ class CassandraNode:
 
     @property
     def pid(self) -> int | None:
-        """The number of the process, or None while none runs."""
+        """The number of the process, or None if none is running."""
         return self.record.pid if self.record and self.life is not Life.GONE else None
 
     @property
     def life(self) -> Life:
-        """Whether the process runs, is suspended, or has gone."""
+        """Whether the process is running, is suspended, or has ended."""
         return self.record.life() if self.record else Life.GONE
 
     def kill(self) -> None:
-        """End the process at once (SIGKILL); done when it has gone. May be repeated.
+        """Kill the process at once (SIGKILL); returns when it has ended. May be repeated.
 
-        The commit log's default (periodic) may lose writes of the last moment with it. Where none may be lost, give
-        the cluster ``settings={"commitlog_sync": "batch", "commitlog_sync_period": None}``.
+        With the commit log's default (periodic) the last writes may be lost. If none may be lost, give the cluster
+        ``settings={"commitlog_sync": "batch", "commitlog_sync_period": None}``.
         """
         if self.record:
             self.record.kill(_END_DEADLINE_S)
         self._reap()
 
     def stop(self) -> None:
-        """Ask the process to end, and make it end after a deadline; done when it has gone. May be repeated."""
+        """Ask the process to end, and kill it after a deadline; returns when it has ended. May be repeated."""
         if self.record:
             self.record.end(_END_DEADLINE_S)
         self._reap()
 
     def ask_to_stop(self) -> None:
-        """Ask the process to end, and do not wait; `stop` afterwards waits."""
+        """Ask the process to end, and do not wait; a later `stop` waits."""
         if self.record:
             self.record.send(signal.SIGTERM)
 
     def suspend(self) -> None:
-        """Halt the process where it is (SIGSTOP): its connections stay open, and nothing answers."""
+        """Suspend the process (SIGSTOP): its connections stay open, and nothing answers."""
         self._signal(signal.SIGSTOP)
         until(lambda: self.life is not Life.RUNNING, _HALT_DEADLINE_S)
 
     def resume(self) -> None:
-        """Let a suspended process go on (SIGCONT)."""
+        """Let a suspended process continue (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
     def restart(self) -> None:
@@ -152,7 +152,7 @@ class CassandraNode:
             )
 
     def probe(self, credentials: tuple[str, str] | None) -> Probe:
-        """Something to ask this node with."""
+        """A probe for this node."""
         tls = self._tls()
         return Probe(self.host, self._spec.port, tls.client_context() if tls else None, credentials)
 
@@ -161,13 +161,13 @@ class CassandraNode:
             raise CassandraFailed(f"the node at {self.host} does not run, so {number.name} cannot be sent to it")
 
     def _reap(self) -> None:
-        """Wait for our own ended children, so that no zombie stays; the watcher ends with its node."""
+        """Wait for our own ended children, so that no zombie is left; the watching program ends with its node."""
         for child in self._children:
             child.wait(_END_DEADLINE_S)
         self._children = []
 
     def _errors(self) -> str:
-        """The last errors of the log since the last start, and where the log is."""
+        """The last errors in the log since the last start, and the log's path."""
         with self.log.open("rb") as log:
             log.seek(self._log_offset)
             lines = log.read().decode(errors="replace").splitlines()
@@ -176,7 +176,7 @@ class CassandraNode:
 
 
 def _watch(pid: int) -> subprocess.Popen[bytes]:
-    """Start the program that ends node ``pid``, our child, when this Python process has gone."""
+    """Start the program that ends node ``pid``, our child, when this Python process has ended."""
     descriptors = (os.pidfd_open(os.getpid()), os.pidfd_open(pid))
     try:
         return subprocess.Popen(

@@ -28,13 +28,13 @@ class NotReady(Exception):
 
 @dataclass(frozen=True)
 class Probe:
-    """Asks one node over one connection a question.
+    """Sends one question to one node over one connection.
 
     Args:
         host: its address.
         port: its CQL port.
         tls: how to connect, or None for plain text.
-        credentials: user and password, or None where the node asks for none.
+        credentials: user and password; None if the node asks for none.
     """
 
     host: str
@@ -43,7 +43,7 @@ class Probe:
     credentials: tuple[str, str] | None
 
     def answers(self) -> bool:
-        """Whether the node speaks CQL; says nothing of logins or of other nodes."""
+        """Whether the node speaks CQL; this says nothing about logins or other nodes."""
         try:
             with self._connection() as connection:
                 _exchange(connection, _OPTIONS, b"", _SUPPORTED)
@@ -55,14 +55,14 @@ class Probe:
         """The number that ``SELECT COUNT(...)`` returns.
 
         Raises:
-            NotReady: no connection, no login, or an error in answer to the query.
+            NotReady: no connection, no login, or the query ended in an error.
         """
         with self._connection() as connection:
             self._start(connection)
             text = cql.encode()
             query = struct.pack(">i", len(text)) + text + struct.pack(">HB", consistency, 0)
             rows = _exchange(connection, _QUERY, query, _RESULT)
-        # One row with one bigint: whatever metadata stands before it, the value is the last 8 bytes.
+        # One row with one bigint: whatever metadata comes before it, the value is the last 8 bytes.
         return int(struct.unpack(">q", rows[-8:])[0])
 
     def _start(self, connection: socket.socket) -> None:
@@ -95,7 +95,7 @@ def _exchange(connection: socket.socket, opcode: int, body: bytes, expected: int
     if answer == _ERROR:
         raise NotReady(f"error 0x{int.from_bytes(content[:4]):04x}: {content[6:].decode(errors='replace')}")
     if answer != expected:
-        raise NotReady(f"opcode 0x{answer:02x} where 0x{expected:02x} was expected")
+        raise NotReady(f"opcode 0x{answer:02x} instead of 0x{expected:02x}")
     return content
 
 

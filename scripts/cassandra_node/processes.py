@@ -1,8 +1,8 @@
-"""Processes told apart by more than their number: numbers are used again.
+"""Processes that are identified by more than their number, because numbers are used again.
 
-A process is known by its number, by the kernel tick at which it started, and by a marker in its command line.
-Signals go through a file descriptor of the process (pidfd), opened before the check: between the check and the
-signal the number cannot come to name another process.
+A process is identified by its number, by the kernel tick at which it started, and by a marker in its command line.
+Signals go through a file descriptor of the process (pidfd) that is opened before the check, so that the number cannot
+belong to another process between the check and the signal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 
 class Life(Enum):
-    """How a process is doing."""
+    """The state of a process."""
 
     RUNNING = "running"
     SUSPENDED = "suspended"
@@ -31,8 +31,8 @@ class ProcessRecord:
 
     Args:
         pid: its number.
-        start_ticks: when it started, in kernel ticks since the machine did.
-        marker: an argument of its command line that no other process carries.
+        start_ticks: when it started, in kernel ticks since the machine started.
+        marker: an argument of its command line that no other process has.
     """
 
     pid: int
@@ -41,11 +41,11 @@ class ProcessRecord:
 
     @classmethod
     def of(cls, pid: int, marker: str) -> ProcessRecord:
-        """Record a process of ours that has just been started (and not yet been waited for)."""
+        """Record a process of ours that was just started (and not yet waited for)."""
         return cls(pid, _stat(pid)[1], marker)
 
     def life(self) -> Life:
-        """Running, suspended, or gone; a zombie, or another process under the same number, is gone."""
+        """Running, suspended, or gone; a zombie, or another process with the same number, counts as gone."""
         try:
             state, start_ticks = _stat(self.pid)
             line = _command_line(self.pid)
@@ -53,18 +53,18 @@ class ProcessRecord:
             return Life.GONE
         if state in "ZX" or start_ticks != self.start_ticks:
             return Life.GONE
-        # A process that is just being started has no command line for a moment, on a busy machine for a long one.
+        # A process that is just starting has no command line for a moment, which is long on a busy machine.
         if line and self.marker.encode() not in line.split(b"\0"):
             return Life.GONE
         return Life.SUSPENDED if state in "Tt" else Life.RUNNING
 
     def send(self, number: signal.Signals) -> bool:
-        """Send a signal; returns False, having sent nothing, when the process has gone."""
+        """Send a signal; returns False, without sending anything, if the process has ended."""
         with self._handle() as handle:
             return handle is not None and _send(handle, number)
 
     def end(self, deadline_s: float) -> None:
-        """Ask the process to end (TERM), and after the deadline make it end (KILL); done when it has gone."""
+        """Ask the process to end (TERM), and kill it after the deadline (KILL); returns when it has ended."""
         with self._handle() as handle:
             if handle is None:
                 return
@@ -75,7 +75,7 @@ class ProcessRecord:
                 _ended(handle, deadline_s)
 
     def kill(self, deadline_s: float) -> None:
-        """Make the process end at once (KILL); done when it has gone."""
+        """Kill the process at once (KILL); returns when it has ended."""
         with self._handle() as handle:
             if handle is not None:
                 _send(handle, signal.SIGKILL)
@@ -83,7 +83,7 @@ class ProcessRecord:
 
     @contextmanager
     def _handle(self) -> Iterator[int | None]:
-        """A pidfd of this very process, or None when it has gone."""
+        """A pidfd of this very process; None if it has ended."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
@@ -99,23 +99,23 @@ def _send(handle: int, number: signal.Signals) -> bool:
     try:
         signal.pidfd_send_signal(handle, number)
     except ProcessLookupError:
-        return False  # it went between the look and the signal
+        return False  # it ended between the check and the signal
     return True
 
 
 def _ended(handle: int, deadline_s: float) -> bool:
-    """Wait until the process of this pidfd has ended; returns whether it did in time."""
+    """Wait until the process of this pidfd has ended; returns whether it ended in time."""
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(deadline_s * 1000))
 
 
 def _command_line(pid: int) -> bytes:
-    """The arguments, each ended by a zero; empty while a program is being put in the place of another (exec)."""
+    """The arguments, each ended by a zero; empty while the process is replaced by another program (exec)."""
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _stat(pid: int) -> tuple[str, int]:
-    """State letter and start tick; the program's name stands in brackets and may hold anything, so cut after it."""
+    """State letter and start tick; the program's name is in brackets and may contain anything, so cut after it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return fields[0], int(fields[19])

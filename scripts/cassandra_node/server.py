@@ -1,4 +1,4 @@
-"""How a node is started: the JVM's command line, and cassandra.yaml (as JSON, which is YAML)."""
+"""How a node is started: the JVM's command line, and cassandra.yaml (as JSON, which is also YAML)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scripts.cassandra_node.tls import TlsFiles
 
 DATACENTER = "datacenter1"  # what SimpleSnitch calls it
 
-# With a few ranges a node, so that nothing in the project comes to rely on one range a node.
+# With a few ranges per node, so that nothing in the project relies on one range per node.
 _TOKENS_PER_NODE = 16
 _JAVA = "17"
 _JAVA_OPTIONS = Path(__file__).with_name("java17.options")
@@ -26,10 +26,10 @@ _LOGBACK = Path(__file__).with_name("logback.xml")
 
 @functools.cache
 def java() -> str:
-    """The Java that runs Cassandra: of ``$JAVA_HOME``, or the first on the path.
+    """The Java that runs Cassandra: from ``$JAVA_HOME``, or the first on the path.
 
     Raises:
-        CassandraUnavailable: there is none, or it is of another version than Cassandra 5 runs on.
+        CassandraUnavailable: there is none, or Cassandra 5 does not run on its version.
     """
     home = os.environ.get("JAVA_HOME")
     found = shutil.which("java", path=f"{home}/bin" if home else None)
@@ -39,13 +39,13 @@ def java() -> str:
     version = re.search(r'version "(\d+)', said)
     if version is None or version[1] != _JAVA:
         raise CassandraUnavailable(
-            f"Cassandra runs on Java {_JAVA}, and here is {version[1] if version else 'another'}"
+            f"Cassandra runs on Java {_JAVA}, but this is {version[1] if version else 'another version'}"
         )
     return found
 
 
 def marker(folder: Path) -> str:
-    """The argument by which a node's process is known again."""
+    """The argument that identifies a node's process."""
     return f"-Dembedshift.node={folder}"
 
 
@@ -55,18 +55,18 @@ def command(spec: ClusterSpec, folder: Path, jars: Path) -> list[str]:
         "cassandra-foreground": "yes",
         "cassandra.config": (folder / "cassandra.yaml").as_uri(),
         "cassandra.storagedir": str(folder / "storage"),
-        # Tokens are given and no data moves, so there is nothing to wait for in the gossip of other nodes.
+        # Tokens are given and no data moves, so there is no need to wait for the gossip of other nodes.
         "cassandra.ring_delay_ms": "100",
         "cassandra.skip_wait_for_gossip_to_settle": "0",
         "cassandra.shutdown_announce_in_ms": "0",
         "cassandra.superuser_setup_delay_ms": "0",
-        # On every node: a login, and the question whether all know each other, need all replicas or a quorum.
+        # On every node: a login, and the check whether all know each other, need all replicas or a quorum.
         "cassandra.system_auth.default_rf": str(spec.nodes),
         "cassandra.system_distributed.default_rf": str(spec.nodes),
-        # Without it an SAI vector index takes no maximum_node_connections and no construction_beam_width.
+        # Without it an SAI vector index does not accept maximum_node_connections and construction_beam_width.
         "cassandra.sai.vector.allow_custom_parameters": "true",
         "io.netty.tryReflectionSetAccessible": "true",
-        # Native libraries are unpacked here, and would stay in the machine's folder after a kill.
+        # Native libraries are unpacked here; otherwise they would stay in the machine's folder after a kill.
         "java.io.tmpdir": str(folder / "tmp"),
         "jna.tmpdir": str(folder / "tmp"),
         "java.net.preferIPv4Stack": "true",
@@ -85,7 +85,7 @@ def command(spec: ClusterSpec, folder: Path, jars: Path) -> list[str]:
         f"-Xms{spec.heap}",
         f"-Xmx{spec.heap}",
         "-XX:+UseSerialGC",  # on two cores and small heaps: fewer threads, less memory, a quicker start
-        # The second compiler takes two fifths of what a start costs, and pays off after minutes.
+        # The second compiler takes two fifths of the cost of a start, and pays off only after minutes.
         *([] if spec.use == "measured" else ["-XX:TieredStopAtLevel=1"]),
         "-XX:+PerfDisableSharedMem",
         "-XX:+ExitOnOutOfMemoryError",
@@ -98,7 +98,7 @@ def command(spec: ClusterSpec, folder: Path, jars: Path) -> list[str]:
 def write_yaml(
     spec: ClusterSpec, number: int, folder: Path, data: Path, tls: TlsFiles | None, extra: Mapping[str, object]
 ) -> None:
-    """Write cassandra.yaml of node ``number``; ``extra`` goes over it, and None takes a key out."""
+    """Write cassandra.yaml of node ``number``; ``extra`` overrides it, and None removes a key."""
     settings = _plain(spec, number, data)
     if spec.auth:
         settings |= _login()
@@ -116,8 +116,8 @@ def _plain(spec: ClusterSpec, number: int, data: Path) -> dict[str, object]:
         "cluster_name": "embedshift",
         "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
         "num_tokens": _TOKENS_PER_NODE,
-        # Given tokens and no bootstrap: nodes of a new cluster start all at once, where each would else wait
-        # for the one before it. As seeds of each other they also start again in any order.
+        # Given tokens and no bootstrap: nodes of a new cluster start all at once; otherwise each would wait for the one
+        # before it. As seeds of each other they can also start again in any order.
         "initial_token": ",".join(map(str, _tokens(spec.nodes, number))),
         "auto_bootstrap": False,
         "seed_provider": [{**seeds, "parameters": [{"seeds": ",".join(spec.hosts)}]}],

@@ -1,4 +1,4 @@
-"""What a cluster is made of, and the file in its folder that remembers it and its processes."""
+"""The properties of a cluster, and the file in its folder that records them and its processes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Literal
 
 from scripts.cassandra_node.processes import ProcessRecord
 
-#: What a node is run for. One that is measured compiles and writes as a real one does. One that is kept starts sooner,
-#: and leaves it to the system when files reach the disk: it survives a kill, and not a power cut. One that is used once
-#: keeps its schema in memory only, which makes tables quicker, and cannot be started again.
+#: What a node is used for. One that is measured compiles and writes as a real one does. One that is kept starts sooner,
+#: and lets the system decide when files reach the disk: it survives a kill, but not a power cut. One that is used once
+#: keeps its schema only in memory, which makes creating tables quicker, and cannot be started again.
 Use = Literal["measured", "kept", "once"]
 NODES_MAX = 3  # the certificates name 127.0.0.1 to 127.0.0.3, and this machine's memory ends there too
 
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """What does not change while a cluster lives.
+    """The properties that do not change while a cluster exists.
 
     Args:
         nodes: how many; node ``i`` listens at ``127.0.0.(i + 1)``.
@@ -30,7 +30,7 @@ class ClusterSpec:
         tls: CQL only over TLS, and only for clients with a certificate.
         auth: CQL only with a login; the first superuser is cassandra/cassandra.
         heap: of each node, as the JVM reads it, such as ``640M``.
-        use: what it is run for.
+        use: what it is used for.
     """
 
     nodes: int
@@ -49,14 +49,14 @@ class ClusterSpec:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A cluster as its folder remembers it: its spec, and by host the process last started."""
+    """A cluster as its folder records it: its spec, and for each host the process that was started last."""
 
     spec: ClusterSpec
     processes: Mapping[str, ProcessRecord]
 
 
 def load(root: Path) -> Recorded | None:
-    """What ``root`` remembers, or None where no cluster was ever started."""
+    """What ``root`` records; None if no cluster was ever started there."""
     file = _file(root)
     if not file.is_file():
         return None
@@ -66,7 +66,7 @@ def load(root: Path) -> Recorded | None:
 
 
 def save(root: Path, recorded: Recorded) -> None:
-    """Remember; a reader sees the old file or the new one, never a half."""
+    """Record it; a reader sees the old file or the new one, never a part."""
     processes = {host: asdict(record) for host, record in recorded.processes.items()}
     written = _file(root).with_suffix(".new")
     written.write_text(json.dumps({"spec": asdict(recorded.spec), "processes": processes}, indent=2) + "\n")
@@ -75,7 +75,7 @@ def save(root: Path, recorded: Recorded) -> None:
 
 @contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Hold the cluster's folder alone: two programs must not start or stop the same nodes at once."""
+    """Lock the cluster's folder: two programs must not start or stop the same nodes at once."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / "cluster.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -73,7 +73,7 @@ def tls_files(folder: Path) -> TlsFiles:
             raise CassandraUnavailable("openssl is not installed: it makes the certificates of a cluster with TLS")
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="certificates-") as temporary:
             made = Path(temporary) / "tls"
-            made.mkdir(mode=0o700)  # keys lie in it
+            made.mkdir(mode=0o700)  # it contains keys
             _make(openssl, made)
             made.rename(folder)
     return TlsFiles(folder / "ca.pem", folder / "client.pem", folder / "client.key", folder / "server.keystore.pem")
@@ -93,7 +93,7 @@ def _make(openssl: str, folder: Path) -> None:
 
 
 def _run(openssl: str, folder: Path, *arguments: str) -> None:
-    # Without a default configuration of the machine: only what stands above goes into a certificate.
+    # Without a default configuration of the machine: only what is above goes into a certificate.
     environment = {**os.environ, "OPENSSL_CONF": str(folder / "openssl.cnf")}
     done = subprocess.run(
         [openssl, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False

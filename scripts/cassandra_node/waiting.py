@@ -7,8 +7,8 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 
-# Below the range from which Linux takes the local ports of outgoing connections (32768 and up): such a
-# connection could otherwise sit on a port between our look and the server's bind.
+# Below the range of local ports for outgoing connections on Linux (32768 and up): such a connection could otherwise
+# take a port between our check and the server's bind.
 _PORTS = range(10_000, 32_000)
 _PORT_TRIES_MAX = 200
 

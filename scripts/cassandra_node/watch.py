@@ -1,8 +1,8 @@
-"""End a node when the program that started it has gone, however that program ended.
+"""End a node when the program that started it has ended, however it ended.
 
-Run as ``python watch.py OWNER_FD NODE_FD``: two pidfds, inherited. A death signal (prctl PR_SET_PDEATHSIG)
-would be shorter, but it fires when the *thread* that started the node ends, and tests restart nodes from
-threads. This file stands alone: it runs isolated, without the project on its path.
+Run as ``python watch.py OWNER_FD NODE_FD``: two inherited pidfds. A death signal (prctl PR_SET_PDEATHSIG) would be
+simpler, but it fires when the *thread* that started the node ends, and tests restart nodes from threads. This file is
+independent: it runs isolated, without the project on its path.
 """
 
 import select

@@ -1,4 +1,4 @@
-"""Giving a migration up: its target goes, the live table and its application stay as they were."""
+"""Aborting a migration: its target is dropped, the live table and its application are not affected."""
 
 from __future__ import annotations
 
@@ -81,6 +81,6 @@ def test_killed_in_the_middle_it_goes_on(begun, monkeypatch):
     assert begun.step("abort")["state"] == "aborted"
 
 
-def test_without_a_migration_there_is_nothing_to_give_up(new_world):
+def test_without_a_migration_there_is_nothing_to_abort(new_world):
     with pytest.raises(StateError, match="there is no migration into articles_v2"):
         new_world().step("abort")

@@ -29,7 +29,7 @@ def test_many_articles_are_written_embedded_and_found(new_world, opened):
     assert (found.id, found.score) == ("a7", pytest.approx(1, abs=1e-3))
 
 
-def test_failures_are_named_one_by_one_and_harm_no_other(world, articles):
+def test_failures_are_named_one_by_one_and_affect_no_other(world, articles):
     many = [SALT, {"title": "no id"}, {**RIVER, "views": "x"}, None, {**STONE, "colour": 1}, RIVER]
     added = articles.add_many(many)
     assert added.written == 2

@@ -63,7 +63,7 @@ def test_many_articles_are_written_to_both(moving, articles):
     moving.assert_migrated()
 
 
-def test_what_the_client_wrote_needs_no_mending_after_the_load(new_world, opened):
+def test_what_the_client_wrote_needs_no_repair_after_the_load(new_world, opened):
     world = new_world()
     early = opened(world)
     for article in (SALT, RIVER):
@@ -90,7 +90,7 @@ def test_a_text_that_only_the_new_model_refuses_is_a_dead_letter_and_the_call_su
     assert (json.loads(letter.id), letter.step, letter.of_way_back) == ({"id": "salt"}, "client", False)
     assert "not finite" in letter.reason
     assert "poison" not in caplog.text
-    assert "sync repairs them" in caplog.text
+    assert "sync will repair them" in caplog.text
     articles.update("salt", title="Sugar")
     assert moving.carry("sync/2", read_back=True).difference == 0
     assert (
@@ -99,13 +99,13 @@ def test_a_text_that_only_the_new_model_refuses_is_a_dead_letter_and_the_call_su
     assert letters(moving) == []
 
 
-def test_a_second_table_that_lacks_a_column_is_repaired_by_sync_and_its_letter_settled(new_world, opened):
+def test_the_other_table_lacks_a_column_and_sync_repairs_it_and_settles_the_letter(new_world, opened):
     world = new_world()
     world.step("prepare")
     articles = opened(world)
     articles.add(SALT)
     assert len(articles._following.now().seconds) == 1
-    # The second table refuses this very write: its column is of another name.
+    # The other table refuses this very write: its column is of another name.
     world.store.drop("articles_v2")
     world.store.create(_without_views(world))
     articles._following.refresh()
@@ -125,7 +125,7 @@ def _without_views(world):
     return Table("articles_v2", tuple(changed))
 
 
-def test_a_second_table_that_is_gone_harms_no_call(moving, articles):
+def test_if_the_other_table_is_gone_no_call_fails(moving, articles):
     articles.add(SALT)
     moving.store.drop("articles_v2")
     articles.add(RIVER)
@@ -173,8 +173,8 @@ def _renamed(world):
     return Table("articles", tuple(changed))
 
 
-def test_no_call_fails_in_a_client_whose_view_is_of_before_the_cutover_and_the_retire(soft_world, opened):
-    """The view is kept for a minute; the old table goes within it."""
+def test_no_call_fails_in_a_client_whose_routing_is_older_than_the_cutover_and_the_retire(soft_world, opened):
+    """The routing is kept for a minute; the old table is dropped within it."""
     world = soft_world
     world.with_settings(cutover={"client_cache": "60s"})
     stale = {}
@@ -199,8 +199,8 @@ def test_no_call_fails_in_a_client_whose_view_is_of_before_the_cutover_and_the_r
     world.assert_embedded("articles_v2", world.migration.target.model)
 
 
-def test_a_write_that_outlasts_its_view_is_made_again_where_the_alias_is_by_then(soft_world, opened, monkeypatch):
-    """The view runs out while the write is under way, and the alias moves meanwhile: nothing is lost."""
+def test_a_write_that_outlasts_its_routing_is_repeated_where_the_alias_then_points(soft_world, opened, monkeypatch):
+    """The routing expires while the write is running, and the alias moves meanwhile: nothing is lost."""
     world = soft_world
     articles = opened(world)
     world.step("prepare")

@@ -1,4 +1,4 @@
-"""``embedshift articles …`` and ``schema add-soft-delete``: the same words as the library's."""
+"""``embedshift articles …`` and ``schema add-soft-delete``: the same verbs as the library's."""
 
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ def test_failures_are_lines_with_their_exit_codes(run, tmp_path):
         (("search", "x", "-k", "0"), 2, "1 to 1000"),
         (("search", "--vector", "[NaN]"), 2, "the vector"),
         (("deactivate", "a"), 2, "schema add-soft-delete"),
-        (("purge",), 2, "purge wants one rule"),
+        (("purge",), 2, "purge takes exactly one rule"),
         (("purge", "--inactive-for", "soon"), 2, "not a duration"),
-        (("purge", "--not-in", str(ids), "--max-share", "much"), 2, "no share"),
+        (("purge", "--not-in", str(ids), "--max-share", "much"), 2, "is not a share"),
         (("purge", "--not-in", str(ids)), 4, "more than 10%"),
-        (("drop",), 2, "say --yes"),
+        (("drop",), 2, "add --yes"),
     ):
         found, _, err = run("articles", *arguments)
         assert (found, err.count("\n")) == (code, 1), (arguments, err)

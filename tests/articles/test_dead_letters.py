@@ -47,11 +47,11 @@ def test_they_are_listed_with_their_reason_and_without_their_text(world, capfd):
     assert [json.loads(each["id"])["id"] for each in letters] == ["a003", "a007"]
 
 
-def test_mended_rows_arrive_and_the_others_are_named(world, capfd):
-    world.write("articles", {"id": "a003", "content": ("mended bread", now_us())})
+def test_repaired_rows_arrive_and_the_others_are_named(world, capfd):
+    world.write("articles", {"id": "a003", "content": ("repaired bread", now_us())})
     code, _, err = run(world, capfd, "retry")
     assert code == 1
-    assert "1 rows are dead still" in err
+    assert "1 rows failed again" in err
     assert ids(world) == {"a007"}
     # A row that was deleted is dead no more.
     world.delete("articles", {"id": "a007"})
@@ -77,7 +77,7 @@ def test_a_forgotten_letter_leaves_its_row_missing(world, capfd):
 
 def test_nothing_to_try_is_no_error(world):
     for id_ in ("a003", "a007"):
-        world.write("articles", {"id": id_, "content": ("mended bread", now_us())})
+        world.write("articles", {"id": id_, "content": ("repaired bread", now_us())})
     world.carry("sync/1")
     assert world.run(retry)["dead"] == 0
     assert world.run(retry)["arrived"] == 0

@@ -48,7 +48,7 @@ def test_a_stream_that_is_sent_again_is_skipped_up_to_its_position(world, articl
     assert read_position(world.store, "articles", "news") == 5
 
 
-def test_faulty_events_are_named_by_line_and_harm_no_other(world, articles):
+def test_faulty_events_are_named_by_line_and_affect_no_other(world, articles):
     fed = fed_with(
         world,
         articles,
@@ -100,7 +100,7 @@ def test_a_refresh_leaves_good_vectors_alone_and_names_what_cannot_be_embedded(w
 
 
 @pytest.mark.parametrize("line", [b"[]", b'"put"', b'{"put": {}, "delete": 1}', b'{"put": {}, "at": 1}', b"\xff", b"{"])
-def test_what_is_no_event_is_refused(line):
+def test_what_is_not_an_event_is_refused(line):
     with pytest.raises(InputError):
         parse_event(line, 1)
 
@@ -112,7 +112,7 @@ def test_the_command_reads_standard_input(world, capfd, monkeypatch):
     out, err = capfd.readouterr()
     result = json.loads(out)
     assert (result["put"], result["faults"], result["position"]) == (1, 1, 1)
-    assert "line 2 is no event" in err
+    assert "line 2 is not an event" in err
     assert "embedshift: 1 events were not done" in err
 
 

@@ -37,7 +37,7 @@ def test_only_what_was_deactivated_long_ago_is_deleted(soft_world, articles):
     assert articles.get("stone") is not None
 
 
-def test_a_dry_run_says_what_would_go(soft_world, articles, tmp_path):
+def test_a_dry_run_says_what_would_be_deleted(soft_world, articles, tmp_path):
     purged = articles.purge(timedelta(days=30), tmp_path / "gone.jsonl", dry_run=True)
     assert (purged.chosen, purged.deleted) == (1, 0)
     assert len(soft_world.read("articles")) == 3
@@ -115,14 +115,14 @@ def test_what_a_system_outside_no_longer_has_is_deleted(soft_world, articles, tm
 
 def test_too_great_a_share_is_refused(soft_world, articles, tmp_path):
     file = ids(tmp_path, {"id": "salt"}, {"id": "river"})
-    with pytest.raises(RefusedError, match="1 of 3 articles would go, more than 10%"):
+    with pytest.raises(RefusedError, match="1 of 3 articles would be deleted, more than 10%"):
         articles.purge(not_in=file)
     with pytest.raises(RefusedError):
         articles.purge(not_in=file, dry_run=True)
     assert len(soft_world.read("articles")) == 3
 
 
-def test_an_article_that_was_written_after_the_file_is_spared(soft_world, articles, tmp_path):
+def test_an_article_that_was_written_after_the_file_is_kept(soft_world, articles, tmp_path):
     import os
 
     file = ids(tmp_path, {"id": "salt"}, {"id": "river"}, {"id": "stone"})
@@ -135,8 +135,8 @@ def test_an_article_that_was_written_after_the_file_is_spared(soft_world, articl
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        ([], "holds no id"),
-        (["\n"], "holds no id"),
+        ([], "contains no id"),
+        (["\n"], "contains no id"),
         ([{"id": "salt"}, "{broken"], "line 2 is not JSON"),
         ([{"id": "salt"}, {"name": "river"}], "line 2: the article has no id"),
         ([{"id": "salt"}, {"id": 5}], "line 2: id: 5 is not a text"),
@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_read_and_wrong_arguments(articles, tmp_path):
         articles.purge(not_in=tmp_path / "none.jsonl")
     file = ids(tmp_path, {"id": "salt"})
     for wrong in ({}, {"inactive_for": timedelta(1), "not_in": file}):
-        with pytest.raises(UsageError, match="purge wants one rule"):
+        with pytest.raises(UsageError, match="purge takes exactly one rule"):
             articles.purge(**wrong)
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="max_share"):

@@ -132,7 +132,7 @@ def test_whatever_the_new_table_throws_is_counted_and_stays_there(migrating, mon
     assert QUESTION not in caplog.text
 
 
-def test_figures_that_cannot_be_written_harm_nobody(migrating, monkeypatch, caplog):
+def test_figures_that_cannot_be_written_affect_nobody(migrating, monkeypatch, caplog):
     def away(*_, **__):
         raise StoreUnavailable("the catalog does not answer")
 
@@ -140,7 +140,7 @@ def test_figures_that_cannot_be_written_harm_nobody(migrating, monkeypatch, capl
         articles.search(QUESTION)
         eventually(lambda: articles._shadowing._stats.searches == 1)
         monkeypatch.setattr(shadowing, "write_shadow", away)
-    assert "not written yet" in caplog.text
+    assert "could not be written" in caplog.text
 
 
 def test_no_question_is_kept(migrating):
@@ -182,7 +182,7 @@ def test_the_share_is_a_setting_or_an_argument(migrating):
     with Articles.open(migrating.config, shadow=0.25) as articles:
         assert articles._shadowing._share == 0.25
     for wrong in (-0.1, 1.1, float("nan")):
-        with pytest.raises(SettingsError, match="no share"):
+        with pytest.raises(SettingsError, match="not a share"):
             Articles.open(migrating.config, shadow=wrong)
 
 
@@ -213,7 +213,7 @@ def test_a_table_that_cannot_be_searched_is_refused(migrating, questions):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("\n", "holds no question"), ('{"id": 1}\n', "line 1"), ("{no\n", "line 1")]
+    ("text", "said"), [("\n", "contains no question"), ('{"id": 1}\n', "line 1"), ("{no\n", "line 1")]
 )
 def test_a_file_without_questions_is_refused(migrating, questions, text, said):
     questions.write_text(text)
@@ -251,7 +251,7 @@ def test_nothing_but_failures_is_a_failure(migrating, questions, monkeypatch):
         migrating.step("shadow", questions=questions, rate=20, minutes=0.005)
 
 
-def test_interrupted_it_tells_what_it_has_measured(migrating, questions, monkeypatch, capsys):
+def test_interrupted_it_prints_what_it_has_measured(migrating, questions, monkeypatch, capsys):
     from embedshift.operations import shadow
 
     def until_interrupted(run, texts, rate, seconds):
@@ -273,7 +273,7 @@ def test_ctrl_c_ends_a_real_run_well(migrating, questions):
     too_long = threading.Timer(DEADLINE_S, running.kill)
     too_long.start()
     for line in running.stderr:
-        if "20 questions a second" in line:
+        if "20 questions per second" in line:
             break
     running.send_signal(signal.SIGINT)
     out, err = running.communicate()

@@ -68,7 +68,7 @@ def world(tmp_path: Path, old_model: Path, new_model: Path, cassandra: Cassandra
     settings = {
         "cutover": {"client_cache": "1s", "drift": 0.9},
         "sync": {"clock_skew": "10ms", "passes": 20, "until": 5},
-        # The table changes between the survey and the searches that are held against it.
+        # The table changes between the survey and the searches that are compared with it.
         "validation": {"recall_at_10": 0.3},
         "load": {"ranges": 8},
     }

@@ -62,7 +62,7 @@ def test_an_update_beside_a_deletion_in_another_thread_never_leaves_half_an_arti
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_fork_is_refused_with_a_word(world, articles):
+def test_a_fork_is_refused_with_one_line(world, articles):
     articles.add(SALT)
     reader, writer = os.pipe()
     with warnings.catch_warnings():

@@ -70,7 +70,7 @@ def p99_alone(took: Took, seconds: float) -> float:
 
 
 def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, int]:
-    """The same beside a load, for so many seconds of it at most; what limits the load is lifted afterwards.
+    """The same beside a load, for at most this many seconds of it; what limits the load is lifted afterwards.
 
     Returns:
         The 99th percentile, and the rows that the load had carried by then: none where the limit let nothing through.
@@ -105,7 +105,7 @@ def p99_beside_a_load(world: World, took: Took, seconds: float) -> tuple[float, 
 
 
 def fill(world: World, rows: int, dimension: int) -> None:
-    """A source table with so many rows and vectors: real articles, each many times under ids of its own."""
+    """A source table with this many rows and vectors: real articles, each many times under ids of its own."""
     articles = some_articles(min(rows, 200))
     many = [{**row, "id": f"{row['id']}-{copy}"} for copy in range(rows // len(articles)) for row in articles]
     world.create_source(dimension=dimension)

@@ -63,15 +63,15 @@ def faults(world: World) -> int:
 
 
 def passes(world: World, **options: object) -> list[int]:
-    """Passes until one finds nothing: what each mended. Each as long after the one before as clocks may be apart."""
-    mended = []
+    """Run passes until one finds nothing; returns what each repaired. They are as far apart as clocks may be."""
+    repaired = []
     for number in range(4):
         counts = world.carry(f"sync/{number}-{now_us()}", read_back=True, **options)
         assert counts.shadowed == 0
-        mended.append(counts.written)
+        repaired.append(counts.written)
         if not counts.difference:
-            return mended
-    raise AssertionError(f"never at rest: {mended}")
+            return repaired
+    raise AssertionError(f"never at rest: {repaired}")
 
 
 def test_every_change_of_a_collection_is_found_and_carried_once(world: World) -> None:

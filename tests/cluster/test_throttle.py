@@ -32,8 +32,8 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
 
         def look() -> None:
             def slowed() -> Any:
-                pace = world.step("status")["migration"]["pace"]
-                return pace["slowed"] and pace
+                throttle = world.step("status")["migration"]["throttle"]
+                return throttle["slowed"] and throttle
 
             try:
                 seen.append(eventually(slowed))

@@ -88,7 +88,7 @@ def test_broken_lines_are_named_and_the_others_imported(run, new_world):
     assert f"lines of {file} were left out" in line_of(err)
     assert {fault["line"]: fault["reason"].split(" (")[0] for fault in result["faults"]} == {
         2: "is not JSON",
-        3: "has the id of line 1; the first is kept",
+        3: "has the same id as line 1; the first is kept",
         4: "is not UTF-8",
         5: "has a wrong title: '\\ud800 alone' is not a text",
         6: "has a wrong title: 7 is not a text",
@@ -124,7 +124,7 @@ def test_importing_again_replaces_and_a_column_that_the_table_lacks_is_named(run
     )
     code, out, err = run(world, "import", str(file))
     assert code == 1
-    assert f"{file}, line 2 has author, which articles has not" in out
+    assert f"{file}, line 2 has author, which articles does not have" in out
     assert "1 lines of" in line_of(err)
     assert "--add-columns gives the table author" in line_of(err)
     assert world.read("articles")[("a1",)]["content"][0] == "river"
@@ -137,9 +137,9 @@ def test_importing_again_replaces_and_a_column_that_the_table_lacks_is_named(run
     ("content", "word"),
     [
         (None, "cannot read"),
-        (b"", "holds no article with id"),
-        (b'{"title": "x"}\n', "holds no article with id"),
-        (b"nonsense\n", "holds no article with id"),
+        (b"", "contains no article with id"),
+        (b'{"title": "x"}\n', "contains no article with id"),
+        (b"nonsense\n", "contains no article with id"),
     ],
     ids=str,
 )
@@ -195,10 +195,10 @@ def broken_template(world: World) -> None:
     ("break_it", "code", "words"),
     [
         (wrong_id, 2, ["articles has no column uuid", "set source.id to one of id, title"]),
-        (wrong_template, 2, ["the text template names titel, which articles has not", "did you mean title?"]),
+        (wrong_template, 2, ["the text template names titel, which articles does not have", "did you mean title?"]),
         (broken_template, 2, ["the text template '{title' cannot be read"]),
         (wrong_vector, 2, ["articles has no vector column vectors", "source.vector"]),
-        (no_text_column, 2, ["articles.picture, which holds no text"]),
+        (no_text_column, 2, ["articles.picture, which contains no text"]),
         (absent_model, 3, ["the model folder /no/such/model does not exist"]),
         (wrong_model, 3, ["makes 99 dimensions, articles.embedding holds 24", "source.model"]),
         (wrong_option, 2, ["no oversampling", "target.index.oversampling"]),
@@ -313,7 +313,7 @@ def poisoned(count: int, *bad: int) -> Sequence[dict[str, Any]]:
     return rows
 
 
-def test_a_bad_row_harms_only_itself(run, new_world, spark):
+def test_a_bad_row_affects_only_itself(run, new_world, spark):
     """Invariant 9: it is a dead letter with its reason and without its text; the others arrive; the run ends failed."""
     world = new_world()
     world.create_source(poisoned(40, 3, 17))
@@ -335,8 +335,8 @@ def test_a_bad_row_harms_only_itself(run, new_world, spark):
     code, _, err = run(world, "index")
     assert (code, "run embedshift load" in line_of(err)) == (4, True)
 
-    # A mended row is tried again, and its letter forgotten.
-    world.write("articles", {"id": "a003", "content": ("mended bread", now_us())})
+    # A repaired row is tried again, and its letter forgotten.
+    world.write("articles", {"id": "a003", "content": ("repaired bread", now_us())})
     code, _, err = run(world, "load")
     assert (code, "1 of 40 rows are dead letters" in line_of(err)) == (1, True)
     assert len(world.read("articles_v2")) == 39
@@ -370,7 +370,7 @@ def test_a_row_that_dies_later_keeps_its_former_vector_and_is_counted(run, new_w
     assert code == 1
     assert '1 of 20 rows are dead letters, such as {"id": "a005"}' in line_of(err)
     assert world.read("articles_v2")[("a005",)]["embedding"] == before
-    world.write("articles", {"id": "a005", "content": ("mended bread", now_us())})
+    world.write("articles", {"id": "a005", "content": ("repaired bread", now_us())})
     assert run(world, "sync")[0] == 0
     world.assert_migrated()
 
@@ -409,7 +409,7 @@ def test_reindex_in_place_warns_and_gives_the_live_index_other_options(run, new_
     world.with_settings(target={"index": {"connections": 4, "metric": "euclidean"}})
     code, out, err = run(world, "reindex", "--in-place")
     assert code == 4
-    assert "warning: search through the alias fails from the drop until the new index serves" in out
+    assert "warning: search through the alias fails from the drop until the new index is ready" in out
     assert "say --yes" in line_of(err)
     assert world.alias.target.index_options.connections == 16
     code, out, _ = run(world, "reindex", "--in-place", "--yes", "--json")

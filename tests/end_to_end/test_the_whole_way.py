@@ -64,7 +64,7 @@ class Articles:
         return row
 
     def text(self, number: int, text: str, at_us: int) -> Row:
-        """Another text for one article: one of its two columns is written anew."""
+        """Another text for one article: one of its two columns is written again."""
         return self.key(number) | {"content": (text, at_us)}
 
     def other(self, number: int, at_us: int) -> Row:
@@ -108,7 +108,7 @@ class Articles:
         world.write("articles_v2", self.text(17, "changed after the cutover", now), self.other(18, now))
         world.write("articles_v2", self.erased(19, now))
         world.delete("articles_v2", self.key(20), self.key(self.rows + 1))
-        # A client that has not heard of the switch embeds with the model of the table that it knows.
+        # A client that does not know of the cutover yet embeds with the model of the table that it knows.
         late = self.article(21, now) | self.text(21, "changed by a late client", now)
         world.write("articles", *world.embedded(world.migration.source.model, late))
 

@@ -162,13 +162,13 @@ def test_writers_slow_down_for_the_stores_latency_and_say_so(new_world, spark):
     seen: dict[str, Any] = {}
 
     def look() -> None:
-        seen["pace"] = eventually(lambda: (found := shown(world))["slowed"] and found)
+        seen["throttle"] = eventually(lambda: (found := shown(world))["slowed"] and found)
         say(world, "throttle", off=True)
 
     with Operator(look):
         world.step("load")
-    assert seen["pace"]["reason"].startswith("slowed: p99 of writes ")
-    assert seen["pace"]["reason"].endswith(" ms > 0.01 ms")
+    assert seen["throttle"]["reason"].startswith("slowed: p99 of writes ")
+    assert seen["throttle"]["reason"].endswith(" ms > 0.01 ms")
     world.assert_migrated()
 
 

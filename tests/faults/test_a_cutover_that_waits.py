@@ -43,7 +43,7 @@ def go(world: World) -> dict[str, Any]:
 
 
 class Operator(threading.Thread):
-    """Someone at another terminal: writes, sees it carried while the cutover waits, and gives the word."""
+    """Someone at another terminal: writes, sees it carried while the cutover waits, and releases the cutover."""
 
     def __init__(self, world: World) -> None:
         super().__init__(daemon=True)
@@ -58,7 +58,7 @@ class Operator(threading.Thread):
         go(self.world)
 
 
-def test_a_held_cutover_waits_for_the_word_and_takes_along_what_came_meanwhile(loaded):
+def test_a_held_cutover_waits_for_release_and_carries_what_came_meanwhile(loaded):
     loaded.with_settings(cutover={"keep_ready": "100ms", "hold": "120s"})
     loaded.step("validate")
     with pytest.raises(RefusedError, match="no cutover of articles-to-articles_v2 waits"):

@@ -37,7 +37,7 @@ def done_rows(world: World, step: str = "load") -> dict[int, dict[str, Any]]:
 
 
 def started_load(world: World, done: int) -> tuple[subprocess.Popen[str], set[int]]:
-    """A load in a process of its own that has recorded so many ranges more as done; and all processes of it."""
+    """A load in a process of its own that has recorded this many more ranges as done; and all processes of it."""
     before = progress(world.store, world.migration.id, "load").done
     process = world.start("load")
 
@@ -157,7 +157,7 @@ def test_spark_workers_killed_in_the_middle_cost_some_tries_and_nothing_else(wor
     world.steps("index", "sync", "validate")
 
 
-def test_a_run_that_loses_its_lease_stops_and_harms_nothing(world, spark):
+def test_a_run_that_loses_its_lease_stops_and_changes_nothing(world, spark):
     """Somebody else took the migration: this run ends with exit 4, and the other one's state stays."""
     from embedshift.catalog.lease import Lease
     from embedshift.catalog.tables import MIGRATION
@@ -187,7 +187,6 @@ def test_a_run_that_loses_its_lease_stops_and_harms_nothing(world, spark):
 @pytest.mark.parametrize("moment", ["before_the_move", "after_the_move"])
 def test_a_cutover_killed_beside_the_move_of_the_alias_is_run_again(new_world, spark, monkeypatch, moment):
     """Where most can go wrong: readers see the old table and model or the new ones, never a mixture."""
-
     world = new_world(cutover={"lease": "1s"})
     world.create_source(some_articles(20))
     world.steps("prepare", "load", "index", "sync", "validate")
@@ -254,9 +253,8 @@ def test_a_prepare_killed_when_the_target_was_just_created_knows_it_for_its_own(
     assert world.step("prepare")["migration"]["state"] == "prepared"
 
 
-def test_a_cutover_killed_before_the_move_can_be_validated_anew(new_world, spark, monkeypatch):
+def test_a_cutover_killed_before_the_move_can_be_validated_again(new_world, spark, monkeypatch):
     """The alias never moved, and the content has changed since: sync, validate and cutover may follow."""
-
     world = new_world()
     world.create_source(some_articles(20))
     world.steps("prepare", "load", "index", "sync", "validate")

@@ -24,10 +24,10 @@ TEXT_BYTES = 8_000
 #: Reads one token range of two tables as a task does, and says how much memory it took.
 MEASURE = """
 import json, sys
-from embedshift.catalog.endpoint import VectorTable, ModelRecord
+from embedshift.catalog.vector_table import ModelRecord, VectorTable
 from embedshift.settings import IndexSettings, StoreSettings
-from embedshift.spark.difference import Difference
-from embedshift.spark.transfer import Layout
+from embedshift.spark.compare import RangeComparison
+from embedshift.spark.rows import Layout
 from embedshift.stores import open_store
 from embedshift.tokens import WHOLE_RING
 from tests.processes import peak_mb
@@ -37,10 +37,10 @@ names = ("articles", "articles_v2")
 ends = [VectorTable(each, "id", "{content}", "embedding", False, each, IndexSettings(), model) for each in names]
 layout = Layout(*ends, *(store.describe(each.table) for each in ends))
 before = peak_mb()
-difference = Difference(store, layout, None, 64)
-largest = max((rows.nbytes for rows in difference.batches(WHOLE_RING)), default=0)
+comparison = RangeComparison(store, layout, None, 64)
+largest = max((rows.nbytes for rows in comparison.batches(WHOLE_RING)), default=0)
 after = peak_mb()
-print(json.dumps({"mb": after - before, "read": difference.read, "largest": largest, "deleted": difference.deleted}))
+print(json.dumps({"mb": after - before, "read": comparison.read, "largest": largest, "deleted": comparison.deleted}))
 """
 
 

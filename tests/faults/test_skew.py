@@ -17,7 +17,7 @@ MEGABYTE = 1_000_000
 
 
 def ids_by_eighth(hot: int, others: int) -> list[str]:
-    """So many ids in the first eighth of the ring, and so many in each other one."""
+    """A number of ids in the first eighth of the ring, and another number in each other eighth."""
     wanted = [hot, *[others] * 7]
     ids = [f"b{number}" for number in range(16 * hot)]
     chosen = []

@@ -391,7 +391,7 @@ class History:
 
 
 class _SecondLost:
-    """A client's store whose second table does not answer."""
+    """A client's store whose other table does not answer."""
 
     def __init__(self, inner: Any, lost: list[str]) -> None:
         self._inner = inner

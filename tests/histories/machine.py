@@ -91,7 +91,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.history.state == "switched")
     @rule(key=KEYS, values=VALUES.filter(bool), deletes=st.booleans())
     def write_late(self, key: str, values: dict[str, Any], deletes: bool) -> None:
-        """Into the old table, by a client that has not heard of the cutover."""
+        """Into the old table, by a client that does not know of the cutover yet."""
         self.count("write late")
         if not self.history.store.exists(self.history.source):
             return

@@ -17,7 +17,7 @@ def world(new_world) -> World:
 
 
 def carry(world: World, count: int, step: str = "load", *, state: str = "done", attempts: int = 1) -> None:
-    """Write down that so many more ranges have this outcome."""
+    """Record this outcome for a number of further ranges."""
     planned = [each for each in read_ranges(world.store, world.migration.id, step) if each.state == "planned"]
     records = [RangeRecord(each.range, state, Counts(5, 4, 0, 1), attempts, seconds=0.5) for each in planned[:count]]
     write_ranges(world.store, world.migration.id, step, records)

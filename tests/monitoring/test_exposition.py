@@ -18,7 +18,7 @@ from embedshift.errors import CheckFailed
 from embedshift.monitoring.prometheus import exposed, recorded_run
 from embedshift.spark.run import recorded
 from embedshift.spark.transfer import transfer_of
-from embedshift.telemetry import metrics as metrics
+from embedshift.telemetry import metrics
 from tests.monitoring.conftest import carry
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""What a poller finds in the catalog, and how little it reads for it."""
+"""What the poller finds in the catalog, and how little it reads for it."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ def test_settled_and_untouched_buckets_are_not_read_again(world, monkeypatch):
     monkeypatch.setattr("embedshift.monitoring.range_totals._FEW", 100)
     parts = WHOLE_RING.split(1600)
     write_ranges(world.store, "many", "load", [RangeRecord(each) for each in parts])
-    ledger = RangeTotals(world.store, "many", "load")
-    assert ledger.look().planned == ledger.read == 1600
+    totals = RangeTotals(world.store, "many", "load")
+    assert totals.look().planned == totals.read == 1600
     # As Spark does it: bucket after bucket, which is the order in which they are read.
     for _ in range(8):
         planned = [each.range for each in read_ranges(world.store, "many", "load") if each.state == "planned"]
         done = [RangeRecord(each, "done", Counts(1, 1), 1) for each in planned[:200]]
         write_ranges(world.store, "many", "load", done)
-        total = ledger.look()
+        total = totals.look()
         assert total == total_of(read_ranges(world.store, "many", "load"))
-        assert ledger.read <= 800
+        assert totals.read <= 800
     assert total.settled
-    assert ledger.look().settled
+    assert totals.look().settled

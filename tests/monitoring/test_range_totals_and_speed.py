@@ -1,4 +1,4 @@
-"""The figures of a watcher: sums over ranges, rows a second, and the time left with its interval."""
+"""The figures of a watch: totals over ranges, rows per second, and the time left with its interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong: each fault strikes once, in the middle of a step, and is mended. The soak uses the same ones."""
+"""What goes wrong: each fault strikes once, in the middle of a step, and is repaired. The soak uses the same ones."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Fault(ABC):
     def strike(self, world: World, process: subprocess.Popen[str] | None) -> None:
         """Let it go wrong."""
 
-    def mend(self) -> None:  # noqa: B027 - most faults hit the step alone
+    def repair(self) -> None:  # noqa: B027 - most faults hit the step alone
         """Put it right again, as an operator or a supervisor does; nothing where only the step was hit."""
 
     def undo(self) -> None:
         """Put right whatever is left of it, however far it came."""
-        self.mend()
+        self.repair()
 
 
 class DriverKilled(Fault):
@@ -85,7 +85,7 @@ class NodeKilled(Fault):
     def strike(self, world: World, process: subprocess.Popen[str] | None) -> None:
         self._cluster.node(self._number).kill()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         time.sleep(self._down_s)  # how long it is gone is part of the fault
         self.undo()
 
@@ -132,7 +132,7 @@ class NodePaused(Fault):
         assert self._pause_s > world.settings.store.request_timeout.total_seconds()
         self._node.suspend()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         time.sleep(self._pause_s)  # how long it is silent is the fault
         self.undo()
 
@@ -169,7 +169,7 @@ class WriteTimedOut(Fault):
             assert _timed_out(session, insert, (self.id, *self.values, now_us())).received_responses <= 1
         time.sleep(self.pauses_s)  # meanwhile the step's own writes time out too
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         self.undo()
         query = f"SELECT title, content FROM {self._table} WHERE id = %s"
 
@@ -187,7 +187,7 @@ class WriteTimedOut(Fault):
 
 
 class DiskFull(Fault):
-    """No room on one node's disk. The node stops serving at its next flush; with room again it is started anew."""
+    """No room on one node's disk. The node stops serving at its next flush; with room again it is started again."""
 
     name = "a node's disk full"
 
@@ -201,7 +201,7 @@ class DiskFull(Fault):
         with only(self._cluster, self._cluster.hosts[0]) as session:
             session.execute(f"ALTER TABLE {target} WITH memtable_flush_period_in_ms = 1000")
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         probe = self._node.probe(None)
         eventually(lambda: not probe.answers(), deadline_s=120, every_s=0.5)
         self.undo()
@@ -260,20 +260,20 @@ def begun(world: World, step: str) -> bool:
     return world.migration.facts.sync_pass_open
 
 
-def strike_during(world: World, step: str, fault: Fault, mended: Callable[[], None] = lambda: None) -> None:
-    """Run a step, let a fault strike in the middle of it, mend it, and run the step again if it did not end well.
+def strike_during(world: World, step: str, fault: Fault, repaired: Callable[[], None] = lambda: None) -> None:
+    """Run a step, let a fault strike in the middle of it, repair it, and run the step again if it did not end well.
 
     Args:
-        mended: called once the fault is mended, from any thread: a step such as sync ends only when the application
+        repaired: called once the fault is repaired, from any thread: a step such as sync ends only when the application
             that writes meanwhile leaves off.
     """
     try:
         ended_well = (
-            _strike_process(world, step, fault) if fault.own_process else _strike_beside(world, step, fault, mended)
+            _strike_process(world, step, fault) if fault.own_process else _strike_beside(world, step, fault, repaired)
         )
     finally:
         fault.undo()
-        mended()
+        repaired()
     if not ended_well:
         world.step(step)
 
@@ -301,7 +301,7 @@ def _strike_process(world: World, step: str, fault: Fault) -> bool:
     return False
 
 
-def _strike_beside(world: World, step: str, fault: Fault, mended: Callable[[], None]) -> bool:
+def _strike_beside(world: World, step: str, fault: Fault, repaired: Callable[[], None]) -> bool:
     """The step in this thread, the fault in another. Returns whether the step ended well."""
     trouble: list[BaseException] = []
     ended = threading.Event()
@@ -311,11 +311,11 @@ def _strike_beside(world: World, step: str, fault: Fault, mended: Callable[[], N
             eventually(lambda: ended.is_set() or begun(world, step), every_s=0.05)
             assert not ended.is_set(), f"{step} ended before {fault.name}"
             fault.strike(world, None)
-            fault.mend()
+            fault.repair()
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             trouble.append(error)
         finally:
-            mended()
+            repaired()
 
     thread = threading.Thread(target=fate, name=fault.name)
     thread.start()
@@ -328,7 +328,7 @@ def _strike_beside(world: World, step: str, fault: Fault, mended: Callable[[], N
     finally:
         ended.set()
         thread.join(DEADLINE_S)
-    assert not thread.is_alive(), f"{fault.name} was not mended in time"
+    assert not thread.is_alive(), f"{fault.name} was not repaired in time"
     if trouble:
         raise trouble[0]
     return ended_well

@@ -111,12 +111,12 @@ class Life:
         steps: Sequence[str],
         struck: str = "",
         fault: Fault | None = None,
-        mended: Callable[[], None] = lambda: None,
+        repaired: Callable[[], None] = lambda: None,
     ) -> None:
         """Run steps, and let the fault strike in one of them."""
         for step in steps:
             if step == struck and fault is not None:
-                strike_during(self.world, step, fault, mended)
+                strike_during(self.world, step, fault, repaired)
             else:
                 self.world.step(step)
 
@@ -131,7 +131,7 @@ def lived(
         "load": {"ranges": 32},
         "cutover": {"client_cache": "2s", "drift": 0.9},
         "sync": {"clock_skew": "10ms", "passes": 20},
-        # The table changes between the survey and the searches that are held against it.
+        # The table changes between the survey and the searches that are compared with it.
         "validation": {"recall_at_10": 0.3},
     }
     columns = (*ARTICLE, Column("views", "int"))

@@ -1,4 +1,4 @@
-"""The checker finds what it is there to find: each kind of harm, made by hand, is counted once."""
+"""The checker finds what it is there to find: each kind of damage, made by hand, is counted once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cluster.worlds import cluster_world
 from tests.world import now_us, some_articles
 
 
-def test_every_kind_of_harm_is_counted_and_nothing_else(
+def test_every_kind_of_damage_is_counted_and_nothing_else(
     tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, capsys
 ) -> None:
     with cluster_world(tmp_path, (old_model, new_model), cassandra, load={"ranges": 1}) as world:

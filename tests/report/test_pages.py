@@ -134,11 +134,11 @@ def test_parts_measured_in_part_are_drawn_as_far_as_they_go():
     assert Page(html_page(record)).count("svg") == len(DRAWN) - 2
 
 
-def test_without_labels_the_weaker_evidence_is_shown_as_such():
+def test_the_evidence_without_labels_is_shown_as_such():
     page = Page(html_page(without_labels()))
     assert "unlabelled" in page.ids()
     assert "relevance" not in page.ids()
-    assert "Weaker evidence" in page.text
+    assert "This proves less" in page.text
     assert "finds itself first" in markdown_page(without_labels())
 
 

@@ -15,7 +15,7 @@ def judged(old: float, new: float) -> dict:
 
 def test_a_passed_validation_says_that_the_switch_may_be_made():
     assert verdict(bare_record(relevance=judged(0.456, 0.696))) == (
-        "articles_v2 may be switched to: 6 of 6 checks passed; "
+        "articles_v2 is ready for cutover: 6 of 6 checks passed; "
         "nDCG@10 rose from 0.456 to 0.696 (+0.240, 95 % 0.16 to 0.32)"
     )
 
@@ -23,7 +23,7 @@ def test_a_passed_validation_says_that_the_switch_may_be_made():
 def test_a_failed_one_names_the_checks_that_failed():
     record = failed_record("missing", "stale", relevance=judged(0.7, 0.5))
     assert verdict(record).startswith(
-        "articles_v2 must not be switched to: 2 of 6 checks failed (missing, stale); nDCG@10 fell from 0.700 to 0.500"
+        "articles_v2 is not ready for cutover: 2 of 6 checks failed (missing, stale); nDCG@10 fell from 0.700 to 0.500"
     )
 
 
@@ -41,5 +41,5 @@ def test_what_became_of_relevance_is_always_said(record, said):
 
 
 def test_the_table_is_named_as_the_catalog_has_it():
-    assert verdict(bare_record(tables={"new": {"table": "other"}})).startswith("other may be switched to")
-    assert verdict(bare_record(migration=None)).startswith("the new table may be switched to")
+    assert verdict(bare_record(tables={"new": {"table": "other"}})).startswith("other is ready for cutover")
+    assert verdict(bare_record(migration=None)).startswith("the new table is ready for cutover")

@@ -69,7 +69,7 @@ def migration(store: Store) -> Migration:
     return create_migration(store, settings_of(), vector_table("articles"), vector_table("articles_v2", "large"))
 
 
-# Endpoints.
+# Vector tables.
 
 
 @given(

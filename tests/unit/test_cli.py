@@ -179,7 +179,7 @@ def test_a_model_that_cannot_be_had_is_exit_3_and_nothing_is_made(run, tree, cor
     tree["source"]["model"]["name"] = "package:nobody"
     outcome = run("import", str(corpus))
     assert outcome.code == 3
-    assert "no package is known to carry the model 'nobody'" in outcome.line
+    assert "no known package contains the model 'nobody'" in outcome.line
     assert run("status", "--json").json["alias"]["table"] is None
 
 

@@ -30,7 +30,7 @@ _SAID = {
 
 @pytest.fixture(scope="module")
 def recipe() -> list[tuple[str, str]]:
-    """The Dockerfile's instructions: the word and what follows it."""
+    """The Dockerfile's instructions: the keyword and what follows it."""
     text = re.sub(r"^#.*\n", "", (ROOT / "docker" / "Dockerfile").read_text("utf-8"), flags=re.MULTILINE)
     lines = [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
     return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in lines]

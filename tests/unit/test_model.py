@@ -66,7 +66,7 @@ def test_tokens_are_counted_before_any_cut(packaged):
 
 @settings(max_examples=25)
 @given(st.lists(st.sampled_from(["bread", "poison", "dough poison", "river stone", "..."]), min_size=1, max_size=30))
-def test_a_text_that_cannot_be_embedded_harms_no_other(small, texts):
+def test_a_text_that_cannot_be_embedded_affects_no_other(small, texts):
     """Invariant 9."""
     found = small.embed(texts)
     poisoned = {row for row, text in enumerate(texts) if "poison" in text}
@@ -166,7 +166,7 @@ def test_precision_and_length_are_part_of_the_fingerprint():
 @pytest.mark.parametrize(
     ("name", "word"),
     [
-        ("package:nobody", "no package is known to carry"),
+        ("package:nobody", "no known package contains"),
         ("/no/such/folder", "does not exist"),
         ("./nowhere", "does not exist"),
         ("nobody-has-this/model-of-that-name", "cannot load the model"),

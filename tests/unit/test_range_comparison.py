@@ -127,7 +127,7 @@ def same(found: Cell, wanted: Cell) -> bool:
 
 
 def passes(world: World, **options: Any) -> list[Counts]:
-    """Passes until one is clean, as sync makes them; a husk of a row may take a second one."""
+    """Passes until one is clean, as sync makes them; a marker-only row may take a second one."""
     counts = [world.carry("sync/1", read_back=True, **options)]
     while counts[-1].difference and len(counts) < 4:
         counts.append(world.carry("sync/1", read_back=True, **options))
@@ -145,10 +145,10 @@ def passes(world: World, **options: Any) -> list[Counts]:
 @example(  # a cell that only the target's application has deleted
     before=[Write("k0", 5, ("title", "content", "views"))], source=[], target=[Write("k0", 7, ("views",), True)]
 )
-@example(  # one part of a text is written anew: the vector is of the whole text
+@example(  # one part of a text is written again: the vector is of the whole text
     before=[Write("k0", 5, ("title", "content"))], source=[Write("k0", 21, ("title",))], target=[]
 )
-@example(  # the same text written anew: to live longer, no longer for ever, and for ever now
+@example(  # the same text written again: to live longer, no longer for ever, and for ever now
     before=[Write("k0", 2, ("title",)), Write("k1", 2, ("title",)), Write("k2", 2, ("title",))],
     source=[Write("k0", 32, ("title",)), Write("k1", 32, ("title",)), Write("k2", 32, ("title",))],
     target=[],

@@ -114,7 +114,7 @@ def test_a_failed_range_is_halved_and_keeps_its_attempts(store, within, attempts
     assert max(widths) - min(widths) <= 1
 
 
-def test_a_range_done_with_dead_letters_is_planned_anew(store):
+def test_a_range_done_with_dead_letters_is_planned_again(store):
     migration = next(_names)
     left, right = WHOLE_RING.split(2)
     write_ranges(store, migration, STEP, [RangeRecord(left, "done", Counts(3, 2, 0, 1))])

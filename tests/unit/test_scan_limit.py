@@ -32,7 +32,7 @@ def tokens_of(found: Iterator[pa.RecordBatch]) -> list[int]:
 
 
 @given(scans, sizes, st.integers(1, 50))
-def test_a_stretch_ends_with_the_partition_in_which_it_is_enough(tokens, lengths, most):
+def test_a_scan_limit_ends_with_the_partition_in_which_it_is_enough(tokens, lengths, most):
     scan_limit = ScanLimit(RANGE, most)
     read = tokens_of(scan_limit.lead(batches(tokens, lengths)))
     assert read == [token for token in tokens if token in scan_limit.read]
@@ -54,7 +54,7 @@ def test_the_target_is_read_no_further_than_the_source(source, target, lengths, 
 
 
 @given(scans, sizes)
-def test_a_stretch_without_bounds_is_the_whole_range(tokens, lengths):
+def test_a_scan_limit_without_bounds_is_the_whole_range(tokens, lengths):
     scan_limit = ScanLimit(RANGE)
     assert tokens_of(scan_limit.lead(batches(tokens, lengths))) == tokens
     assert scan_limit.rest is None

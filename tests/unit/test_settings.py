@@ -117,7 +117,7 @@ def test_a_misspelt_key_names_the_nearest_known_one(path, near):
 
 def test_a_key_like_no_other_names_the_known_ones():
     line = fault(changed("cutover.zzz", 1))
-    assert "unknown key cutover.zzz; known here: client_cache, drift, hold, keep_ready, lease" in line
+    assert "unknown key cutover.zzz; known keys: client_cache, drift, hold, keep_ready, lease" in line
 
 
 def test_all_faults_of_a_file_are_named_at_once():
@@ -185,7 +185,7 @@ def test_bytes_that_are_no_text_are_no_settings(tmp_path):
 def test_a_file_without_keys_holds_no_settings(tmp_path, content):
     path = tmp_path / "empty.yaml"
     path.write_text(content)
-    with pytest.raises(SettingsError, match="holds no settings"):
+    with pytest.raises(SettingsError, match="contains no settings"):
         load_settings(path)
 
 
@@ -214,7 +214,7 @@ def test_an_override_that_is_no_yaml_is_plain_text(file):
         ("=5", "is not of the form key.path=value"),
         ("laod.ranges=5", "unknown key laod; did you mean load?"),
         ("load.rangse=5", "unknown key load.rangse; did you mean ranges?"),
-        ("alias.name=5", "alias holds a value, no further keys"),
+        ("alias.name=5", "alias is a value and has no further keys"),
         ("load.ranges=[1", "load.ranges"),
     ],
 )

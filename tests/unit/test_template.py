@@ -79,10 +79,10 @@ def test_a_template_that_says_more_than_names_is_refused(text, word):
 
 
 def test_an_unknown_column_names_the_nearest():
-    with pytest.raises(SettingsError, match=r"names titel, which articles has not: did you mean title\?"):
+    with pytest.raises(SettingsError, match=r"names titel, which articles does not have: did you mean title\?"):
         Template.parse("{titel}").check({"id": True, "title": True}, "articles")
 
 
 def test_a_column_that_is_no_text_is_refused():
-    with pytest.raises(SettingsError, match=r"articles\.picture, which holds no text"):
+    with pytest.raises(SettingsError, match=r"articles\.picture, which contains no text"):
         Template.parse("{picture}").check({"picture": False}, "articles")

@@ -1,4 +1,4 @@
-"""The pieces of the pace: hours of the day, limits, orders, the bucket, the governor. No clock is waited for."""
+"""The parts of the throttle: hours, limits, states, the token bucket, the latency limiter. No test waits for time."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ TREE: dict[str, Any] = {
 }
 
 
-# Limits and orders.
+# Limits and throttle states.
 
 
 def test_what_an_operator_said_goes_before_the_settings_key_by_key():
@@ -140,7 +140,7 @@ def test_limits_that_make_no_sense_are_refused(section):
         parse_settings({**TREE, "throttle": section})
 
 
-def test_an_order_says_why_to_wait_and_each_tasks_share():
+def test_a_state_says_why_to_wait_and_each_tasks_share():
     noon = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
     paused = Signal("", 1_764_158_400_000_000, "alice@host:4711")
     assert throttle_state(None, Limits(), noon, 3) == ThrottleState()
@@ -158,7 +158,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def test_orders_and_reports_are_words_that_the_end_of_a_run_removes(store):
+def test_states_and_reports_are_signals_that_the_end_of_a_run_removes(store):
     assert read_published(store, "m", "me") == ThrottleState()
     publish(store, "m", "me", ThrottleState("paused by ann", 5, None))
     assert read_published(store, "m", "me") == ThrottleState("paused by ann", 5, None)
@@ -174,7 +174,7 @@ def test_orders_and_reports_are_words_that_the_end_of_a_run_removes(store):
     assert [row["name"] for row in store.records.select(CONTROL, {"migration": "m"})] == [PAUSE]
 
 
-# The bucket.
+# The token bucket.
 
 
 @given(st.floats(0.5, 5000), st.lists(st.integers(1, 500), min_size=1, max_size=30))
@@ -201,7 +201,7 @@ def test_a_bucket_forgets_its_debt_where_the_limit_is_lifted():
     assert bucket.wait_s(10.0, 1.0) == 0
 
 
-# The governor.
+# The latency limiter.
 
 
 def governed(latency: Callable[[float], float], limit_s: float, seconds: int = 200) -> Iterator[float]:
@@ -214,7 +214,7 @@ def governed(latency: Callable[[float], float], limit_s: float, seconds: int = 2
         yield limiter.rate or 1000.0
 
 
-def test_a_governor_halves_the_rate_while_writes_are_slow_and_raises_it_by_steps():
+def test_a_limiter_halves_the_rate_while_writes_are_slow_and_raises_it_by_steps():
     rates = list(governed(lambda rate: rate / 10_000, 0.03))
     # Writes are within 30 ms up to 300 rows/s.
     settled = rates[1000:]
@@ -227,14 +227,14 @@ def test_a_governor_halves_the_rate_while_writes_are_slow_and_raises_it_by_steps
     assert rises == pytest.approx([20] * len(rises))
 
 
-def test_a_governor_lets_go_once_writes_are_quick_again():
+def test_a_limiter_lets_go_once_writes_are_quick_again():
     slow_until = iter([True] * 300 + [False] * 2000)
     rates = list(governed(lambda _: 0.1 if next(slow_until) else 0.001, 0.03))
     assert min(rates) < 50
     assert rates[-1] == 1000
 
 
-def test_a_governor_without_a_limit_or_below_it_leaves_all_as_it_is():
+def test_a_limiter_without_a_limit_or_below_it_leaves_all_as_it_is():
     assert set(governed(lambda _: 0.001, 0.03, seconds=20)) == {1000.0}
     limiter = LatencyLimiter()
     for tick in range(100):
@@ -258,45 +258,45 @@ def rows_of(count: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict({"n": pa.array(range(count))})
 
 
-def orders(store: Store, order: ThrottleState, *, owner: str = "me", lease_s: float = 60) -> ThrottleReader:
+def reader(store: Store, state: ThrottleState, *, owner: str = "me", lease_s: float = 60) -> ThrottleReader:
     lease_until_us = time.time_ns() // 1000 + int(lease_s * 1e6)
     store.records.put(MIGRATION, [{"id": "m", "owner": owner, "lease_until_us": lease_until_us}])
-    publish(store, "m", "me", order)
+    publish(store, "m", "me", state)
     found = ThrottleReader("m", "me")
     found.store = store
     return found
 
 
 def test_what_is_written_comes_in_parts_that_keep_to_the_share(store):
-    pace, began = WriteThrottle(orders(store, ThrottleState(rows_per_second=100))), time.monotonic()
-    parts = [part.num_rows for part in pace.parts(rows_of(55))]
-    pace.end()
+    throttle, began = WriteThrottle(reader(store, ThrottleState(rows_per_second=100))), time.monotonic()
+    parts = [part.num_rows for part in throttle.parts(rows_of(55))]
+    throttle.end()
     assert sum(parts) == 55
     assert max(parts) == 10
     assert time.monotonic() - began >= 0.5
 
 
 def test_the_reader_pays_only_for_rows_that_the_writer_does_not(store):
-    pace, began = ReadThrottle(orders(store, ThrottleState(rows_per_second=10))), time.monotonic()
-    pace.turn(0)
-    pace.turn(1000)
-    pace.pass_on(997)
-    pace.end()
+    throttle, began = ReadThrottle(reader(store, ThrottleState(rows_per_second=10))), time.monotonic()
+    throttle.turn(0)
+    throttle.turn(1000)
+    throttle.pass_on(997)
+    throttle.end()
     assert 0.25 <= time.monotonic() - began < 60
 
 
-def test_without_an_order_nothing_is_cut_small_or_held_up(store):
-    pace = WriteThrottle(orders(store, ThrottleState()))
-    assert [part.num_rows for part in pace.parts(rows_of(256))][:1] == [128]
-    assert len(list(pace.parts(rows_of(1000)))) == 1
+def test_without_a_limit_nothing_is_cut_small_or_held_up(store):
+    throttle = WriteThrottle(reader(store, ThrottleState()))
+    assert [part.num_rows for part in throttle.parts(rows_of(256))][:1] == [128]
+    assert len(list(throttle.parts(rows_of(1000)))) == 1
     ReadThrottle(ThrottleReader("m", "")).turn(10**9)
 
 
 @pytest.mark.parametrize("gone", [{"owner": "another"}, {"lease_s": -120}], ids=["taken", "dead"])
 def test_a_task_does_not_wait_for_a_run_that_is_over(store, gone):
-    pace = ReadThrottle(orders(store, ThrottleState(wait="paused by ann"), **gone))
+    throttle = ReadThrottle(reader(store, ThrottleState(wait="paused by ann"), **gone))
     with pytest.raises(OwnedByAnother, match="the run of this task has ended"):
-        pace.turn(0)
+        throttle.turn(0)
 
 
 def test_a_remaining_ttl_runs_on_while_a_row_is_held():
@@ -333,15 +333,15 @@ def test_a_pause_is_said_once_shown_with_who_said_it_and_taken_back(command):
     assert command("pause")[1] == (
         "articles-to-articles_v2 is paused: its tasks stop within five seconds\nnext: embedshift resume\n"
     )
-    word = read_signal(world.store, world.migration.id, PAUSE)
-    assert word is not None
+    signal = read_signal(world.store, world.migration.id, PAUSE)
+    assert signal is not None
     assert "was already paused, by " in command("pause")[1]
-    assert read_signal(world.store, world.migration.id, PAUSE) == word
+    assert read_signal(world.store, world.migration.id, PAUSE) == signal
     assert "throttle: paused by " in command("status")[1]
-    assert json.loads(command("status", "--json")[1])["migration"]["pace"]["paused"]["by"] in word.sent_by
-    assert "goes on" in command("resume")[1]
+    assert json.loads(command("status", "--json")[1])["migration"]["throttle"]["paused"]["by"] in signal.sent_by
+    assert "continues" in command("resume")[1]
     assert "was not paused" in command("resume")[1]
-    status = json.loads(command("status", "--json")[1])["migration"]["pace"]
+    status = json.loads(command("status", "--json")[1])["migration"]["throttle"]
     assert (status["paused"], status["reason"]) == (None, None)
 
 
@@ -362,7 +362,7 @@ def test_limits_add_up_until_they_are_lifted(command):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"),
+    ("arguments", "said"),
     [
         ([], "--rows-per-second"),
         (["--off", "--rows-per-second", "5"], "throttle takes limits, or --off"),
@@ -375,13 +375,13 @@ def test_limits_add_up_until_they_are_lifted(command):
     ],
     ids=str,
 )
-def test_a_mistyped_limit_is_one_line_and_exit_2(tmp_path, capsys, arguments, word):
+def test_a_mistyped_limit_is_one_line_and_exit_2(tmp_path, capsys, arguments, said):
     config = tmp_path / "settings.yaml"
     config.write_text(yaml.safe_dump({**TREE, "store": {"path": str(tmp_path / "articles.sqlite")}}))
     assert main(["throttle", *arguments, "--config", str(config)]) == 2
     out, err = capsys.readouterr()
     assert len(err.splitlines()) == 1
-    assert any(each in err for each in word.split("|"))
+    assert any(each in err for each in said.split("|"))
     assert out == ""
 
 
@@ -393,7 +393,7 @@ def test_before_there_is_a_migration_there_is_nothing_to_pause(tmp_path, capsys)
         assert "run embedshift prepare first" in capsys.readouterr().err
 
 
-def test_the_line_of_a_pace_has_reason_and_limits():
+def test_the_line_of_a_throttle_has_reason_and_limits():
     limits = {"rows_per_second": 500.0, "max_latency_ms": 30.0, "between": None}
     slowed = {"reason": "slowed: p99 of writes 48 ms > 30 ms", "limits": limits}
     assert (

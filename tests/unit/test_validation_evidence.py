@@ -301,7 +301,7 @@ def weak(share: float) -> Unlabelled:
 LIMITS = {"overlap_at_10": 0.5, "self_retrieval": 0.9, "titles_drop": 0.1}
 
 
-def test_weaker_evidence_refuses_nothing_unless_a_limit_is_set() -> None:
+def test_evidence_without_labels_refuses_nothing_unless_a_limit_is_set() -> None:
     names = ("overlap_at_10", "self_retrieval", "titles_ndcg_at_10")
 
     assert all(made(name, unlabelled=weak(0.1)) is None for name in names)

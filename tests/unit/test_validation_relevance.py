@@ -84,7 +84,7 @@ def test_a_file_that_is_absent_or_has_no_question_is_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match="cannot read the questions"):
         read_questions(tmp_path / "absent.jsonl")
     (tmp_path / "empty.jsonl").write_text("\n\n")
-    with pytest.raises(InputError, match="holds no question"):
+    with pytest.raises(InputError, match="contains no question"):
         read_questions(tmp_path / "empty.jsonl")
 
 
@@ -306,7 +306,7 @@ KNOWN = {question.id: ["a"] for question in QUIZ}
 
 
 def worse(lost: int, of: int = 200, **choices: Any) -> Relevance | None:
-    """A new table that has lost so many of the questions, all of which the old one answers."""
+    """A new table that has lost this many of the questions, all of which the old one answers."""
     return compare(QUIZ[:of], KNOWN, {**KNOWN, **{str(at): ["x"] for at in range(lost)}}, **choices)
 
 

@@ -186,7 +186,7 @@ def _other_text(world: World) -> None:
 
 
 def _edit_source(world: World) -> None:
-    world.write_source({"a7": ("Title 7", "Written anew")}, WRITTEN_US + 1)
+    world.write_source({"a7": ("Title 7", "Written again")}, WRITTEN_US + 1)
 
 
 def _empty_text(world: World) -> None:
@@ -396,7 +396,7 @@ CHANGES = {
     "a row comes": lambda world: world.write_target({"new": ("new", "row")}),
     "a row goes": lambda world: world.delete(world.subject.target, ["a1"]),
     "a vector is written again": lambda world: world.write_target({"a1": world.texts["a1"]}, WRITTEN_US + 1),
-    "a text is embedded anew": _other_text,
+    "a text is embedded again": _other_text,
     "two rows change places": _swap,
 }
 

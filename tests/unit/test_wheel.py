@@ -6,6 +6,7 @@ import email
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -88,3 +89,33 @@ def test_it_runs_where_it_is_unpacked(wheel: Path, tmp_path: Path) -> None:
         str(tmp_path / "embedshift" / "__init__.py"),
         f"embedshift {embedshift.__version__}",
     ]
+
+
+def test_nothing_in_wheel_and_archive_is_called_jobs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        assert [name for name in packed.namelist() if "jobs" in Path(name).parts] == []
+        assert {name.partition("/")[0].partition("-")[0] for name in packed.namelist()} == {"embedshift"}
+
+
+def test_it_is_installed_beside_a_project_that_has_jobs_of_its_own(wheel: Path, tmp_path: Path) -> None:
+    """A package called jobs, as many projects have one, gets in nobody's way: it is the project's own."""
+    project = tmp_path / "project"
+    (project / "jobs").mkdir(parents=True)
+    (project / "jobs" / "__init__.py").write_text("MINE = True\n")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=300)
+    python = tmp_path / "venv" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel]
+    subprocess.run(install, check=True, timeout=300)
+    # The dependencies from this environment, by their path alone.
+    packages = next((tmp_path / "venv" / "lib").glob("python3.*/site-packages"))
+    (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    program = (
+        "import jobs; from embedshift import Articles, Match; import embedshift; "
+        "print(jobs.MINE, Articles.__name__, Match.__name__, embedshift.__file__)"
+    )
+    said = subprocess.run(
+        [python, "-c", program], cwd=project, capture_output=True, text=True, timeout=300, check=False
+    )
+
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.split() == ["True", "Articles", "Match", str(packages / "embedshift" / "__init__.py")]

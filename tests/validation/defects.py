@@ -23,7 +23,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "validation.md"
 BEGIN, END = "<!-- planted defects: made by tests/validation/defects.py -->\n", "<!-- end of planted defects -->\n"
 #: Limits that are off by default, set for the defects that only they can show.
 #: Few questions are asked, of an index that several threads build: the limits leave room for some that miss.
-WEAKER = {"self_retrieval": 0.8, "titles_drop": 0.2}
+UNLABELLED = {"self_retrieval": 0.8, "titles_drop": 0.2}
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Defect:
 
 
 def rewrite(world: World, ids: list[str], change: Callable[[int, Cells], dict[str, Any]]) -> None:
-    """Write vector and digest of some rows of the target anew, both at one moment, with some of them changed."""
+    """Write vector and digest of some rows of the target again, both at one moment, with some of them changed."""
     contents, moment = world.read("articles_v2"), now_us()
     rows = []
     for at, id_ in enumerate(ids):
@@ -162,7 +162,7 @@ DEFECTS = [
     replace(defect("an index that lacks 2 % of the vectors", gappy_index, "index_rows"), besides=_RECALL),
     defect("every vector is another row's, and there are no questions",
            lambda world: shift_vectors(world, sorted(key[0] for key in world.read("articles_v2"))),
-           "reembedding_differs", "self_retrieval", "titles_ndcg_at_10", **WEAKER),
+           "reembedding_differs", "self_retrieval", "titles_ndcg_at_10", **UNLABELLED),
     defect("searches of the new table take ten times as long", slow, "latency_ratio",
            latency_ratio=3.0, latency_searches=10),
 ]  # fmt: skip
