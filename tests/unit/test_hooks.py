@@ -241,8 +241,28 @@ def test_a_look_that_fails_is_no_failure_of_a_migration(tmp_path, chat):
     config.write_text(yaml.safe_dump({**tree(tmp_path, on_failure=chat.address()), "store": {"path": str(tmp_path)}}))
     assert main(["status", "--config", str(config)]) == 3
     assert chat.bodies == []
+    assert main(["report", "--list", "--config", str(config)]) == 3
+    assert main(["dead-letters", "list", "--config", str(config)]) == 3
+    assert chat.bodies == []
     assert main(["load", "--config", str(config)]) == 3
     assert [told["step"] for told in chat.bodies] == ["load"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["cutover", "--go"], "cutover"),
+        (["dead-letters", "drop", "--all"], "dead-letters drop"),
+        (["dead-letters", "retry"], "dead-letters retry"),
+        (["pause"], "pause"),
+        (["reindex", "--in-place", "--yes"], "reindex"),
+    ],
+)
+def test_a_hook_is_told_the_command_that_was_typed(tmp_path, chat, arguments, command):
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump(tree(tmp_path, on_failure=chat.address())))
+    assert main([*arguments, "--config", str(config)]) == 4
+    assert [told["step"] for told in chat.bodies] == [command]
 
 
 # The example.

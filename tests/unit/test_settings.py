@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from embedshift.cli.admin import explain
 from embedshift.errors import SettingsError
 from embedshift.settings import Settings, StoreSettings, credentials, known_keys, load_settings, parse_settings
+from embedshift.settings.loading import RENAMED
 from embedshift.times import format_duration, parse_duration
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -348,3 +349,11 @@ def test_a_credentials_file_that_cannot_be_used_is_named_without_its_content(tmp
         credentials(StoreSettings(path="x", credentials_file=secret))
     assert str(secret) in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_key_of_a_former_version_is_an_error_that_names_the_new_one():
+    line = fault(changed("validation.embedded_again", 500))
+    assert line.endswith("unknown key validation.embedded_again; it is called validation.reembed_sample now")
+    for old, new in RENAMED.items():
+        assert old.rpartition(".")[2] not in known_keys(old.split(".")[:-1])
+        assert new.rpartition(".")[2] in known_keys(new.split(".")[:-1])
