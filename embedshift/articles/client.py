@@ -47,10 +47,10 @@ class Articles:
         self._closed = False
         self._alias_cache = alias_cache = AliasCache(store, settings)
         clock, locks = Clock(), RowLocks()
-        seconds = DualWriter(store, alias_cache.refresh)
-        self._writing = Writing(store, alias_cache, seconds, clock, locks, settings.articles.max_text)
+        dual_writer = DualWriter(store, alias_cache.refresh)
+        self._writing = Writing(store, alias_cache, dual_writer, clock, locks, settings.articles.max_text)
         self._refreshing = Refreshing(store, alias_cache, self._writing, clock, locks)
-        self._deleting = Deleting(store, alias_cache, seconds, clock, locks)
+        self._deleting = Deleting(store, alias_cache, dual_writer, clock, locks)
         self._finding = Finding(store, alias_cache)
         self._purge = Purge(store, alias_cache, self._deleting, clock, locks)
         self._shadowing = Shadowing(store, alias_cache, settings.articles.shadow)

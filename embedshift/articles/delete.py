@@ -21,11 +21,11 @@ class Deleting:
     """Deletes articles through the alias."""
 
     def __init__(
-        self, store: Store, alias_cache: AliasCache, seconds: DualWriter, clock: Clock, locks: RowLocks
+        self, store: Store, alias_cache: AliasCache, dual_writer: DualWriter, clock: Clock, locks: RowLocks
     ) -> None:
         self._store = store
         self._alias_cache = alias_cache
-        self._dual_writer = seconds
+        self._dual_writer = dual_writer
         self._clock = clock
         self._locks = locks
 

@@ -93,7 +93,7 @@ class Shadowing:
         self, question: str, k: int, columns: Sequence[str] | None, found: Sequence[Match], seconds: float
     ) -> None:
         """Take a search that was answered. Returns at once, and never raises."""
-        if not self._share or self._random.random() >= self._share or _second(self._alias_cache.seen()) is None:
+        if not self._share or self._random.random() >= self._share or _new_table(self._alias_cache.seen()) is None:
             return
         try:
             self._start()
@@ -169,7 +169,7 @@ class Shadowing:
         return self._target
 
     def _look(self, routing: Routing | None) -> LiveTable | None:
-        live_table = _second(routing)
+        live_table = _new_table(routing)
         if live_table is None or read_migration(self._store, live_table.migration).state not in ALLOWED["shadow"]:
             return None
         if live_table.migration != self._migration:
@@ -191,7 +191,7 @@ class Shadowing:
             self._unwritten = True
 
 
-def _second(routing: Routing | None) -> LiveTable | None:
+def _new_table(routing: Routing | None) -> LiveTable | None:
     """The new table of the running migration; None if there is none, or the new table is already live."""
     if routing is None:
         return None

@@ -44,11 +44,11 @@ class Writing:
     """Writes articles through the alias."""
 
     def __init__(
-        self, store: Store, alias_cache: AliasCache, seconds: DualWriter, clock: Clock, locks: RowLocks, max_text: int
+        self, store: Store, alias_cache: AliasCache, dual_writer: DualWriter, clock: Clock, locks: RowLocks, max_text: int
     ) -> None:
         self._store = store
         self._alias_cache = alias_cache
-        self._dual_writer = seconds
+        self._dual_writer = dual_writer
         self._clock = clock
         self._locks = locks
         self._max_text = max_text

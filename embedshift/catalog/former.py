@@ -12,24 +12,16 @@ from embedshift.catalog.actor import is_dead
 from embedshift.catalog.tables import CONTROL, MIGRATION, SHADOW, VALIDATION
 from embedshift.errors import StateError
 from embedshift.stores.contract import Store
-from embedshift.stores.records import Record, RecordTable
+from embedshift.stores.records import Record, declared
 from embedshift.times import now_us
 
 #: The tables as they were, as far as something in them has another name now.
-_MIGRATION = RecordTable(
+_MIGRATION = declared(
     "migration",
-    partition=("id",),
-    columns={
-        **dict.fromkeys(("id", "source_endpoint", "target_endpoint", "result_keys", "owner"), "text"),
-        "lease_until_us": "bigint",
-    },
+    "id text, source_endpoint text, target_endpoint text, result_keys text, owner text, lease_until_us bigint",
+    partition="id",
 )
-_SHADOW = RecordTable(
-    "shadow",
-    partition=("migration",),
-    clustering=("run",),
-    columns={"migration": "text", "run": "text", "tally": "text"},
-)
+_SHADOW = declared("shadow", "migration text, run text, tally text", partition="migration", clustering="run")
 #: What checks, counts and timings of a validation were called, and are called now.
 _CHECKS = {"apart": "written_apart", "outdated": "older_cells", "agreement": "reembedding_differs"}
 _RECORD = {"weaker": "unlabelled", "endpoints": "tables"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
+from operator import add
 
 from embedshift.catalog.tables import BUCKETS, RANGE
 from embedshift.stores.contract import Store
@@ -33,14 +34,7 @@ class Counts:
     shadowed: int = 0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(
-            self.read + other.read,
-            self.written + other.written,
-            self.unchanged + other.unchanged,
-            self.dead + other.dead,
-            self.deleted + other.deleted,
-            self.shadowed + other.shadowed,
-        )
+        return Counts(*map(add, astuple(self), astuple(other)))
 
     @property
     def balanced(self) -> bool:
@@ -54,14 +48,8 @@ class Counts:
 
     def summary(self) -> dict[str, int]:
         """The counts for the result of a step."""
-        return {
-            "rows": self.read,
-            "written": self.written,
-            "unchanged": self.unchanged,
-            "dead": self.dead,
-            "deleted": self.deleted,
-            "shadowed": self.shadowed,
-        }
+        tree = asdict(self)
+        return {"rows": tree.pop("read"), **tree}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +97,7 @@ def _row(migration: str, step: str, record: RangeRecord) -> Record:
         "range_start": record.range.start,
         "range_end": record.range.end,
         "state": record.state,
-        "rows_read": record.counts.read,
-        "written": record.counts.written,
-        "unchanged": record.counts.unchanged,
-        "dead": record.counts.dead,
-        "deleted": record.counts.deleted,
-        "shadowed": record.counts.shadowed,
+        **dict(zip(_COUNTED, astuple(record.counts), strict=True)),
         "attempts": record.attempts,
         "owner": record.owner,
         "error": record.error,

@@ -2,125 +2,64 @@
 
 from __future__ import annotations
 
-from embedshift.stores.records import RecordTable
+from embedshift.stores.records import declared
 
-ALIAS = RecordTable(
+ALIAS = declared(
     "embedding_alias",
-    partition=("alias",),
-    columns={
-        "alias": "text",
-        "target": "text",
-        "version": "bigint",
-        "migration": "text",
-        "previous": "text",
-        "moved_us": "bigint",
-        "moved_by": "text",
-    },
+    "alias text, target text, version bigint, migration text, previous text, moved_us bigint, moved_by text",
+    partition="alias",
 )
-ALIAS_HISTORY = RecordTable(
+ALIAS_HISTORY = declared(
     "embedding_alias_history",
-    partition=("alias",),
-    clustering=("version",),
-    columns={
-        "alias": "text",
-        "version": "bigint",
-        "reason": "text",
-        "target": "text",
-        "migration": "text",
-        "moved_us": "bigint",
-        "moved_by": "text",
-    },
+    "alias text, version bigint, reason text, target text, migration text, moved_us bigint, moved_by text",
+    partition="alias",
+    clustering="version",
 )
-MIGRATION = RecordTable(
+MIGRATION = declared(
     "migration",
-    partition=("id",),
-    columns={
-        "id": "text",
-        "alias": "text",
-        "source": "text",
-        "target": "text",
-        "source_vector_table": "text",
-        "target_vector_table": "text",
-        "result_keys": "text",
-        "settings_digest": "text",
-        "state": "text",
-        "facts": "text",
-        "owner": "text",
-        "owned_since_us": "bigint",
-        "lease_until_us": "bigint",
-        "created_us": "bigint",
-        "updated_us": "bigint",
-    },
+    "id text, alias text, source text, target text, source_vector_table text, target_vector_table text, "
+    "result_keys text, settings_digest text, state text, facts text, owner text, owned_since_us bigint, "
+    "lease_until_us bigint, created_us bigint, updated_us bigint",
+    partition="id",
 )
-RANGE = RecordTable(
+RANGE = declared(
     "migration_range",
-    partition=("migration", "step", "bucket"),
-    clustering=("range_start",),
-    columns={
-        "migration": "text",
-        "step": "text",
-        "bucket": "bigint",
-        "range_start": "bigint",
-        "range_end": "bigint",
-        "state": "text",
-        "rows_read": "bigint",
-        "written": "bigint",
-        "unchanged": "bigint",
-        "dead": "bigint",
-        "deleted": "bigint",
-        "shadowed": "bigint",
-        "attempts": "bigint",
-        "owner": "text",
-        "error": "text",
-        "seconds": "double",
-        "updated_us": "bigint",
-    },
+    "migration text, step text, bucket bigint, range_start bigint, range_end bigint, state text, "
+    "rows_read bigint, written bigint, unchanged bigint, dead bigint, deleted bigint, shadowed bigint, "
+    "attempts bigint, owner text, error text, seconds double, updated_us bigint",
+    partition="migration step bucket",
+    clustering="range_start",
 )
-DEAD_LETTER = RecordTable(
+DEAD_LETTER = declared(
     "dead_letter",
-    partition=("migration", "bucket"),
-    clustering=("id",),
-    columns={
-        "migration": "text",
-        "bucket": "bigint",
-        "id": "text",
-        "range_start": "bigint",
-        "range_end": "bigint",
-        "step": "text",
-        "reason": "text",
-        "attempts": "bigint",
-        "updated_us": "bigint",
-    },
+    "migration text, bucket bigint, id text, range_start bigint, range_end bigint, step text, reason text, "
+    "attempts bigint, updated_us bigint",
+    partition="migration bucket",
+    clustering="id",
 )
-VALIDATION = RecordTable(
+VALIDATION = declared(
     "validation",
-    partition=("migration",),
-    clustering=("made_us",),
-    columns={
-        "migration": "text",
-        "made_us": "bigint",
-        "passed": "boolean",
-        "content": "text",
-        "report": "text",
-    },
+    "migration text, made_us bigint, passed boolean, content text, report text",
+    partition="migration",
+    clustering="made_us",
 )
-FEED = RecordTable(
+FEED = declared(
     "feed",
-    partition=("alias",),
-    clustering=("feed",),
-    columns={"alias": "text", "feed": "text", "position": "bigint", "updated_us": "bigint"},
+    "alias text, feed text, position bigint, updated_us bigint",
+    partition="alias",
+    clustering="feed",
 )
-CONTROL = RecordTable(
+CONTROL = declared(
     "control",
-    partition=("migration",),
-    clustering=("name",),
-    columns={"migration": "text", "name": "text", "value": "text", "set_us": "bigint", "set_by": "text"},
+    "migration text, name text, value text, set_us bigint, set_by text",
+    partition="migration",
+    clustering="name",
 )
-SHADOW = RecordTable(
+SHADOW = declared(
     "shadow",
-    partition=("migration",),
-    clustering=("run",),
-    columns={"migration": "text", "run": "text", "stats": "text", "updated_us": "bigint"},
+    "migration text, run text, stats text, updated_us bigint",
+    partition="migration",
+    clustering="run",
 )
 ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED, CONTROL, SHADOW)
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedshift.cli.options import AsJson, Config, DryRun, Overrides
-from embedshift.cli.run import opened, run_query, run_step
+from embedshift.cli.command import DryRun, Invocation, command
 from embedshift.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,46 +22,41 @@ schema_app = typer.Typer(help="Create or show the tables.", no_args_is_help=True
 letters_app = typer.Typer(help="Rows that could not be embedded or written.", no_args_is_help=True)
 
 
-@letters_app.command("list")
-def letters_list(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(letters_app, "list")
+def letters_list(call: Invocation) -> None:
     """Show every dead letter: key, step, attempts, reason."""
     from embedshift.operations.dead_letters import list_dead_letters as query
 
-    run_query(ctx, query, config, overrides, as_json)
+    call.query(query)
 
 
-@letters_app.command("retry")
-def letters_retry(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(letters_app, "retry")
+def letters_retry(call: Invocation) -> None:
     """Embed and write their rows again; exit 1 if some fail again."""
     from embedshift.operations.dead_letters import retry as operation
 
-    run_step(ctx, operation, config, overrides, as_json)
+    call.step(operation)
 
 
-@letters_app.command("drop")
+@command(letters_app, "drop")
 def letters_drop(
-    ctx: typer.Context,
-    config: Config,
+    call: Invocation,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Keys as the list shows them.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Forget dead letters; their rows stay missing, and validation counts them."""
     from embedshift.operations.dead_letters import drop as operation
 
     if bool(ids) == every:
         raise UsageError("name the dead letters to forget, or add --all", hint="see embedshift dead-letters list")
-    run_step(ctx, operation, config, overrides, as_json, ids=ids or (), every=every)
+    call.step(operation, ids=ids or (), every=every)
 
 
-@config_app.command("check")
-def config_check(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(config_app, "check")
+def config_check(call: Invocation) -> None:
     """Read a settings file and print every key, its value, whether that is a default, and its meaning."""
-    from embedshift.settings import load_settings
-
-    settings = load_settings(config, overrides or ())
-    if as_json:
+    settings = call.settings()
+    if call.as_json:
         typer.echo(settings.model_dump_json())
         return
     for line in explain(settings):
@@ -118,14 +112,13 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-@schema_app.command("apply")
-def schema_apply(config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False) -> None:
+@command(schema_app, "apply")
+def schema_apply(call: Invocation, dry_run: DryRun = False) -> None:
     """Create keyspaces, the live table with its index, and the catalog, if they are missing."""
     from embedshift.operations.schema import apply
-    from embedshift.telemetry.console import Console
 
-    console = Console(as_json=as_json)
-    with opened(config, overrides) as (settings, store):
+    console = call.console
+    with call.opened() as (settings, store):
         console.say(f"create what is missing of {settings.source.table} and the catalog in {store.label}")
         if dry_run:
             console.finish({"dry_run": True})
@@ -136,24 +129,23 @@ def schema_apply(config: Config, overrides: Overrides = None, as_json: AsJson = 
     console.finish({**asdict(applied), "next": "embedshift import FILE.jsonl"})
 
 
-@schema_app.command("show")
-def schema_show(config: Config, overrides: Overrides = None) -> None:
+@command(schema_app, "show", json=False)
+def schema_show(call: Invocation) -> None:
     """Show the tables of these settings and of the catalog."""
     from embedshift.operations.schema import show
 
-    with opened(config, overrides) as (settings, store):
+    with call.opened() as (settings, store):
         for line in show(settings, store):
             typer.echo(line)
 
 
-@schema_app.command("add-soft-delete")
-def schema_add_soft_delete(config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(schema_app, "add-soft-delete")
+def schema_add_soft_delete(call: Invocation) -> None:
     """Add the column deactivated_at to the live table, and to the other table of a running migration."""
     from embedshift.articles.delete import DEACTIVATED, add_soft_delete
-    from embedshift.telemetry.console import Console
 
-    with opened(config, overrides) as (settings, store):
+    with call.opened() as (settings, store):
         added = add_soft_delete(settings, store)
-    console = Console(as_json=as_json)
+    console = call.console
     console.say(f"added {DEACTIVATED} to {', '.join(added)}" if added else "every table has it already")
     console.finish({"tables": added})

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedshift.cli.options import AsJson, Config, DryRun, Overrides, Yes
-from embedshift.cli.run import ask, opened
+from embedshift.cli.command import DryRun, Invocation, Yes, command
+from embedshift.cli.run import ask
 from embedshift.errors import CheckFailed, InputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from embedshift.articles.client import Articles
     from embedshift.articles.search import Match
-    from embedshift.telemetry.console import Console
-
 articles_app = typer.Typer(help="Add, find, change and delete articles through the alias.", no_args_is_help=True)
 #: ``embedshift search`` stands beside the steps.
 search_app = typer.Typer()
@@ -29,29 +27,20 @@ Id = Annotated[
 ]
 
 
-def _open(config: Path, overrides: list[str] | None) -> Articles:
+def _open(call: Invocation) -> Articles:
     from embedshift.articles.client import Articles
-    from embedshift.settings import load_settings
 
-    return Articles.open(load_settings(config, overrides or ()))
-
-
-def _console(as_json: bool = False) -> Console:
-    from embedshift.telemetry.console import Console
-
-    return Console(as_json=as_json)
+    return Articles.open(call.settings())
 
 
-@articles_app.command("add")
+@command(articles_app, "add")
 def add(
+    call: Invocation,
     source: Annotated[str, typer.Argument(metavar="JSON|FILE", help="One article as JSON, a JSONL file, or - for it.")],
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Write articles: new ones, or the given columns of existing ones. Exit 1 if one could not be written."""
-    console = _console(as_json)
-    with _open(config, overrides) as articles:
+    console = call.console
+    with _open(call) as articles:
         if source.lstrip().startswith("{"):
             articles.add(_object(source, "the article"))
             written, failures = 1, []
@@ -66,119 +55,113 @@ def add(
         raise CheckFailed(f"{len(failures)} articles were not written", hint="correct them and add them again")
 
 
-@articles_app.command("update")
+@command(articles_app, "update")
 def update(
+    call: Invocation,
     id_: Id,
     columns: Annotated[str, typer.Argument(metavar="JSON", help='The columns to change: \'{"title": "New"}\'.')],
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Change columns of an article; it is embedded again only if its text changes."""
-    with _open(config, overrides) as articles:
+    with _open(call) as articles:
         articles.update(articles.parse_id(id_), **_object(columns, "the columns"))
-    _done(id_, "updated", as_json)
+    _done(call, id_, "updated")
 
 
-@articles_app.command("get")
-def get(id_: Id, config: Config, overrides: Overrides = None) -> None:
+@command(articles_app, "get", json=False)
+def get(call: Invocation, id_: Id) -> None:
     """Print an article as JSON."""
-    with _open(config, overrides) as articles:
+    with _open(call) as articles:
         article = articles.get(articles.parse_id(id_))
     if article is None:
         raise NotFoundError(f"there is no article {id_}", hint="check its id")
     typer.echo(json.dumps(article, ensure_ascii=False))
 
 
-@articles_app.command("delete")
-def delete(id_: Id, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(articles_app, "delete")
+def delete(call: Invocation, id_: Id) -> None:
     """Delete an article; a missing one is no error."""
-    with _open(config, overrides) as articles:
+    with _open(call) as articles:
         found = articles.delete(articles.parse_id(id_))
-    console = _console(as_json)
+    console = call.console
     console.say(f"deleted {id_}" if found else f"{id_} was not there")
     console.finish({"id": id_, "found": found})
 
 
-@articles_app.command("deactivate")
-def deactivate(id_: Id, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(articles_app, "deactivate")
+def deactivate(call: Invocation, id_: Id) -> None:
     """Hide an article from every search, and keep it."""
-    with _open(config, overrides) as articles:
+    with _open(call) as articles:
         articles.deactivate(articles.parse_id(id_))
-    _done(id_, "deactivated", as_json)
+    _done(call, id_, "deactivated")
 
 
-@articles_app.command("restore")
-def restore(id_: Id, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(articles_app, "restore")
+def restore(call: Invocation, id_: Id) -> None:
     """Make an inactive article active again."""
-    with _open(config, overrides) as articles:
+    with _open(call) as articles:
         articles.restore(articles.parse_id(id_))
-    _done(id_, "restored", as_json)
+    _done(call, id_, "restored")
 
 
-@articles_app.command("search")
+@command(articles_app, "search")
 def search(
-    config: Config,
+    call: Invocation,
     question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="What is asked.")] = None,
     like: Annotated[str | None, typer.Option("--like", metavar="ID", help="Search like this article.")] = None,
     vector: Annotated[str | None, typer.Option("--vector", metavar="JSON", help="Search by a list of numbers.")] = None,
     k: Annotated[int, typer.Option("-k", metavar="N", help="How many articles, 1 to 1000.")] = 10,
     columns: Annotated[str | None, typer.Option("--columns", metavar="A,B", help="The columns to show.")] = None,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Find active articles by a question, by a vector, or like an article."""
     if sum(each is not None for each in (question, like, vector)) != 1:
         raise UsageError("search needs one of QUESTION, --like and --vector", hint="give exactly one")
     shown = None if columns is None else [name.strip() for name in columns.split(",")]
-    with _open(config, overrides) as articles:
+    with _open(call) as articles:
         if like is not None:
             found = articles.search_like(articles.parse_id(like), k, shown)
         elif vector is not None:
             found = articles.search_vector(_json(vector, "the vector"), k, shown)
         else:
             found = articles.search(question or "", k, shown)
-    _show(found, as_json)
+    _show(call, found)
 
 
-@search_app.command("search")
+@command(search_app, "search")
 def search_alias(
+    call: Invocation,
     question: Annotated[str, typer.Argument(metavar="QUESTION")],
-    config: Config,
     k: Annotated[int, typer.Option("-k", metavar="N", help="How many articles, 1 to 1000.")] = 10,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Find articles through the alias, with the model that the alias names."""
     from embedshift.articles.search import search as find
     from embedshift.catalog.alias import get_alias
 
-    with opened(config, overrides) as (settings, store):
+    with call.opened() as (settings, store):
         alias = get_alias(store, settings.alias)
         found = find(store, alias, question, k)
-    if as_json:
+    if call.as_json:
         typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
         return
-    console = _console()
+    console = call.console
     for place, each in enumerate(found, 1):
         console.say(f"{place:>3}  {each.score:.4f}  {each.title or each.id}")
     console.say(f"from {alias.target.table} by {alias.target.model.name}")
 
 
-@articles_app.command("erase")
-def erase(id_: Id, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(articles_app, "erase")
+def erase(call: Invocation, id_: Id) -> None:
     """Remove an article from tables, dead letters and reports, and prove it, one line for each place."""
-    with _open(config, overrides) as articles:
+    with _open(call) as articles:
         places = articles.erase(articles.parse_id(id_))
-    console = _console(as_json)
+    console = call.console
     for each in places:
         console.say(str(each))
     console.finish({"id": id_, "places": [asdict(each) for each in places]})
 
 
-@articles_app.command("purge")
+@command(articles_app, "purge")
 def purge(
-    config: Config,
+    call: Invocation,
     inactive_for: Annotated[
         str | None,
         typer.Option("--inactive-for", metavar="DURATION", help="Delete what has been inactive for that long."),
@@ -194,8 +177,6 @@ def purge(
         str, typer.Option("--max-share", metavar="SHARE", help="Largest share of the table that --not-in may delete.")
     ] = "10%",
     dry_run: DryRun = False,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Delete articles by a rule, for a schedule: inactive for long, or missing from another system."""
     from embedshift.settings.values import parse_share
@@ -203,7 +184,7 @@ def purge(
 
     if (inactive_for is None) == (not_in is None):
         raise UsageError("purge needs one rule", hint="give --inactive-for or --not-in")
-    with _open(config, overrides) as articles:
+    with _open(call) as articles:
         purged = articles.purge(
             None if inactive_for is None else parse_duration(inactive_for),
             archive,
@@ -211,7 +192,7 @@ def purge(
             max_share=parse_share(max_share),
             dry_run=dry_run,
         )
-    console = _console(as_json)
+    console = call.console
     verb = f"would delete {purged.chosen:,}" if dry_run else f"deleted {purged.deleted:,}"
     console.say(f"{verb} of {purged.rows:,} articles, archived {purged.archived:,}")
     if not dry_run and purged.deleted < purged.chosen:
@@ -219,32 +200,31 @@ def purge(
     console.finish(asdict(purged))
 
 
-@articles_app.command("drop")
-def drop_(config: Config, overrides: Overrides = None, as_json: AsJson = False, yes: Yes = False) -> None:
+@command(articles_app, "drop")
+def drop_(call: Invocation, yes: Yes = False) -> None:
     """Drop the live table, its index and every record of the alias in the catalog."""
     from embedshift.articles.drop import drop
 
     # Not through Articles: what is left of an alias whose table is gone must go too.
-    with opened(config, overrides) as (settings, store):
+    with call.opened() as (settings, store):
         dropped = drop(settings, store, None if yes else ask)
-    console = _console(as_json)
+    console = call.console
     console.say(f"dropped {', '.join(dropped.tables) or 'no table'} and the records of the alias {dropped.alias}")
     console.finish(asdict(dropped))
 
 
-def _done(id_: str, what: str, as_json: bool) -> None:
-    console = _console(as_json)
+def _done(call: Invocation, id_: str, what: str) -> None:
+    console = call.console
     console.say(f"{what} {id_}")
     console.finish({"id": id_, what: True})
 
 
-def _show(found: Sequence[Match], as_json: bool) -> None:
-    if as_json:
+def _show(call: Invocation, found: Sequence[Match]) -> None:
+    if call.as_json:
         typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
         return
-    console = _console()
     for place, each in enumerate(found, 1):
-        console.say(f"{place:>3}  {each.score:.4f}  {each.id}  {each.values.get('title') or ''}".rstrip())
+        call.console.say(f"{place:>3}  {each.score:.4f}  {each.id}  {each.values.get('title') or ''}".rstrip())
 
 
 def _json(text: str, what: str) -> Any:

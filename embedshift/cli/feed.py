@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from embedshift.cli.options import AsJson, Config, DryRun, Overrides
-from embedshift.cli.run import opened
+from embedshift.cli.command import DryRun, Invocation, command
 from embedshift.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
@@ -21,12 +20,10 @@ feed_app = typer.Typer()
 _LINE_SECONDS = 10.0
 
 
-@feed_app.command("import")
+@command(feed_app, "import")
 def import_(
+    call: Invocation,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="JSONL, one article a line, or Parquet.")],
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
     dry_run: DryRun = False,
     add_columns: Annotated[
         bool, typer.Option("--add-columns", help="Add the columns that the file has and the table lacks.")
@@ -34,10 +31,9 @@ def import_(
 ) -> None:
     """Put articles into the source table, embedded with the source's model; create the table if it is missing."""
     from embedshift.operations.import_file import import_articles
-    from embedshift.telemetry.console import Console
 
-    console = Console(as_json=as_json)
-    with opened(config, overrides) as (settings, store):
+    console = call.console
+    with call.opened() as (settings, store):
         console.say(f"import {file} into {settings.source.table}, embedded with {settings.source.model.name}")
         if dry_run:
             console.finish({"dry_run": True, "table": settings.source.table})
@@ -55,17 +51,15 @@ def import_(
         raise CheckFailed(f"{len(faults)} lines of {file} were left out", hint=hint)
 
 
-@feed_app.command()
+@command(feed_app)
 def follow(
-    config: Config,
+    call: Invocation,
     changes: Annotated[
         bool, typer.Option("--changes", help="Follow the live table's change log (CDC), not standard input.")
     ] = False,
     feed: Annotated[str, typer.Option(metavar="NAME", help="The name under which the position is kept.")] = "default",
     from_start: Annotated[bool, typer.Option("--from-start", help="Begin with the oldest change of the log.")] = False,
     once: Annotated[bool, typer.Option("--once", help="End when the log has nothing new.")] = False,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Keep vectors fresh from a feed of changes: JSON lines on standard input, or the table's change log.
 
@@ -78,10 +72,9 @@ def follow(
     from embedshift.articles.client import Articles
     from embedshift.catalog.setup import ensure_catalog
     from embedshift.operations.follow import counts, follow_changes, follow_lines, read_position
-    from embedshift.telemetry.console import Console
     from embedshift.times import to_us
 
-    console, reported = Console(as_json=as_json), time.monotonic()
+    console, reported = call.console, time.monotonic()
 
     def report(fed: Fed) -> None:
         nonlocal reported
@@ -89,7 +82,7 @@ def follow(
             reported = time.monotonic()
             console.say(_figures(fed))
 
-    with opened(config, overrides) as (settings, store), Articles(settings, store) as articles:
+    with call.opened() as (settings, store), Articles(settings, store) as articles:
         lag_us = to_us(settings.sync.clock_skew)
         articles.live_table()  # an alias that leads nowhere is named before anything is read or made
         ensure_catalog(store)

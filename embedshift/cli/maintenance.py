@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from embedshift.cli.options import AsJson, Config, DryRun, Overrides, Yes
-from embedshift.cli.run import opened, run_step
+from embedshift.cli.command import AsJson, DryRun, Invocation, Overrides, Yes, command
+from embedshift.cli.run import opened
 from embedshift.errors import UsageError
 
 maintenance_app = typer.Typer()
@@ -80,43 +80,34 @@ def plan(
         )
 
 
-@maintenance_app.command()
+@command(maintenance_app)
 def shadow(
-    ctx: typer.Context,
-    config: Config,
+    call: Invocation,
     questions: Annotated[Path, typer.Option(metavar="FILE", help='Questions: a text a line, or JSONL with "text".')],
     rate: Annotated[float, typer.Option(metavar="N", min=0.01, max=1000, help="Questions per second.")] = 5,
     minutes: Annotated[float, typer.Option(metavar="M", min=0.001, max=100_000, help="How long.")] = 1,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Send questions to the live and the new table, and compare answers and latency for the report."""
     from embedshift.operations.shadow import shadow as operation
 
-    run_step(ctx, operation, config, overrides, as_json, questions=questions, rate=rate, minutes=minutes)
+    call.step(operation, questions=questions, rate=rate, minutes=minutes)
 
 
-@maintenance_app.command()
+@command(maintenance_app)
 def audit(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
+    call: Invocation,
     repair: Annotated[bool, typer.Option("--repair", help="Compute new vectors if they are missing or wrong.")] = False,
     sample: Annotated[str, typer.Option(metavar="SHARE", help="How much of the table: 1%, or 0.01.")] = "100%",
 ) -> None:
     """Count rows of the live table without a good vector of their text; exit 1 if there are too many."""
     from embedshift.operations.audit import audit as operation
 
-    run_step(ctx, operation, config, overrides, as_json, repair=repair, sample=sample)
+    call.step(operation, repair=repair, sample=sample)
 
 
-@maintenance_app.command()
+@command(maintenance_app)
 def reindex(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
+    call: Invocation,
     dry_run: DryRun = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Drop and create the live table's own index.")] = False,
     yes: Yes = False,
@@ -129,4 +120,4 @@ def reindex(
             "reindex works in place only: add --in-place",
             hint="for other options without an interruption leave target.model out and run embedshift migrate",
         )
-    run_step(ctx, operation, config, overrides, as_json, from_file=True, dry_run=dry_run, accepted=yes)
+    call.step(operation, from_file=True, dry_run=dry_run, accepted=yes)

@@ -6,18 +6,17 @@ from typing import Annotated
 
 import typer
 
-from embedshift.cli.options import AsJson, Config, DryRun, Overrides, Yes
-from embedshift.cli.run import ask, run_step
+from embedshift.cli.command import DryRun, Invocation, Yes, command
+from embedshift.cli.run import ask
 from embedshift.errors import UsageError
 
 migration_app = typer.Typer()
 _Text = str | None
 
 
-@migration_app.command()
+@command(migration_app)
 def upgrade(
-    ctx: typer.Context,
-    config: Config,
+    call: Invocation,
     to_model: Annotated[_Text, typer.Option(metavar="NAME", help="The model; target.model by default.")] = None,
     revision: Annotated[_Text, typer.Option(metavar="COMMIT", help="Its commit or tag on the hub.")] = None,
     query_prompt: Annotated[_Text, typer.Option(metavar="TEXT", help="Put before every question.")] = None,
@@ -25,8 +24,6 @@ def upgrade(
     when: Annotated[
         _Text, typer.Option(metavar="WINDOW", help="Only then: 22:00-06:00, sat,sun 01:00-05:00, sunday 02:30.")
     ] = None,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
     dry_run: DryRun = False,
 ) -> None:
     """Bring the alias to a model: migrate to the next version, resume what was interrupted, or do nothing.
@@ -36,12 +33,8 @@ def upgrade(
     """
     from embedshift.steps.upgrade import upgrade as step
 
-    run_step(
-        ctx,
+    call.step(
         step,
-        config,
-        overrides,
-        as_json,
         from_file=True,
         to_model=to_model,
         revision=revision,
@@ -52,57 +45,45 @@ def upgrade(
     )
 
 
-@migration_app.command()
+@command(migration_app)
 def migrate(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
+    call: Invocation,
     dry_run: DryRun = False,
     until: Annotated[str, typer.Option(metavar="STEP", help="The last step to run.")] = "cutover",
 ) -> None:
     """Run prepare, load, index, sync, validate and cutover, from where an earlier run stopped."""
     from embedshift.steps.migrate import migrate as step
 
-    run_step(ctx, step, config, overrides, as_json, from_file=True, dry_run=dry_run, until=until)
+    call.step(step, from_file=True, dry_run=dry_run, until=until)
 
 
-@migration_app.command()
-def prepare(
-    ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False
-) -> None:
+@command(migration_app)
+def prepare(call: Invocation, dry_run: DryRun = False) -> None:
     """Check source, model and settings; create the versioned target; record the migration."""
     from embedshift.steps.prepare import prepare as step
 
-    run_step(ctx, step, config, overrides, as_json, from_file=True, dry_run=dry_run)
+    call.step(step, from_file=True, dry_run=dry_run)
 
 
-@migration_app.command()
-def load(
-    ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False
-) -> None:
+@command(migration_app)
+def load(call: Invocation, dry_run: DryRun = False) -> None:
     """Scan the source by token ranges, embed with the new model, write into the target."""
     from embedshift.steps.load import load as step
 
-    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run)
+    call.step(step, dry_run=dry_run)
 
 
-@migration_app.command()
-def index(
-    ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False
-) -> None:
+@command(migration_app)
+def index(call: Invocation, dry_run: DryRun = False) -> None:
     """Build the target's vector index and wait until it answers."""
     from embedshift.steps.index import index as step
 
-    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run)
+    call.step(step, dry_run=dry_run)
 
 
-@migration_app.command()
+@command(migration_app)
 def sync(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
+    call: Invocation,
     dry_run: DryRun = False,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Only rows written since: 2h ago, or 2026-11-24T02:30.")
@@ -111,23 +92,20 @@ def sync(
     """Compare source and target and repair what differs, until a pass finds nothing."""
     from embedshift.steps.sync import sync as step
 
-    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run, since=since)
+    call.step(step, dry_run=dry_run, since=since)
 
 
-@migration_app.command()
-def validate(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(migration_app)
+def validate(call: Invocation) -> None:
     """Prove that the target is complete and answers as well as the source; exit 1 if a check fails."""
     from embedshift.steps.validate import validate as step
 
-    run_step(ctx, step, config, overrides, as_json)
+    call.step(step)
 
 
-@migration_app.command()
+@command(migration_app)
 def cutover(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
+    call: Invocation,
     dry_run: DryRun = False,
     at: Annotated[
         str | None, typer.Option(metavar="TIME", help="Switch at this time, 02:30; keep the target ready until then.")
@@ -145,27 +123,22 @@ def cutover(
     if go:
         if at or hold or or_rollback or dry_run:
             raise UsageError("--go only releases another run", hint="leave the other options out")
-        run_step(ctx, release_cutover, config, overrides, as_json, signal=True)
+        call.step(release_cutover, signal=True)
         return
-    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run, at=at, hold=hold, or_rollback=or_rollback)
+    call.step(step, dry_run=dry_run, at=at, hold=hold, or_rollback=or_rollback)
 
 
-@migration_app.command()
-def rollback(
-    ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False, dry_run: DryRun = False
-) -> None:
+@command(migration_app)
+def rollback(call: Invocation, dry_run: DryRun = False) -> None:
     """Carry what was written since the cutover back into the old table, then move the alias back."""
     from embedshift.steps.rollback import rollback as step
 
-    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run)
+    call.step(step, dry_run=dry_run)
 
 
-@migration_app.command()
+@command(migration_app)
 def retire(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
+    call: Invocation,
     dry_run: DryRun = False,
     yes: Yes = False,
     snapshot: Annotated[
@@ -176,20 +149,13 @@ def retire(
     from embedshift.steps.retire import retire as step
 
     confirm = None if yes else ask
-    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run, snapshot=snapshot, confirm=confirm)
+    call.step(step, dry_run=dry_run, snapshot=snapshot, confirm=confirm)
 
 
-@migration_app.command()
-def abort(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-) -> None:
+@command(migration_app)
+def abort(call: Invocation, dry_run: DryRun = False, yes: Yes = False) -> None:
     """Abort a migration before cutover and drop its target table; the live table stays as it is."""
     from embedshift.steps.abort import abort as step
 
     confirm = None if yes else ask
-    run_step(ctx, step, config, overrides, as_json, dry_run=dry_run, confirm=confirm)
+    call.step(step, dry_run=dry_run, confirm=confirm)

@@ -7,19 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from embedshift.cli.options import AsJson, Config, Overrides
-from embedshift.cli.run import opened, run_query, run_step
+from embedshift.cli.command import Invocation, command
 from embedshift.errors import UsageError
 
 monitor_app = typer.Typer()
 
 
-@monitor_app.command()
+@command(monitor_app)
 def status(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
+    call: Invocation,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh until Ctrl-C.")] = False,
     every: Annotated[
         str | None,
@@ -35,44 +31,38 @@ def status(
             raise UsageError("--every and --until-done are for status --watch", hint="add --watch")
         from embedshift.operations.status import status as query
 
-        run_query(ctx, query, config, overrides, as_json)
+        call.query(query)
         return
     from embedshift.operations.watch import watch as keep_watching
-    from embedshift.telemetry.console import Console
     from embedshift.times import parse_duration
 
     span = None if every is None else parse_duration(every)
     if span is not None and not span:
         raise UsageError(f"{every} is no time between two refreshes", hint="write 2s, or 500ms")
-    console = Console(as_json=as_json)
-    with opened(config, overrides) as (settings, store):
+    console = call.console
+    with call.opened() as (settings, store):
         last = keep_watching(settings, store, console, every=span, until_done=until_done)
-    if not as_json:  # as JSON every refresh was an object of its own
+    if not call.as_json:  # as JSON every refresh was an object of its own
         console.finish(last)
 
 
-@monitor_app.command()
+@command(monitor_app, json=False)
 def serve(
-    config: Config,
-    overrides: Overrides = None,
+    call: Invocation,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="0.0.0.0 opens it to the network.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="0 takes any free port.")] = 8765,
 ) -> None:
     """Show the same as status --watch as a read-only page for browsers, until Ctrl-C."""
     from embedshift.operations.watch import serve as operation
-    from embedshift.telemetry.console import Console
 
-    console = Console()
-    with opened(config, overrides) as (settings, store):
+    console = call.console
+    with call.opened() as (settings, store):
         operation(settings, store, console, host=host, port=port)
 
 
-@monitor_app.command()
+@command(monitor_app)
 def report(
-    ctx: typer.Context,
-    config: Config,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
+    call: Invocation,
     form: Annotated[Literal["html", "markdown", "json"], typer.Option("--format", help="What to write.")] = "html",
     output: Annotated[
         Path | None,
@@ -88,32 +78,31 @@ def report(
     from embedshift.operations.report import report as query
 
     if every:
-        run_query(ctx, history, config, overrides, as_json, migration=migration)
+        call.query(history, migration=migration)
         return
     options = {"form": form, "output": output, "migration": migration, "number": number, "show": show}
-    run_query(ctx, query, config, overrides, as_json, **options)
+    call.query(query, **options)
 
 
-@monitor_app.command()
-def pause(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(monitor_app)
+def pause(call: Invocation) -> None:
     """Stop load and sync within five seconds, wherever they run, and keep them stopped until resume."""
     from embedshift.operations.throttle import pause as operation
 
-    run_step(ctx, operation, config, overrides, as_json, signal=True)
+    call.step(operation, signal=True)
 
 
-@monitor_app.command()
-def resume(ctx: typer.Context, config: Config, overrides: Overrides = None, as_json: AsJson = False) -> None:
+@command(monitor_app)
+def resume(call: Invocation) -> None:
     """Let a paused migration continue."""
     from embedshift.operations.throttle import resume as operation
 
-    run_step(ctx, operation, config, overrides, as_json, signal=True)
+    call.step(operation, signal=True)
 
 
-@monitor_app.command()
+@command(monitor_app)
 def throttle(
-    ctx: typer.Context,
-    config: Config,
+    call: Invocation,
     rows_per_second: Annotated[
         float | None, typer.Option(metavar="N", min=0.01, help="Maximum rows per second of the whole run.")
     ] = None,
@@ -129,18 +118,12 @@ def throttle(
     as_settings: Annotated[
         bool, typer.Option("--as-settings", help="The limits of the settings; forget what was set here.")
     ] = False,
-    overrides: Overrides = None,
-    as_json: AsJson = False,
 ) -> None:
     """Limit how fast load and sync go, within five seconds, for any number of workers; limits add up."""
     from embedshift.operations.throttle import throttle as operation
 
-    run_step(
-        ctx,
+    call.step(
         operation,
-        config,
-        overrides,
-        as_json,
         signal=True,
         rows_per_second=rows_per_second,
         max_latency_ms=max_latency_ms,

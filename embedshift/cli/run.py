@@ -32,7 +32,7 @@ def opened(config: Path, overrides: list[str] | None) -> Iterator[tuple[Settings
 
 
 def run_step(
-    ctx: typer.Context,
+    command: str,
     step: Callable[..., StepResult | Mapping[str, Any]],
     config: Path,
     overrides: list[str] | None,
@@ -45,6 +45,7 @@ def run_step(
     """Run a step: hooks are told of it, the log and Prometheus record it, its result is printed.
 
     Args:
+        command: what was typed, as hooks, log and metrics carry it.
         from_file: the step begins something by what the settings file says. Other steps follow the migration that
             the alias is at, which ``upgrade`` may have begun.
         signal: the command only signals a running step: it opens no metrics port beside that step's own.
@@ -57,7 +58,7 @@ def run_step(
     from embedshift.telemetry.console import Console
     from embedshift.telemetry.logs import plan_of, start_log
 
-    command, console = command_name(ctx), Console(as_json=as_json)
+    console = Console(as_json=as_json)
     settings = load_settings(config, overrides or ())
     start_log(plan_of(settings.log))
     hooks = HookCaller(settings, command, console.say)
@@ -74,7 +75,7 @@ def run_step(
 
 
 def run_query(
-    ctx: typer.Context,
+    command: str,
     query: Callable[..., Mapping[str, Any]],
     config: Path,
     overrides: list[str] | None,
@@ -87,14 +88,9 @@ def run_query(
 
     console = Console(as_json=as_json)
     with opened(config, overrides) as (settings, store):
-        context = _following_alias(StepContext(command_name(ctx), settings, store, console))
+        context = _following_alias(StepContext(command, settings, store, console))
         result = query(context, **options)
     console.finish(result)
-
-
-def command_name(ctx: typer.Context) -> str:
-    """The command that was typed, without the program's name: ``cutover``, ``dead-letters drop``."""
-    return ctx.command_path.removeprefix(ctx.find_root().command_path).strip()
 
 
 def _following_alias(context: StepContext) -> StepContext:

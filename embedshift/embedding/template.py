@@ -52,7 +52,9 @@ class Template:
                 advice = f"did you mean {near[0]}?" if near else f"it has {', '.join(known)}"
                 raise SettingsError(f"the text template names {column}, which {table} does not have", hint=advice)
             if not known[column]:
-                raise SettingsError(f"the text template names {table}.{column}, which contains no text, number or boolean")
+                raise SettingsError(
+                    f"the text template names {table}.{column}, which contains no text, number or boolean"
+                )
 
     def render(self, rows: pa.RecordBatch) -> pa.Array:
         """The texts of a batch: an Arrow string array of its length; a null counts as empty."""

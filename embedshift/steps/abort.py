@@ -10,7 +10,7 @@ from embedshift.catalog.migration import find_migration, forget_work
 from embedshift.catalog.states import check_step
 from embedshift.errors import RefusedError, StateError
 from embedshift.steps.context import StepContext, StepResult
-from embedshift.steps.retire import Confirm
+from embedshift.steps.retire import Confirm, NotDropped
 from embedshift.times import now_us
 
 _LIVE_HINT = "run embedshift rollback"
@@ -25,16 +25,7 @@ class AbortResult(StepResult):
     next: str = "embedshift prepare, for another try"
 
 
-@dataclass(frozen=True, slots=True)
-class AbortDryRun(StepResult):
-    """The table that would be dropped, or was dropped before (``dry_run`` False)."""
-
-    dry_run: bool
-    table: str
-    state: str
-
-
-def abort(context: StepContext, *, dry_run: bool = False, confirm: Confirm | None = None) -> AbortResult | AbortDryRun:
+def abort(context: StepContext, *, dry_run: bool = False, confirm: Confirm | None = None) -> AbortResult | NotDropped:
     """Drop the target of a migration that is not live, and what the catalog has of its work.
 
     Killed in the middle and run again, it goes on.
@@ -56,11 +47,11 @@ def abort(context: StepContext, *, dry_run: bool = False, confirm: Confirm | Non
     target = migration.target.table
     console.say(f"drop {target}, its index {migration.target.index_name} and the progress of {migration.id}")
     if migration.state == "aborted":
-        return AbortDryRun(dry_run, target, "aborted")
+        return NotDropped(dry_run, target, "aborted")
     check_step("abort", migration.state, migration.id)
     check_not_live(store, target, _LIVE_HINT)
     if dry_run:
-        return AbortDryRun(True, target, migration.state)
+        return NotDropped(True, target, migration.state)
     if confirm is not None and confirm(target) != target:
         raise RefusedError(f"{target} was not dropped: its name was not typed", hint="type it, or add --yes")
     with context.owned(migration, "abort") as lease:

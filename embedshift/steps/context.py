@@ -85,6 +85,17 @@ class StepResult:
         return asdict(self)
 
 
+class DryRun(StepResult):
+    """What a step would do, by its names; nothing was changed."""
+
+    def __init__(self, **found: Any) -> None:
+        self.found = found
+
+    def plain(self) -> dict[str, Any]:
+        """The result as JSON has it."""
+        return {"dry_run": True, **self.found}
+
+
 @dataclass(frozen=True, slots=True)
 class AliasMove:
     """A move of the alias: the table before and after it, and the alias's version after it."""

@@ -16,7 +16,7 @@ from embedshift.catalog.validations import ValidationRecord, last_validation
 from embedshift.errors import CheckFailed, EmbedshiftError, RefusedError, UnavailableError, UsageError
 from embedshift.hooks import ask_before_cutover
 from embedshift.settings import Settings
-from embedshift.steps.context import AliasMove, StepContext, StepResult
+from embedshift.steps.context import AliasMove, DryRun, StepContext, StepResult
 from embedshift.steps.cutover_trigger import AtTime, CutoverTrigger, OnRelease
 from embedshift.steps.rollback import rollback
 from embedshift.steps.sync import Syncing, sync_until_clean
@@ -36,14 +36,6 @@ class CutoverResult(StepResult):
 
 
 @dataclass(frozen=True, slots=True)
-class CutoverDryRun(StepResult):
-    """What a cutover would do, in order."""
-
-    plan: list[str]
-    dry_run: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class ReleaseResult(StepResult):
     """The run whose cutover was released."""
 
@@ -58,7 +50,7 @@ def cutover(
     at: str | None = None,
     hold: bool = False,
     or_rollback: bool = False,
-) -> CutoverResult | CutoverDryRun:
+) -> CutoverResult | DryRun:
     """Switch readers to the new table and the new model in one write.
 
     A failure before the switch leaves the old table live; run again after a later failure, it goes on forward.
@@ -84,7 +76,7 @@ def cutover(
     if dry_run:
         if trigger is None:
             check_validation(settings, store, migration)
-        return CutoverDryRun(plan)
+        return DryRun(plan=plan)
     with context.spark() as session:
         context = context.replaced(session=session)
         if trigger is not None and migration.state == "validated":

@@ -25,7 +25,6 @@ class CutoverTrigger(Protocol):
     @property
     def label(self) -> str:
         """For people: what is waited for."""
-        ...
 
     def __enter__(self) -> object: ...
 
@@ -33,11 +32,9 @@ class CutoverTrigger(Protocol):
 
     def rest_s(self, round_s: float) -> float:
         """Seconds until the target should be made ready again, if that takes ``round_s``."""
-        ...
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until the switch may be made; returns whether it may."""
-        ...
 
 
 class AtTime:

@@ -12,7 +12,7 @@ from embedshift.catalog.migration import get_migration
 from embedshift.catalog.states import after
 from embedshift.errors import CheckFailed
 from embedshift.settings import IndexSettings, Settings
-from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.context import DryRun, StepContext, StepResult
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Index
 from embedshift.times import format_duration
@@ -32,15 +32,7 @@ class IndexResult(StepResult):
     next: str = "embedshift sync"
 
 
-@dataclass(frozen=True, slots=True)
-class IndexDryRun(StepResult):
-    """The index that would be built."""
-
-    index: str
-    dry_run: bool = True
-
-
-def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | IndexDryRun:
+def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | DryRun:
     """Build the index of the target; if it serves already, only ask it for known vectors.
 
     Raises:
@@ -52,7 +44,7 @@ def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | Index
     wanted = migration.target.index
     console.say(f"build {wanted.name} on {wanted.table}.{wanted.column}: {describe_options(wanted.options)}")
     if dry_run:
-        return IndexDryRun(wanted.name)
+        return DryRun(index=wanted.name)
     started = time.monotonic()
     with context.owned(migration, "index") as lease:
         store.create_index(wanted)

@@ -14,7 +14,7 @@ from embedshift.spark.ranges import plan_ranges
 from embedshift.spark.run import run_transfer
 from embedshift.spark.throttle_driver import throttled
 from embedshift.spark.transfer import transfer_of
-from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.context import DryRun, StepContext, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,7 @@ class LoadResult(StepResult):
         return {**self.counts.summary(), "ranges": self.ranges, "seconds": self.seconds, "next": self.next}
 
 
-@dataclass(frozen=True, slots=True)
-class LoadDryRun(StepResult):
-    """How many rows are left to load."""
-
-    rows_left: int
-    dry_run: bool = True
-
-
-def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | LoadDryRun:
+def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | DryRun:
     """Fill the target. Killed at any moment and run again, it does only what is not recorded as done.
 
     Raises:
@@ -52,7 +44,7 @@ def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | LoadDry
     total = max(migration.facts.rows_estimated, before.counts.read)
     console.say(_announcement(migration, total - before.counts.read))
     if dry_run:
-        return LoadDryRun(total - before.counts.read)
+        return DryRun(rows_left=total - before.counts.read)
     if before.complete and migration.state == "loaded":
         console.say(f"all {before.ranges} ranges are already loaded")
         return LoadResult(before.counts, before.ranges, 0.0)

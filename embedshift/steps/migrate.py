@@ -10,7 +10,7 @@ from typing import Any
 from embedshift.catalog.migration import get_migration
 from embedshift.catalog.states import STATES, is_done, label
 from embedshift.errors import StateError, UsageError
-from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.context import DryRun, StepContext, StepResult
 from embedshift.steps.cutover import cutover
 from embedshift.steps.index import index
 from embedshift.steps.load import load
@@ -43,18 +43,7 @@ class MigrateResult(StepResult):
         return {"steps": steps, "seconds": self.seconds, "next": self.next}
 
 
-@dataclass(frozen=True, slots=True)
-class MigrateDryRun(StepResult):
-    """What prepare would do; the other steps depend on it."""
-
-    prepare: StepResult
-
-    def plain(self) -> dict[str, Any]:
-        """The result as JSON has it."""
-        return {"dry_run": True, "prepare": self.prepare.plain()}
-
-
-def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutover") -> MigrateResult | MigrateDryRun:
+def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutover") -> MigrateResult | DryRun:
     """Run the steps in order, up to ``until``; what is already done is not repeated.
 
     Raises:
@@ -66,7 +55,7 @@ def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutove
         raise UsageError(f"migrate has no step {until}", hint=f"--until takes one of {', '.join(_NAMES)}")
     if dry_run:
         console.say(f"migrate runs {', '.join(_NAMES)}, up to {until}")
-        return MigrateDryRun(prepare(context, dry_run=True))
+        return DryRun(prepare=prepare(context, dry_run=True).plain())
     started = time.monotonic()
     console.title("prepare")
     done: dict[str, StepResult] = {"prepare": prepare(context)}

@@ -18,7 +18,7 @@ from embedshift.embedding import DIGEST, Template, choose_precision, load_model
 from embedshift.errors import RefusedError
 from embedshift.settings import Settings
 from embedshift.spark.ranges import plan_ranges
-from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.context import DryRun, StepContext, StepResult
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import vector_type
 from embedshift.stores.model import Column, Table
@@ -74,18 +74,7 @@ class PrepareResult(StepResult):
         return tree
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareDryRun(StepResult):
-    """What would be prepared."""
-
-    source: str
-    target: str
-    ranges: int
-    space: SpaceNeeded
-    dry_run: bool = True
-
-
-def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = False) -> PrepareResult | PrepareDryRun:
+def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = False) -> PrepareResult | DryRun:
     """Prepare a migration; run again, it finds the same one.
 
     Args:
@@ -128,7 +117,7 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
     ):
         console.say(line)
     if dry_run:
-        return PrepareDryRun(source.table, target.table, len(ranges), space)
+        return DryRun(source=source.table, target=target.table, ranges=len(ranges), space=asdict(space))
     create_alias(store, settings.alias, source)
     migration = create_migration(store, settings, source, target, Facts(upgrade=upgrade))
     with context.owned(migration, "prepare") as lease:

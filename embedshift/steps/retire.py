@@ -30,7 +30,7 @@ class RetireResult(StepResult):
 
 
 @dataclass(frozen=True, slots=True)
-class RetireDryRun(StepResult):
+class NotDropped(StepResult):
     """The table that would be dropped, or was dropped before (``dry_run`` False)."""
 
     dry_run: bool
@@ -40,7 +40,7 @@ class RetireDryRun(StepResult):
 
 def retire(
     context: StepContext, *, dry_run: bool = False, snapshot: bool = False, confirm: Confirm | None = None
-) -> RetireResult | RetireDryRun:
+) -> RetireResult | NotDropped:
     """Drop the source table of a migration that has been cut over.
 
     Args:
@@ -61,7 +61,7 @@ def retire(
         check_step("retire", migration.state, migration.id)
         _check(context, migration)
     if dry_run or migration.state == "retired":
-        return RetireDryRun(dry_run, old, migration.state)
+        return NotDropped(dry_run, old, migration.state)
     if confirm is not None and confirm(old) != old:
         raise RefusedError(f"{old} was not dropped: its name was not typed", hint="type it, or add --yes")
     with context.owned(migration, "retire") as lease:

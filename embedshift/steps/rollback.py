@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
 
 from embedshift.catalog.alias import Alias, get_alias, move_alias
 from embedshift.catalog.migration import Migration, get_migration, read_migration
 from embedshift.catalog.states import check_step
 from embedshift.errors import RefusedError
 from embedshift.settings import Settings
-from embedshift.spark.aggregate import Preview
-from embedshift.steps.context import AliasMove, StepContext, StepResult
+from embedshift.steps.context import AliasMove, DryRun, StepContext, StepResult
 from embedshift.steps.sync import Syncing, would_carry
 from embedshift.times import format_duration
 from embedshift.validation.index_probe import check_index_answers
@@ -26,19 +24,7 @@ class RollbackResult(StepResult):
     next: str
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackDryRun(StepResult):
-    """What a rollback would do, in order, and the rows that it would carry."""
-
-    plan: list[str]
-    found: Preview
-
-    def plain(self) -> dict[str, Any]:
-        """The result as JSON has it."""
-        return {"dry_run": True, "plan": self.plan, **self.found.plain()}
-
-
-def rollback(context: StepContext, *, dry_run: bool = False) -> RollbackResult | RollbackDryRun:
+def rollback(context: StepContext, *, dry_run: bool = False) -> RollbackResult | DryRun:
     """Go back to the old table and the old model without losing a write made since the cutover.
 
     Raises:
@@ -53,7 +39,7 @@ def rollback(context: StepContext, *, dry_run: bool = False) -> RollbackResult |
     for line in plan:
         context.console.say(line)
     if dry_run:
-        return RollbackDryRun(plan, would_carry(context, migration, backwards=True))
+        return DryRun(plan=plan, **would_carry(context, migration, backwards=True).plain())
     with context.owned(migration, "rollback") as lease, context.spark() as session:
         syncing = Syncing(context, session, lease, backwards=True, throttled=False)
         return _roll_back(syncing, read_migration(store, migration.id))

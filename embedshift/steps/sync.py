@@ -22,7 +22,7 @@ from embedshift.spark.ranges import plan_ranges
 from embedshift.spark.run import run_transfer
 from embedshift.spark.throttle_driver import throttled
 from embedshift.spark.transfer import transfer_of
-from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.context import DryRun, StepContext, StepResult
 from embedshift.stores.contract import Store
 from embedshift.times import now_us, parse_since, to_us
 
@@ -64,20 +64,9 @@ class SyncResult(StepResult):
         return {"passes": passes, "clean": True, **self.passes[-1].counts.summary(), "next": self.next}
 
 
-@dataclass(frozen=True, slots=True)
-class SyncDryRun(StepResult):
-    """What a pass would carry."""
-
-    found: Preview
-
-    def plain(self) -> dict[str, Any]:
-        """The result as JSON has it."""
-        return {"dry_run": True, **self.found.plain()}
-
-
 def sync(
     context: StepContext, *, dry_run: bool = False, since: str | None = None, whole: bool = True
-) -> SyncResult | SyncDryRun:
+) -> SyncResult | DryRun:
     """Repeat passes until one finds no difference above ``sync.until``.
 
     Args:
@@ -96,7 +85,7 @@ def sync(
     context.console.say(f"compare {migration.source.table} with {migration.target.table} and repair what differs")
     if dry_run:
         check_step("sync", migration.state, migration.id)
-        return SyncDryRun(would_carry(context, migration, since_us=since_us))
+        return DryRun(**would_carry(context, migration, since_us=since_us).plain())
     if since_us is not None:
         return _sync_recent(context, migration, since_us)
     return sync_until_clean(context, migration, whole=whole)

@@ -14,7 +14,7 @@ from embedshift.catalog.states import label
 from embedshift.catalog.versions import between, is_served_by, next_table, open_migration
 from embedshift.errors import EmbedshiftError, RefusedError, UsageError
 from embedshift.settings import ModelSettings, Settings
-from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.context import DryRun, StepContext, StepResult
 from embedshift.steps.migrate import MigrateResult, migrate
 from embedshift.steps.prepare import MigrationState, prepare
 from embedshift.steps.retire import retire_old
@@ -62,22 +62,6 @@ class UpgradeResult(StepResult):
         return {"outcome": tree.pop("outcome"), **live, **{key: each for key, each in tree.items() if each is not None}}
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeDryRun(StepResult):
-    """What an upgrade would do: ``resume`` (into ``target``), ``nothing``, or ``upgrade``, as ``prepared`` tells."""
-
-    would: Literal["resume", "nothing", "upgrade"]
-    live: LiveModel
-    target: str | None = None
-    prepared: StepResult | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """The result as JSON has it."""
-        target = {} if self.target is None else {"target": self.target}
-        prepared = self.prepared.plain() if self.prepared else {}
-        return {"dry_run": True, "would": self.would, **asdict(self.live), **target, **prepared}
-
-
 class _WindowClosed(RefusedError):
     """The window has closed while a step was at work."""
 
@@ -91,7 +75,7 @@ def upgrade(
     document_prompt: str | None = None,
     when: str | None = None,
     dry_run: bool = False,
-) -> UpgradeResult | UpgradeDryRun:
+) -> UpgradeResult | DryRun:
     """Migrate the alias to a model and its next version, resume what was interrupted, or do nothing.
 
     Args:
@@ -158,17 +142,17 @@ class _Upgrade:
         steps = None if done is None else list(done.steps)
         return UpgradeResult(outcome, self._live(), retired, migration, steps, next="embedshift status")
 
-    def plan(self) -> UpgradeDryRun:
+    def plan(self) -> DryRun:
         """Say what would be done in the window."""
         running = self._running()
         if running is not None:
             self.context.console.say(f"would resume {running.id}, which is {label(running.state)}")
-            return UpgradeDryRun("resume", self._live(), running.target.table)
+            return DryRun(would="resume", **asdict(self._live()), target=running.target.table)
         if self._served():
             self._say_served()
-            return UpgradeDryRun("nothing", self._live())
+            return DryRun(would="nothing", **asdict(self._live()))
         prepared = prepare(self.context.replaced(settings=self._next()), dry_run=True)
-        return UpgradeDryRun("upgrade", self._live(), prepared=prepared)
+        return DryRun(would="upgrade", **asdict(self._live()), **prepared.plain())
 
     def _say_served(self) -> None:
         alias = self.context.settings.alias

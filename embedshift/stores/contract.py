@@ -41,16 +41,13 @@ class Store(Protocol):
     @property
     def label(self) -> str:
         """The product and where it runs, for people: ``Apache Cassandra 5.0.5 at 127.0.0.1:9042``. Never a secret."""
-        ...
 
     @property
     def records(self) -> Records:
         """The rows of the catalog."""
-        ...
 
     def close(self) -> None:
         """Close connections and files; a second call does nothing."""
-        ...
 
     def create_keyspaces(self) -> list[str]:
         """Create the keyspaces that the settings name if they are missing.
@@ -58,11 +55,9 @@ class Store(Protocol):
         Returns:
             The names of those created; empty on a store without keyspaces.
         """
-        ...
 
     def exists(self, table: str) -> bool:
         """Whether there is a table of that name."""
-        ...
 
     def describe(self, table: str) -> Table:
         """The table's columns: the primary key first, in its order.
@@ -70,7 +65,6 @@ class Store(Protocol):
         Raises:
             SchemaError: there is no such table, or it cannot be copied (counters).
         """
-        ...
 
     def create(self, table: Table) -> None:
         """Create a table, empty.
@@ -78,7 +72,6 @@ class Store(Protocol):
         Raises:
             SchemaError: the name is taken, there is no partition key, or the store does not support a type or a role.
         """
-        ...
 
     def add_column(self, table: str, column: Column) -> None:
         """Add a regular column to a table that is in use.
@@ -86,18 +79,15 @@ class Store(Protocol):
         Raises:
             SchemaError: the table has a column of that name already.
         """
-        ...
 
     def drop(self, table: str) -> None:
         """Drop a table with its indexes; no error if there is none."""
-        ...
 
     def reads(self, table: str) -> int | None:
         """How often the table has been read, as the servers count; None if they do not count.
 
         A server that restarts counts from 0.
         """
-        ...
 
     def snapshot(self, table: str) -> str:
         """Make sure that a copy remains when the table is dropped.
@@ -108,19 +98,15 @@ class Store(Protocol):
         Raises:
             SchemaError: the store keeps none.
         """
-        ...
 
     def estimate(self, table: str) -> Estimate:
         """The store's own estimate of the table's size, without a scan."""
-        ...
 
     def ring(self, table: str) -> list[Piece]:
         """The whole ring once, in order, as the pieces (vnodes, tablets) in which this table is stored."""
-        ...
 
     def remarks(self, table: Table) -> list[str]:
         """What a copy of this table cannot keep, one line each, for ``prepare`` to print."""
-        ...
 
     def scan(
         self,
@@ -140,7 +126,6 @@ class Store(Protocol):
             times: non-key columns whose write time and remaining TTL are read, whether or not their values are.
             batch_rows: most rows in a batch. An empty range yields no batch.
         """
-        ...
 
     def fetch(
         self, table: Table, keys: pa.RecordBatch, *, values: Sequence[str] = (), times: Sequence[str] = ()
@@ -153,7 +138,6 @@ class Store(Protocol):
         Raises:
             InputError: a row of ``keys`` is not a key.
         """
-        ...
 
     def write(self, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
         """Write cells at their own times; return once every row is acknowledged or rejected.
@@ -168,7 +152,6 @@ class Store(Protocol):
             InputError: a column has another type, or no write times.
             StoreUnavailable: the rest could not be written, after retries; some rows may have been.
         """
-        ...
 
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         """Delete whole rows, each at its own time; newer cells stay.
@@ -181,18 +164,15 @@ class Store(Protocol):
         Raises:
             InputError: a row of ``keys`` is not a key.
         """
-        ...
 
     def latencies(self) -> list[float]:
         """Seconds that each write took since the last call of this method, the newest few thousand at most.
 
         A write is one request on a cluster, and one transaction in a file.
         """
-        ...
 
     def keeps_changes(self, table: Table) -> bool:
         """Whether ``changes`` can name every row of the table that is written or deleted."""
-        ...
 
     def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
         """Primary keys of rows written in a span of time, from the table's change log; a key may come several times.
@@ -206,11 +186,9 @@ class Store(Protocol):
         Raises:
             SchemaError: the table has no change log.
         """
-        ...
 
     def index_on(self, table: str, column: str) -> Index | None:
         """The vector index of a column, whatever its name, with the options that it has; None if there is none."""
-        ...
 
     def check_index(self, index: Index) -> None:
         """Check that this store can build the index; build nothing.
@@ -218,7 +196,6 @@ class Store(Protocol):
         Raises:
             SchemaError: it cannot. The error names the option and what to write instead.
         """
-        ...
 
     def create_index(self, index: Index) -> None:
         """Start to build an index; it may serve only later. No error if the same one exists.
@@ -226,19 +203,15 @@ class Store(Protocol):
         Raises:
             SchemaError: another index has that name, or this store cannot build this one.
         """
-        ...
 
     def index_state(self, index: Index) -> IndexState:
         """How far the index is."""
-        ...
 
     def index_size(self, index: Index, rows: int) -> IndexSize:
         """The size of an index: measured if it exists and the store can tell, else computed for ``rows``."""
-        ...
 
     def drop_index(self, index: Index) -> None:
         """Drop the index; no error if there is none."""
-        ...
 
     def search(
         self, table: Table, index: Index, query: NDArray[np.float32], k: int, *, values: Sequence[str] = ()
@@ -257,4 +230,3 @@ class Store(Protocol):
             SchemaError: there is no such index.
             StoreUnavailable: the index is not built yet.
         """
-        ...

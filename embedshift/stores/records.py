@@ -22,6 +22,12 @@ class RecordTable:
         return (*self.partition, *self.clustering)
 
 
+def declared(name: str, columns: str, *, partition: str, clustering: str = "") -> RecordTable:
+    """A table by its declaration: columns as ``"alias text, version bigint"``, keys as names with spaces between."""
+    types = dict(each.split() for each in columns.split(", "))
+    return RecordTable(name, tuple(partition.split()), tuple(clustering.split()), types)
+
+
 Record = dict[str, Any]
 
 
@@ -37,38 +43,30 @@ class Records(Protocol):
         Raises:
             SchemaError: a table cannot be created, for instance because its keyspace does not exist.
         """
-        ...
 
     def has(self, table: RecordTable) -> bool:
         """Whether the table exists."""
-        ...
 
     def columns(self, table: RecordTable) -> frozenset[str]:
         """The columns that the table really has, whoever made it; none if it does not exist."""
-        ...
 
     def add_columns(self, table: RecordTable) -> None:
         """Add the columns that an existing table lacks; their values are null."""
-        ...
 
     def get(self, table: RecordTable, key: Record) -> Record | None:
         """The row of that full primary key, None if there is none. Sees every acknowledged compare-and-set."""
-        ...
 
     def select(self, table: RecordTable, partition: Record) -> Iterator[Record]:
         """The rows of one partition in clustering order; of the whole table if ``partition`` is empty.
 
         With the whole primary key, that one row.
         """
-        ...
 
     def put(self, table: RecordTable, rows: Sequence[Record]) -> None:
         """Write rows over what was there; columns that a row does not name stay as they are."""
-        ...
 
     def insert(self, table: RecordTable, row: Record) -> bool:
         """Write a row that must not exist yet; return False, and write nothing, if it does."""
-        ...
 
     def update_if(self, table: RecordTable, key: Record, changes: Record, expected: Record) -> bool:
         """Compare-and-set: change the row only if every column of ``expected`` holds that value.
@@ -78,8 +76,6 @@ class Records(Protocol):
         Returns:
             Whether the row was changed.
         """
-        ...
 
     def delete(self, table: RecordTable, *keys: Record) -> None:
         """Delete the row of each key. A partition key alone deletes all rows of that partition."""
-        ...

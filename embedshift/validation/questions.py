@@ -49,7 +49,7 @@ def read_questions(path: Path) -> list[Question]:
             reason = "it is not JSON" if isinstance(error, (json.JSONDecodeError, RecursionError)) else str(error)
             raise InputError(f"{path}, line {number}: {reason}", hint="fix that line") from None
         if question.id in questions:
-            raise InputError(f"{path}, line {number}: the id {question.id!r} is used twice", hint="rename one")
+            raise InputError(f"{path}, line {number}: the id {question.id!r} was used before", hint="rename one")
         questions[question.id] = question
     if not questions:
         raise InputError(f"{path} contains no question", hint="write one JSON object per line: id, text, relevant")

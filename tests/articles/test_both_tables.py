@@ -104,11 +104,11 @@ def test_the_other_table_lacks_a_column_and_sync_repairs_it_and_settles_the_lett
     world.step("prepare")
     articles = opened(world)
     articles.add(SALT)
-    assert len(articles._following.now().seconds) == 1
+    assert len(articles._alias_cache.now().others) == 1
     # The other table refuses this very write: its column is of another name.
     world.store.drop("articles_v2")
     world.store.create(_without_views(world))
-    articles._following.refresh()
+    articles._alias_cache.refresh()
     articles.update("salt", views=3)
     assert value(world, "salt", "views") == 3
     (letter,) = letters(world)
@@ -148,15 +148,15 @@ def test_a_client_follows_the_switch_and_keeps_the_old_table_for_the_way_back(mo
     moving.assert_embedded("articles", moving.old_model())
     moving.assert_embedded("articles_v2", moving.migration.target.model)
     assert articles.search("water to the sea", 1)[0].id == "river"
-    assert len(articles._following.now().seconds) == 1
+    assert len(articles._alias_cache.now().others) == 1
 
 
 def test_after_the_switch_a_failure_in_the_old_table_is_a_letter_of_the_way_back(moving, articles, monkeypatch):
     move(moving, moving.migration.target)
-    articles._following.refresh()
+    articles._alias_cache.refresh()
     moving.store.drop("articles")
     moving.store.create(_renamed(moving))
-    articles._following.refresh()
+    articles._alias_cache.refresh()
     articles.add({**SALT, "views": 2})
     assert value(moving, "salt", "views", "articles_v2") == 2
     (letter,) = letters(moving)
@@ -206,7 +206,7 @@ def test_a_write_that_outlasts_its_routing_is_repeated_where_the_alias_then_poin
     world.step("prepare")
     world.store.create_index(world.migration.target.index)
     # A client that knows of no migration yet, and whose cache ends in the middle of its write.
-    old = articles._following.now()
+    old = articles._alias_cache.now()
     moved = []
     store, write = articles._store, articles._store.write
 
@@ -214,7 +214,7 @@ def test_a_write_that_outlasts_its_routing_is_repeated_where_the_alias_then_poin
         result = write(where, rows)
         if not moved:
             moved.append(move(world, world.migration.target))
-            articles._following._cache_s = -1.0
+            articles._alias_cache._cache_s = -1.0
         return result
 
     monkeypatch.setattr(store, "write", slow)

@@ -106,8 +106,8 @@ def test_hits_that_the_table_no_longer_has_are_left_out(filled, monkeypatch):
     search = filled._store.search
     late = filled.search("salt", 3)
     stale = search(
-        filled._following.now().live.table,
-        filled._following.now().live.vector_table.index,
+        filled._alias_cache.now().live.table,
+        filled._alias_cache.now().live.vector_table.index,
         np.ones(24, np.float32),
         3,
     )

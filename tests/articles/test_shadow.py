@@ -170,7 +170,7 @@ def test_a_table_that_has_no_index_yet_is_left_alone(migrating, monkeypatch):
     in_state(migrating, "loaded")
     with Articles.open(migrating.config, shadow=1) as articles, gated(articles, monkeypatch) as (_, came):
         articles.search(QUESTION)
-        eventually(lambda: articles._shadowing._view is not None)
+        eventually(lambda: articles._shadowing._routing is not None)
     assert not came.is_set()
     assert read_shadow(migrating.store, migrating.migration.id) is None
 

@@ -79,7 +79,7 @@ def test_a_fork_is_refused_with_one_line(world, articles):
             os.write(writer, said)
             os._exit(0)
     os.waitpid(child, 0)
-    assert b"this is a fork of it: open Articles in each process" in os.read(reader, 1000)
+    assert b"of which this process is a fork: open Articles in each process" in os.read(reader, 1000)
     os.close(reader)
     os.close(writer)
     assert articles.get("salt") is not None

@@ -128,7 +128,7 @@ class History:
         return self.world.settings.target.table
 
     @property
-    def seconds(self) -> list[str]:
+    def others(self) -> list[str]:
         """The tables that clients write after the live one."""
         found = self.migration
         if found is None or found.state in ("preparing", "aborting", *ENDED):
@@ -197,9 +197,9 @@ class History:
 
         ``values`` has a number for ``views``, whose write time tells that of the others.
         """
-        live, seconds = self.live.table, self.seconds
+        live, others = self.live.table, self.others
         there = (key,) in self.read(live)
-        store = _SecondLost(self.store, seconds) if lost else self.store
+        store = _OtherTableLost(self.store, others) if lost else self.store
         client = Articles(self.world.settings, store)
         try:
             client.update(key, **values) if existing else client.add({"id": key, **values})
@@ -210,7 +210,7 @@ class History:
         assert there or not existing
         # Nothing is newer than what was written just now.
         at_us = self.read(live)[(key,)]["views"][1]
-        for table in [live, *seconds]:
+        for table in [live, *others]:
             if table == live or not lost:
                 self._known(table, key, values, at_us)
 
@@ -224,11 +224,11 @@ class History:
             truth.stale.discard(key)
 
     def delete_article(self, key: str, *, lost: bool = False) -> None:
-        live, seconds = self.live.table, self.seconds
+        live, others = self.live.table, self.others
         there = (key,) in self.read(live)
-        store = _SecondLost(self.store, seconds) if lost else self.store
+        store = _OtherTableLost(self.store, others) if lost else self.store
         assert Articles(self.world.settings, store).delete(key) == there
-        for table in [live, *seconds]:
+        for table in [live, *others]:
             if table == live or not lost:
                 self.truth(table).row(key).delete(self.client_us)
 
@@ -390,7 +390,7 @@ class History:
                 row.make(max(made))
 
 
-class _SecondLost:
+class _OtherTableLost:
     """A client's store whose other table does not answer."""
 
     def __init__(self, inner: Any, lost: list[str]) -> None:

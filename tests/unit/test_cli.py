@@ -138,7 +138,7 @@ def test_an_unknown_override_is_exit_2(run, override):
 
 def test_a_settings_file_is_explained_key_by_key(run):
     lines = run("config", "check", "--set", "load.ranges=7").out.splitlines()
-    assert "load.ranges = 7  # token ranges; auto goes by the table's estimated size" in lines
+    assert "load.ranges = 7  # number of token ranges; auto depends on the table's estimated size" in lines
     assert "target.index.metric = cosine  (default)  # dot_product wants unit vectors" in lines
     assert len(lines) > 60
 

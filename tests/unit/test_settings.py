@@ -353,7 +353,7 @@ def test_a_credentials_file_that_cannot_be_used_is_named_without_its_content(tmp
 
 def test_a_key_of_a_former_version_is_an_error_that_names_the_new_one():
     line = fault(changed("validation.embedded_again", 500))
-    assert line.endswith("unknown key validation.embedded_again; it is called validation.reembed_sample now")
+    assert line.endswith("unknown key validation.embedded_again; it is now called validation.reembed_sample")
     for old, new in RENAMED.items():
         assert old.rpartition(".")[2] not in known_keys(old.split(".")[:-1])
         assert new.rpartition(".")[2] in known_keys(new.split(".")[:-1])

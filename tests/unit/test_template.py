@@ -65,12 +65,12 @@ def test_a_column_named_twice_is_read_once():
         ("", "names no column"),
         ("{title", "cannot be read"),
         ("title}", "cannot be read"),
-        ("{}", "write a column's name alone"),
-        ("{title.upper}", "write a column's name alone"),
-        ("{title[0]}", "write a column's name alone"),
-        ("{title!r}", "write a column's name alone"),
-        ("{title:>10}", "write a column's name alone"),
-        ("{0}", "write a column's name alone"),
+        ("{}", "write only a column's name"),
+        ("{title.upper}", "write only a column's name"),
+        ("{title[0]}", "write only a column's name"),
+        ("{title!r}", "write only a column's name"),
+        ("{title:>10}", "write only a column's name"),
+        ("{0}", "write only a column's name"),
     ],
 )
 def test_a_template_that_says_more_than_names_is_refused(text, word):

@@ -33,7 +33,6 @@ class Dialect(Protocol):
 
     def time_of_collection(self, column: str) -> str | None:
         """The expression for the greatest write time among a collection's elements; None if the server has none."""
-        ...
 
     def index_options(self, index: Index) -> dict[str, str]:
         """The options that the settings name, by the server's names.
@@ -41,7 +40,6 @@ class Dialect(Protocol):
         Raises:
             SchemaError: the server does not support one of them.
         """
-        ...
 
     def check_index(self, connection: CqlConnection, index: Index) -> None:
         """Ask the server whether it will accept the index.
@@ -49,35 +47,27 @@ class Dialect(Protocol):
         Raises:
             SchemaError: it will not.
         """
-        ...
 
     def index_state(self, connection: CqlConnection, index: Index) -> IndexState:
         """How far an existing index is."""
-        ...
 
     def index_size(self, connection: CqlConnection, index: Index, rows: int) -> IndexSize:
         """The size of one copy of an index: measured, or computed for ``rows`` by the server's formula."""
-        ...
 
     def similarity(self, metric: str) -> str | None:
         """The server's function for a metric; None if it has none."""
-        ...
 
     def results_asked(self, index: Index, k: int) -> int:
         """How many results a search for the ``k`` nearest requests from the server: at least ``k``."""
-        ...
 
     def keyspace_options(self, *, catalog: bool) -> str:
         """The text after the replication in CREATE KEYSPACE."""
-        ...
 
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """How often clients have read a table since the nodes started; None if the nodes do not count."""
-        ...
 
     def tablets(self, connection: CqlConnection, keyspace: str, table: str) -> list[Piece]:
         """The table's tablets in ring order; empty if the table is spread over the ring's vnodes."""
-        ...
 
 
 def index_defaults(dialect: type[Dialect]) -> IndexSettings:
