@@ -105,9 +105,9 @@ class HookCaller:
             with suppress(EmbedshiftError):  # if the store does not answer, the step itself will say so
                 seen = read_migration(store, migration)
                 more = {"state": now, "previous_state": before, "step": self._command}
-                self._tell("on_state_change", seen, **more)
+                self._submit("on_state_change", seen, **more)
                 if now == "switched":
-                    self._tell("after_cutover", seen, **more)
+                    self._submit("after_cutover", seen, **more)
 
         try:
             yield changed
@@ -126,9 +126,9 @@ class HookCaller:
         # The message of an unknown error may contain anything.
         line = str(error) if known else f"{type(error).__name__}: see what the run has printed"
         code = str(error.exit_code if isinstance(error, EmbedshiftError) else 1)
-        self._tell("on_failure", self._migration, step=self._command, error=line, exit_code=code)
+        self._submit("on_failure", self._migration, step=self._command, error=line, exit_code=code)
 
-    def _tell(self, event: str, migration: Migration | None, **more: str) -> None:
+    def _submit(self, event: str, migration: Migration | None, **more: str) -> None:
         hook: Hook | None = getattr(self._settings.hooks, event)
         if hook is not None:
             self._calls.submit(self._call, event, hook, facts(event, self._settings.alias, migration, **more))

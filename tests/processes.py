@@ -60,7 +60,7 @@ def peak_mb(process: int | None = None) -> float:
 def spark_workers() -> set[int]:
     """The Python workers of this process's Spark session that run tasks, without the daemons that fork them."""
     below, known = descendants(os.getpid()), parents()
-    daemons = {each for each in below if "daemon" in command(each) and "pyspark" in command(each)}
+    daemons = {each for each in below if "-m embedshift.spark.worker" in command(each)}
     return {each for each in below if known.get(each) in daemons}
 
 

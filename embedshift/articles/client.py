@@ -242,7 +242,7 @@ class Articles:
         """
         self._check()
         if (inactive_for is None) == (not_in is None):
-            raise UsageError("purge takes exactly one rule", hint="give inactive_for or not_in")
+            raise UsageError("purge needs one rule", hint="give inactive_for or not_in")
         if not_in is not None:
             return self._purge.not_in(not_in, archive, max_share=max_share, dry_run=dry_run)
         assert inactive_for is not None

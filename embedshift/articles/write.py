@@ -44,7 +44,13 @@ class Writing:
     """Writes articles through the alias."""
 
     def __init__(
-        self, store: Store, alias_cache: AliasCache, dual_writer: DualWriter, clock: Clock, locks: RowLocks, max_text: int
+        self,
+        store: Store,
+        alias_cache: AliasCache,
+        dual_writer: DualWriter,
+        clock: Clock,
+        locks: RowLocks,
+        max_text: int,
     ) -> None:
         self._store = store
         self._alias_cache = alias_cache

@@ -77,7 +77,7 @@ def test_failures_are_lines_with_their_exit_codes(run, tmp_path):
         (("search", "x", "-k", "0"), 2, "1 to 1000"),
         (("search", "--vector", "[NaN]"), 2, "the vector"),
         (("deactivate", "a"), 2, "schema add-soft-delete"),
-        (("purge",), 2, "purge takes exactly one rule"),
+        (("purge",), 2, "purge needs one rule"),
         (("purge", "--inactive-for", "soon"), 2, "not a duration"),
         (("purge", "--not-in", str(ids), "--max-share", "much"), 2, "is not a share"),
         (("purge", "--not-in", str(ids)), 4, "more than 10%"),

@@ -155,7 +155,7 @@ def test_a_file_that_cannot_be_read_and_wrong_arguments(articles, tmp_path):
         articles.purge(not_in=tmp_path / "none.jsonl")
     file = ids(tmp_path, {"id": "salt"})
     for wrong in ({}, {"inactive_for": timedelta(1), "not_in": file}):
-        with pytest.raises(UsageError, match="purge takes exactly one rule"):
+        with pytest.raises(UsageError, match="purge needs one rule"):
             articles.purge(**wrong)
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(InputError, match="max_share"):

@@ -126,7 +126,7 @@ def test_importing_again_replaces_and_a_column_that_the_table_lacks_is_named(run
     assert code == 1
     assert f"{file}, line 2 has author, which articles does not have" in out
     assert "1 lines of" in line_of(err)
-    assert "--add-columns gives the table author" in line_of(err)
+    assert "--add-columns adds author to the table" in line_of(err)
     assert world.read("articles")[("a1",)]["content"][0] == "river"
     code, _, _ = run(world, "import", str(file), "--add-columns")
     assert code == 0
@@ -289,7 +289,7 @@ def test_migrate_goes_no_further_than_it_is_told(run, new_world, spark):
     assert run(world, "migrate")[0] == 0
     assert world.alias.target.table == "articles_v2"
     code, out, _ = run(world, "migrate")
-    assert (code, "the alias is on the new table already" in out) == (0, True)
+    assert (code, "the alias already points to the new table" in out) == (0, True)
 
 
 def test_a_report_that_cannot_be_written_is_named_and_the_catalog_has_it(run, new_world, spark):
@@ -410,7 +410,7 @@ def test_reindex_in_place_warns_and_gives_the_live_index_other_options(run, new_
     code, out, err = run(world, "reindex", "--in-place")
     assert code == 4
     assert "warning: search through the alias fails from the drop until the new index is ready" in out
-    assert "say --yes" in line_of(err)
+    assert "add --yes" in line_of(err)
     assert world.alias.target.index_options.connections == 16
     code, out, _ = run(world, "reindex", "--in-place", "--yes", "--json")
     assert code == 0

@@ -61,7 +61,7 @@ class Operator(threading.Thread):
 def test_a_held_cutover_waits_for_release_and_carries_what_came_meanwhile(loaded):
     loaded.with_settings(cutover={"keep_ready": "100ms", "hold": "120s"})
     loaded.step("validate")
-    with pytest.raises(RefusedError, match="no cutover of articles-to-articles_v2 waits"):
+    with pytest.raises(RefusedError, match="no cutover of articles-to-articles_v2 is waiting for release"):
         go(loaded)
     # A word of long ago is none for this cutover.
     send(loaded.store, loaded.migration.id, GO)
@@ -79,7 +79,7 @@ def test_a_held_cutover_waits_for_release_and_carries_what_came_meanwhile(loaded
 def test_a_cutover_does_not_wait_for_ever(loaded):
     loaded.with_settings(cutover={"hold": "100ms"})
     loaded.step("validate")
-    with pytest.raises(CheckFailed, match="no word came within 100ms; nothing was switched"):
+    with pytest.raises(CheckFailed, match="no release came within 100ms; nothing was switched"):
         loaded.step("cutover", hold=True)
     assert loaded.alias.target.table == "articles"
     assert read_signal(loaded.store, loaded.migration.id, HOLD) is None
@@ -147,7 +147,7 @@ def test_the_plan_names_time_and_way_back(loaded):
     assert loaded.alias.target.table == "articles"
 
 
-def test_a_time_and_a_word_are_one_too_many(loaded):
+def test_a_time_and_a_hold_exclude_each_other(loaded):
     loaded.step("validate")
     with pytest.raises(UsageError, match="not for both"):
         loaded.step("cutover", at="02:30", hold=True)

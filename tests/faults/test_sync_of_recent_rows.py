@@ -37,5 +37,5 @@ def test_it_proves_nothing_and_so_the_state_stays(new_world, spark):
     world.steps("prepare", "load", "index")
     world.step("sync", since="2020-01-01")
     assert world.migration.state == "indexed"
-    with pytest.raises(UsageError, match="'soon' is no time"):
+    with pytest.raises(UsageError, match="'soon' is not a time"):
         world.step("sync", since="soon")

@@ -77,7 +77,7 @@ def test_a_hook_that_says_no_stops_the_cutover_before_the_alias_moves(loaded, ca
 
     assert main(["cutover", "--config", str(loaded.config)]) == 1
     out, err = capsys.readouterr()
-    assert "1. ask hooks.before_cutover (/bin/sh …), and stop where it fails" in out
+    assert "1. ask hooks.before_cutover (/bin/sh …), and stop if it fails" in out
     (line,) = err.splitlines()
     assert line.startswith("embedshift: hooks.before_cutover stopped the cutover (exit code 1: not on a Friday)")
     assert (loaded.migration.state, loaded.moves) == ("validated", [("created", "articles")])
@@ -127,7 +127,7 @@ def test_an_upgrade_that_its_window_has_ended_is_gone_on_with_by_exactly_one_of_
         ("on_state_change", "loaded", "indexed", "upgrade"),
         ("on_state_change", "indexed", "synced", "upgrade"),
         ("on_state_change", "synced", "validated", "upgrade"),
-        ("before_cutover", "", "validated", "cutover"),
+        ("before_cutover", "", "validated", "upgrade"),
         ("on_state_change", "validated", "switching", "upgrade"),
         ("on_state_change", "switching", "switched", "upgrade"),
         ("after_cutover", "switching", "switched", "upgrade"),

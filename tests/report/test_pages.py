@@ -99,7 +99,7 @@ def test_the_page_needs_nothing_from_elsewhere(full):
 
 
 @pytest.mark.parametrize("key", PARTS)
-def test_a_part_that_is_missing_is_left_out_with_a_word_why(key):
+def test_a_part_that_is_missing_is_left_out_with_a_reason(key):
     record = full_record()
     for each in ("recall@1", "recall@10", "recall@100") if key == "recall@10" else [key]:
         del record[each]
