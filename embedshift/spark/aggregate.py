@@ -80,10 +80,10 @@ class Preview:
 
 def preview(session: SparkSession, transfer: Transfer, ranges: Sequence[TokenRange]) -> Preview:
     """Compare every range and count."""
-    return aggregate(session, transfer.store_settings, ranges, partial(_preview, transfer.to_json()))
+    return aggregate(session, transfer.store, ranges, partial(_preview, transfer))
 
 
-def _preview(text: str, store: Store, within: TokenRange) -> Preview:
-    comparison = comparison_of(store, Transfer.from_json(text))
+def _preview(transfer: Transfer, store: Store, within: TokenRange) -> Preview:
+    comparison = comparison_of(store, transfer)
     rows = sum(batch.num_rows for batch in comparison.batches(within))
     return Preview(comparison.read, rows - comparison.deleted, comparison.deleted)

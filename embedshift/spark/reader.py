@@ -1,8 +1,7 @@
-"""Read a token range of both tables: yields only what differs, and a count at the end."""
+"""Read a token range of both tables: yields only what differs."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -14,7 +13,6 @@ from embedshift.catalog.ranges import RangeRecord, read_ranges
 from embedshift.errors import EmbedshiftError, OwnedByAnother
 from embedshift.settings import StoreSettings
 from embedshift.spark.compare import RangeComparison, Turn, at_once
-from embedshift.spark.rows import end_row
 from embedshift.spark.scan_limit import ScanLimit
 from embedshift.spark.throttle import ReadThrottle, throttle_reader
 from embedshift.spark.transfer import Transfer
@@ -45,31 +43,44 @@ def planned_ranges(store: Store, transfer: Transfer) -> list[RangeRecord]:
     return [each for each in read_ranges(store, transfer.migration, transfer.step) if each.state == "planned"]
 
 
-def read_range(store: Store, transfer: Transfer, within: TokenRange, attempt: int) -> Iterator[pa.RecordBatch]:
-    """The differences of one range, then a row with the reader's count.
+class RangeReading:
+    """The reading of one range: its differences, and afterwards the counts.
 
-    A failure becomes a part of that row: the outcome of a range is a row in the catalog, not an exception.
+    A failure is kept in ``error``: the outcome of a range is a row in the catalog, not an exception. ``reached`` is the
+    token up to which the range was read.
     """
-    note: dict[str, object] = {"start": within.start, "end": within.end, "attempt": attempt}
-    try:
+
+    def __init__(self, store: Store, transfer: Transfer, within: TokenRange, attempt: int) -> None:
+        self.range, self.attempt = within, attempt
+        self.read = self.unchanged = self.deleted = 0
+        self.reached = within.end
+        self.error = ""
+        self._store, self._transfer = store, transfer
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The differences, in the schema of ``Layout.schema``."""
+        try:
+            yield from self._differences()
+        except OwnedByAnother:
+            raise  # a run that is over records nothing
+        except EmbedshiftError as error:
+            self.error = str(error)
+        # Whatever a driver or Arrow raises concerns only this range; its message could contain text of an article.
+        except Exception as error:  # noqa: BLE001
+            self.error = f"reading failed: {type(error).__name__}"
+
+    def _differences(self) -> Iterator[pa.RecordBatch]:
+        store, transfer = self._store, self._transfer
         throttle = ReadThrottle(throttle_reader(store, transfer))
         comparison = comparison_of(store, transfer, throttle.turn)
-        scan_limit = ScanLimit(within, transfer.rows_most, transfer.bytes_most)
+        scan_limit = ScanLimit(self.range, transfer.rows_most, transfer.bytes_most)
         throttle.turn(0)
-        for rows in comparison.batches(within, scan_limit):
+        for rows in comparison.batches(self.range, scan_limit):
             throttle.pass_on(rows.num_rows)
             yield rows
         throttle.end()
-        note |= {"read": comparison.read, "unchanged": comparison.unchanged, "deleted": comparison.deleted}
-        note |= {"reached": scan_limit.end}
-    except OwnedByAnother:
-        raise  # a run that is over records nothing
-    except EmbedshiftError as error:
-        note["error"] = str(error)
-    # Whatever a driver or Arrow raises concerns only this range; its message could contain text of an article.
-    except Exception as error:  # noqa: BLE001
-        note["error"] = f"reading failed: {type(error).__name__}"
-    yield end_row(transfer.layout, json.dumps(note))
+        self.read, self.unchanged, self.deleted = comparison.read, comparison.unchanged, comparison.deleted
+        self.reached = scan_limit.end
 
 
 def comparison_of(store: Store, transfer: Transfer, turn: Turn = at_once) -> RangeComparison:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import IntEnum
-from time import time_ns
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +12,7 @@ import pyarrow as pa
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.embedding import DIGEST
 from embedshift.errors import SchemaError
+from embedshift.spark.ttl import READ_AT, read_now
 from embedshift.stores.cql_types import arrow_type, to_json
 from embedshift.stores.model import Column, Table, remaining_ttl, write_time
 
@@ -21,7 +20,6 @@ from embedshift.stores.model import Column, Table, remaining_ttl, write_time
 class Action(IntEnum):
     """What to do with a row."""
 
-    END = 0  # not a row: the reader's count, at the end of its range
     EMBED = 1
     WRITE = 2
     DELETE = 3
@@ -31,10 +29,8 @@ class Action(IntEnum):
 
 # Columns besides those of the table. Parentheses keep them apart from any column that a table can have.
 ACTION = "action()"
-#: End row: the reader's report as JSON. Dead row: the reason.
+#: Why a row is dead.
 NOTE = "note()"
-#: Milliseconds since the epoch at which the row's TTLs were read.
-SCANNED = "scanned()"
 #: The time with which a DELETE row is deleted, in microseconds.
 DELETED_AT = "deleted_at()"
 
@@ -90,7 +86,7 @@ class Layout:
 
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows."""
-        fields = [pa.field(ACTION, pa.int8()), pa.field(NOTE, pa.string()), pa.field(SCANNED, pa.int64())]
+        fields = [pa.field(ACTION, pa.int8()), pa.field(NOTE, pa.string()), pa.field(READ_AT, pa.int64())]
         fields += [pa.field(DELETED_AT, pa.int64())]
         fields += [pa.field(key.name, arrow_type(key.type)) for key in self.keys]
         for column in (*self.carried, *self.made):
@@ -117,7 +113,7 @@ def to_carry(
         **{key.name: rows.column(key.name) for key in layout.keys},
         **columns,
         ACTION: action,
-        SCANNED: pa.array(np.full(rows.num_rows, time_ns() // 1_000_000)),
+        READ_AT: read_now(rows.num_rows),
     }
     arrays = [columns.get(each.name) for each in schema]
     return pa.RecordBatch.from_arrays(
@@ -127,13 +123,6 @@ def to_carry(
         ],
         schema=schema,
     )
-
-
-def end_row(layout: Layout, note: str) -> pa.RecordBatch:
-    """The last row of a range: not an article, but the reader's report."""
-    schema = layout.schema()
-    values: dict[str, Any] = {ACTION: int(Action.END), NOTE: note}
-    return pa.RecordBatch.from_arrays([pa.array([values.get(f.name)], f.type) for f in schema], schema=schema)
 
 
 def _typed(array: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -185,6 +185,6 @@ def _job(session: SparkSession, store: Store, transfer: Transfer) -> None:
     planned = planned_ranges(store, transfer)
     threads = int(session.conf.get("spark.task.cpus", "1") or 1)
     ranges = session.sparkContext.broadcast(packed(planned))
-    work = partial(carry_ranges, transfer.to_json(), threads, ranges)
+    work = partial(carry_ranges, transfer, threads, ranges)
     numbers = session.range(0, len(planned), 1, len(planned))
     numbers.mapInArrow(work, RESULT).write.format("noop").mode("overwrite").save()

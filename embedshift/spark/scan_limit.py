@@ -14,9 +14,8 @@ from embedshift.tokens import TokenRange
 class ScanLimit:
     """The part of a range that is read; it is known when both scans have ended.
 
-    The scan of the source leads: after enough rows or bytes it ends where the token next changes, so that no partition
-        is
-    cut. The scan of the target follows.
+    The scan of the source leads: after enough rows or bytes it ends where the token next changes, so that no
+    partition is cut. The scan of the target follows.
 
     Args:
         within: the range.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from embedshift.catalog.ranges import RangeRecord
 from embedshift.spark.embed import embed_rows
-from embedshift.spark.reader import read_range, shared_store
+from embedshift.spark.reader import RangeReading, shared_store
 from embedshift.spark.transfer import Transfer
 from embedshift.spark.writer import RangeWriting
 from embedshift.stores.contract import Store
@@ -31,26 +31,26 @@ def packed(ranges: list[RangeRecord]) -> NDArray[np.int64]:
 
 
 def carry_ranges(
-    transfer: str, threads: int, ranges: Broadcast[NDArray[np.int64]], batches: Iterator[pa.RecordBatch]
+    transfer: Transfer, threads: int, ranges: Broadcast[NDArray[np.int64]], batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """Carry the ranges of one task, for ``mapInArrow``.
 
     Args:
-        transfer: as ``Transfer.to_json`` gives it.
+        transfer: what is carried.
         threads: threads of one matrix product.
         ranges: all ranges of the job, as ``packed`` gives them.
         batches: numbers of this task's ranges.
     """
-    known = Transfer.from_json(transfer)
-    store = shared_store(known.store_settings)
+    store = shared_store(transfer.store)
     for batch in batches:
         for number in batch.column(0).to_pylist():
             start, end, attempt = ranges.value[number].tolist()
-            carry_range(store, known, TokenRange(start, end), attempt, threads=threads)
+            carry_range(store, transfer, TokenRange(start, end), attempt, threads=threads)
         yield pa.RecordBatch.from_arrays([batch.column(0)], ["range"])
 
 
 def carry_range(store: Store, transfer: Transfer, within: TokenRange, attempt: int, *, threads: int = 1) -> None:
     """Carry one range and record its outcome. A failure is recorded too, and affects no other range."""
-    rows = read_range(store, transfer, within, attempt)
-    RangeWriting(store, transfer).run(embed_rows(transfer, threads, rows))
+    reading, writing = RangeReading(store, transfer, within, attempt), RangeWriting(store, transfer)
+    writing.run(embed_rows(transfer, threads, reading.batches()))
+    writing.record(reading)

@@ -1,13 +1,11 @@
 """A transfer: what one Spark job carries from one table to another, and in which columns.
 
-Load and sync are the same transfer: a load finds an empty target, so that every row differs. The reader compares a
-    token
-range of both tables and yields only what differs; the embedding stage fills in vectors; the writer writes.
+Load and sync are the same transfer: a load finds an empty target, so that every row differs. The reader compares
+a token range of both tables and yields only what differs; the embedding stage fills in vectors; the writer writes.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from embedshift.settings import Settings, StoreSettings, TlsSettings
 from embedshift.spark.ranges import task_bounds
 from embedshift.spark.rows import Layout
 from embedshift.stores.contract import Store
-from embedshift.stores.model import Column, Table
 from embedshift.times import to_us
 
 
@@ -61,17 +58,14 @@ class TransferRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer(TransferRules):
-    """Everything that a task must know, as plain data: it is sent to executors as JSON and contains no secret.
+    """Everything that a task must know: it is sent to executors and contains no secret.
 
     ``batch_tokens`` is 0 if the device's own value is to be used. ``rows_most`` and ``bytes_most`` limit what one task
     reads of its range; it leaves the rest to others (0: no limit).
     """
 
-    store: str
-    source: str
-    target: str
-    source_table: str
-    target_table: str
+    store: StoreSettings
+    layout: Layout
     window_rows: int
     batch_tokens: int
     rows_most: int = 0
@@ -81,30 +75,6 @@ class Transfer(TransferRules):
     def run(self) -> str:
         """The run whose limits the tasks keep to; empty if there are none."""
         return self.owner if self.throttled else ""
-
-    def to_json(self) -> str:
-        """The text for the tasks."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Transfer:
-        """The inverse of ``to_json``."""
-        return cls(**json.loads(text))
-
-    @property
-    def store_settings(self) -> StoreSettings:
-        """Where both tables and the catalog are."""
-        return StoreSettings.model_validate_json(self.store)
-
-    @property
-    def layout(self) -> Layout:
-        """The columns of the rows that are carried."""
-        return Layout(
-            VectorTable.from_json(self.source),
-            VectorTable.from_json(self.target),
-            table_from_json(self.source_table),
-            table_from_json(self.target_table),
-        )
 
 
 def reachable(store: StoreSettings) -> StoreSettings:
@@ -187,25 +157,11 @@ def _between(
     """The rules, with what follows from the settings and the tables."""
     most = task_bounds(store.estimate(source.table), settings.load.ranges, settings.load.task_rows)
     return Transfer(
-        store=reachable(settings.store).model_dump_json(),
-        source=source.to_json(),
-        target=target.to_json(),
-        source_table=table_to_json(store.describe(source.table)),
-        target_table=table_to_json(store.describe(target.table)),
+        store=reachable(settings.store),
+        layout=Layout(source, target, store.describe(source.table), store.describe(target.table)),
         window_rows=settings.load.window_rows,
         batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
         rows_most=most.rows,
         bytes_most=most.bytes,
         **asdict(rules),
     )
-
-
-def table_to_json(table: Table) -> str:
-    """The description of a table as text."""
-    return json.dumps(asdict(table))
-
-
-def table_from_json(text: str) -> Table:
-    """The inverse of ``table_to_json``."""
-    tree = json.loads(text)
-    return Table(tree["name"], tuple(Column(**column) for column in tree["columns"]))

@@ -48,8 +48,6 @@ def keep_freed() -> None:
 
 #: The environment variable that holds the model's record as JSON.
 MODEL = "EMBEDSHIFT_WORKER_MODEL"
-#: The workers that run tasks; Spark also has daemons for planning, which need no model.
-_TASKS = "pyspark.worker"
 
 
 def preload() -> None:
@@ -77,6 +75,6 @@ def say(*words: Any, file: Any = None) -> None:
 if __name__ == "__main__":
     daemon.print = say  # type: ignore[attr-defined]
     keep_freed()
-    if MODEL in os.environ and sys.argv[1:2] == [_TASKS]:
+    if MODEL in os.environ:
         preload()
     daemon.manager()

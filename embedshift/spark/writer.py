@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator
@@ -19,12 +18,14 @@ from embedshift.catalog.guard import check_may_delete
 from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
 from embedshift.errors import EmbedshiftError, OwnedByAnother
 from embedshift.spark.ranges import cut_rest
-from embedshift.spark.rows import ACTION, DELETED_AT, NOTE, SCANNED, Action, Layout
+from embedshift.spark.reader import RangeReading
+from embedshift.spark.rows import ACTION, DELETED_AT, NOTE, Action, Layout
 from embedshift.spark.throttle import WriteThrottle, throttle_reader
 from embedshift.spark.transfer import Transfer
+from embedshift.spark.ttl import aged
 from embedshift.stores.contract import Store
 from embedshift.stores.merge_join import key_array
-from embedshift.stores.model import remaining_ttl, write_time
+from embedshift.stores.model import write_time
 from embedshift.telemetry.logs import trouble_level
 from embedshift.times import now_us
 from embedshift.tokens import TokenRange
@@ -54,25 +55,18 @@ class RangeWriting:
         self._store = store
         self._transfer = transfer
         self._layout: Layout = transfer.layout
+        self._started = time.monotonic()
         self._written = self._dead = self._deleted = self._shadowed = 0
         self._letters: list[tuple[str, str]] = []
         self._error = ""
         self._throttle = WriteThrottle(throttle_reader(store, transfer))
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> None:
-        """Write all batches, then record the range that the end row names; without an end row nothing is recorded."""
-        started = time.monotonic()
-        note: dict[str, object] = {}
+        """Write all batches."""
         for rows in batches:
-            actions = rows.column(ACTION)
-            for end in rows.filter(pc.equal(actions, int(Action.END))).column(NOTE).to_pylist():
-                note = json.loads(end)
             # After a failure the rest is only read: the range is tried again as a whole.
             if not self._error:
                 self._apply_throttled(rows)
-        if note:
-            self._throttle.end()
-            self._record(note, time.monotonic() - started)
 
     def _apply_throttled(self, rows: pa.RecordBatch) -> None:
         for part in self._throttle.parts(rows):
@@ -117,18 +111,10 @@ class RangeWriting:
             self._look_for_shadows(cells.take(pa.array(taken)))
 
     def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows in the store's form: TTLs as they are now."""
-        names = [name for name in rows.schema.names if name not in (ACTION, NOTE, SCANNED, DELETED_AT)]
-        passed = pc.cast(pc.divide(pc.subtract(time.time_ns() // 1_000_000, rows.column(SCANNED)), 1000), pa.int32())
-        ttls = {remaining_ttl(c.name) for c in (*self._layout.carried, *self._layout.made)}
-        columns = {}
-        for name in names:
-            column = rows.column(name)
-            if name in ttls:
-                # A cell that has expired meanwhile is written with its last second: it must not live for ever.
-                column = pc.max_element_wise(pc.subtract(column, passed), 1, skip_nulls=False)
-            columns[name] = column
-        return pa.RecordBatch.from_pydict(columns)
+        """The rows in the store's form."""
+        # A cell that has expired meanwhile is written with its last second: it must not live for ever.
+        rows = aged(rows)
+        return rows.select([name for name in rows.schema.names if name not in (ACTION, NOTE, DELETED_AT)])
 
     def _look_for_shadows(self, cells: pa.RecordBatch) -> None:
         """Read back what was written: cells that a newer delete hides were acknowledged but are not there."""
@@ -179,19 +165,20 @@ class RangeWriting:
             self._store.delete(self._layout.target_table, keys, rows.column(DELETED_AT).to_numpy())
             self._deleted += rows.num_rows
 
-    def _record(self, note: dict[str, object], seconds: float) -> None:
-        within = TokenRange(int(str(note["start"])), int(str(note["end"])))
-        attempt = int(str(note["attempt"]))
-        read, unchanged = int(str(note.get("read", 0))), int(str(note.get("unchanged", 0)))
-        counts = Counts(read, self._written, unchanged, self._dead, self._deleted, self._shadowed)
-        error = self._error or str(note.get("error", ""))
-        if not error and (not counts.balanced or self._deleted != note["deleted"]):
-            error = f"read {read} rows, but {self._written} written + {unchanged} unchanged + {self._dead} dead"
+    def record(self, reading: RangeReading) -> None:
+        """Record the outcome of a range whose batches are all written."""
+        self._throttle.end()
+        within, attempt, read = reading.range, reading.attempt, reading.read
+        counts = Counts(read, self._written, reading.unchanged, self._dead, self._deleted, self._shadowed)
+        error = self._error or reading.error
+        if not error and (not counts.balanced or self._deleted != reading.deleted):
+            error = f"read {read} rows, but {self._written} written + {reading.unchanged} unchanged + {self._dead} dead"
         if not error:
-            within = self._leave_rest(within, int(str(note["reached"])), attempt)
+            within = self._leave_rest(within, reading.reached, attempt)
         letters = [DeadLetter(id_, within, self._transfer.step, reason, attempt) for id_, reason in self._letters]
         write_dead_letters(self._store, self._transfer.migration, letters)
         state = "failed" if error else "done"
+        seconds = time.monotonic() - self._started
         record = RangeRecord(within, state, counts, attempt, whoami(), error, seconds)
         write_ranges(self._store, self._transfer.migration, self._transfer.step, [record])
         log_range(self._transfer, record)

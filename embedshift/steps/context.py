@@ -85,11 +85,14 @@ class StepResult:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True, init=False)
 class DryRun(StepResult):
     """What a step would do, by its names; nothing was changed."""
 
+    found: dict[str, Any]
+
     def __init__(self, **found: Any) -> None:
-        self.found = found
+        object.__setattr__(self, "found", found)
 
     def plain(self) -> dict[str, Any]:
         """The result as JSON has it."""

@@ -8,7 +8,7 @@ import pytest
 
 from embedshift.errors import CheckFailed, UsageError
 from embedshift.spark.embed import embed_rows
-from embedshift.spark.reader import read_range
+from embedshift.spark.reader import RangeReading
 from embedshift.spark.transfer import transfer_in_place
 from embedshift.spark.writer import RangeWriting
 from embedshift.tokens import WHOLE_RING
@@ -90,7 +90,7 @@ def test_a_row_that_is_deleted_while_it_is_repaired_stays_deleted(audited):
     spoil(audited, ["without_vector"])
     vector_table = audited.alias.target
     transfer = transfer_in_place(audited.settings, audited.store, vector_table, "audit/1")
-    rows = list(embed_rows(transfer, 1, read_range(audited.store, transfer, WHOLE_RING, 1)))
+    rows = list(embed_rows(transfer, 1, RangeReading(audited.store, transfer, WHOLE_RING, 1).batches()))
     audited.delete("articles", {"id": "a000"})
     RangeWriting(audited.store, transfer).run(iter(rows))
     assert audited.read_one("articles", "a000") is None

@@ -332,7 +332,7 @@ def test_a_retire_killed_after_the_drop_is_run_again(new_world, spark, monkeypat
 def test_what_a_late_task_writes_again_after_a_deletion_stays_without_effect(new_world, spark):
     """Invariant 2: Spark may run a task twice, and the second copy may come after the row was found to be an orphan."""
     from embedshift.spark.embed import embed_rows
-    from embedshift.spark.reader import read_range
+    from embedshift.spark.reader import RangeReading
     from embedshift.spark.transfer import transfer_of
     from embedshift.spark.writer import RangeWriting
     from embedshift.tokens import WHOLE_RING
@@ -341,11 +341,14 @@ def test_what_a_late_task_writes_again_after_a_deletion_stays_without_effect(new
     world.create_source(some_articles(20))
     world.step("prepare")
     transfer = transfer_of(world.settings, world.store, world.migration, "load")
-    late = list(embed_rows(transfer, 1, read_range(world.store, transfer, WHOLE_RING, 1)))
+    reading = RangeReading(world.store, transfer, WHOLE_RING, 1)
+    late = list(embed_rows(transfer, 1, reading.batches()))
     world.steps("load", "index")
     world.delete("articles", {"id": "a007"})
     world.step("sync")
     assert ("a007",) not in world.read("articles_v2")
-    RangeWriting(world.store, transfer).run(iter(late))
+    writing = RangeWriting(world.store, transfer)
+    writing.run(iter(late))
+    writing.record(reading)
     assert ("a007",) not in world.read("articles_v2")
     world.assert_migrated()

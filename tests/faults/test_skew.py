@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from statistics import median
 
-from embedshift.spark.reader import read_range
-from embedshift.spark.rows import ACTION, NOTE, Action
+from embedshift.spark.reader import RangeReading
 from embedshift.spark.transfer import transfer_of
 from embedshift.tokens import WHOLE_RING, murmur3, unite
 from tests.world import now_us, some_articles
@@ -73,14 +71,13 @@ def test_long_texts_among_short_ones_are_shared_too(new_world):
     assert transfer_of(world.settings, world.store, world.migration, "load").bytes_most >= 16 * MEGABYTE
     within, sizes, read = WHOLE_RING, [], 0
     while True:
-        *batches, end = read_range(world.store, transfer, within, 1)
-        assert end.column(ACTION)[0].as_py() == Action.END
-        note = json.loads(end.column(NOTE)[0].as_py())
-        sizes.append(sum(batch.nbytes for batch in batches))
-        read += note["read"]
-        if note["reached"] == within.end:
+        reading = RangeReading(world.store, transfer, within, 1)
+        sizes.append(sum(batch.nbytes for batch in reading.batches()))
+        assert not reading.error
+        read += reading.read
+        if reading.reached == within.end:
             break
-        within = replace(within, start=note["reached"])
+        within = replace(within, start=reading.reached)
     assert read == 100
     assert len(sizes) >= 4
     # A share of a batch is taken as if its rows were of one length.

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyspark.errors import PySparkException
 
 from embedshift.spark.embed import embed_rows
-from embedshift.spark.reader import planned_ranges, read_range
+from embedshift.spark.reader import RangeReading, planned_ranges
 from embedshift.spark.task import carry_range
 from embedshift.spark.transfer import Transfer
 from embedshift.spark.writer import RangeWriting
@@ -102,12 +102,14 @@ class Session:
             within, attempt = each.range, each.attempts + 1
             self.in_task = True
             try:
-                late = None
+                late, copy = None, RangeReading(store, transfer, within, attempt)
                 if self.twice is not None and place == self.twice % len(planned):
-                    late = list(embed_rows(transfer, 1, read_range(store, transfer, within, attempt)))
+                    late = list(embed_rows(transfer, 1, copy.batches()))
                 carry_range(store, transfer, within, attempt)
                 if late is not None:
-                    RangeWriting(store, transfer).run(iter(late))
+                    writing = RangeWriting(store, transfer)
+                    writing.run(iter(late))
+                    writing.record(copy)
             except WorkerDied as error:
                 died = str(error)
             finally:

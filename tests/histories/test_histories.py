@@ -20,7 +20,7 @@ EXAMPLES, STEPS = 60, 50
 def test_nothing_is_lost_resurrected_or_mixed_whatever_happens(
     old_model: Path, new_model: Path, stats: Counter[str]
 ) -> None:
-    bound = type("Bound", (Histories,), {"models": (old_model, new_model), "tally": stats})
+    bound = type("Bound", (Histories,), {"models": (old_model, new_model), "stats": stats})
     run_state_machine_as_test(
         seed(SEED)(bound),
         settings=settings(

@@ -11,7 +11,7 @@ import pytest
 
 from embedshift import Articles
 from embedshift.spark.embed import embed_rows
-from embedshift.spark.reader import planned_ranges, read_range
+from embedshift.spark.reader import RangeReading, planned_ranges
 from embedshift.spark.task import carry_range
 from embedshift.spark.transfer import transfer_of
 from embedshift.spark.writer import RangeWriting
@@ -97,7 +97,8 @@ def test_two_attempts_of_every_range_side_by_side_and_a_late_third_one(
             for part in parts:
                 carry_range(world.store, transfer, part.range, 1)
 
-        late = [list(embed_rows(transfer, 1, read_range(world.store, transfer, part.range, 1))) for part in parts]
+        readings = [RangeReading(world.store, transfer, part.range, 1) for part in parts]
+        late = [list(embed_rows(transfer, 1, reading.batches())) for reading in readings]
         with Writer(world, three_nodes, life.own) as writer:
             with ThreadPoolExecutor(2) as pool:
                 for each in [pool.submit(attempt), pool.submit(attempt)]:
@@ -106,8 +107,10 @@ def test_two_attempts_of_every_range_side_by_side_and_a_late_third_one(
             world.steps("load", "index")
         life.own = writer.truth
         world.step("sync")
-        for batches in late:
-            RangeWriting(world.store, transfer).run(iter(batches))
+        for reading, batches in zip(readings, late, strict=True):
+            writing = RangeWriting(world.store, transfer)
+            writing.run(iter(batches))
+            writing.record(reading)
         world.step("sync")
         outcome.application, outcome.again = f"{writer.writes} writes", 2 * len(parts)
         life.judge(outcome)
