@@ -411,7 +411,7 @@ def test_reindex_in_place_warns_and_gives_the_live_index_other_options(run, new_
     assert code == 4
     assert "warning: search through the alias fails from the drop until the new index is ready" in out
     assert "add --yes" in line_of(err)
-    assert world.alias.target.index_options.connections == 16
+    assert world.alias.target.index_options.connections is None
     code, out, _ = run(world, "reindex", "--in-place", "--yes", "--json")
     assert code == 0
     assert world.alias.target.index_options.connections == 4
