@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from embedshift.articles.client import Articles
     from embedshift.articles.search import Match
 articles_app = typer.Typer(help="Add, find, change and delete articles through the alias.", no_args_is_help=True)
-#: ``embedshift search`` stands beside the steps.
+#: ``embedshift search`` is a command of the first level, not one of ``articles``.
 search_app = typer.Typer()
 
 Id = Annotated[

@@ -1,4 +1,4 @@
-"""Watching a migration (status, serve, report), and holding it back (pause, resume, throttle)."""
+"""Watching a migration (status, serve, report), and slowing it down (pause, resume, throttle)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def status(
 
     span = None if every is None else parse_duration(every)
     if span is not None and not span:
-        raise UsageError(f"{every} is no time between two refreshes", hint="write 2s, or 500ms")
+        raise UsageError(f"{every} is not a valid time between two refreshes", hint="write 2s, or 500ms")
     console = call.console
     with call.opened() as (settings, store):
         last = keep_watching(settings, store, console, every=span, until_done=until_done)

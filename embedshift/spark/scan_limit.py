@@ -55,7 +55,7 @@ class ScanLimit:
                 return
 
     def _enough(self, batch: pa.RecordBatch, rows: int, size: int) -> int | None:
-        """The token after which the scan ends; None if it goes on."""
+        """The token after which the scan ends; None if it continues."""
         beyond = 0
         if 0 < self._bytes_most <= size:
             # Assumes that the rows of a batch have the same length.

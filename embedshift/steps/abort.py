@@ -28,7 +28,7 @@ class AbortResult(StepResult):
 def abort(context: StepContext, *, dry_run: bool = False, confirm: Confirm | None = None) -> AbortResult | NotDropped:
     """Drop the target of a migration that is not live, and what the catalog has of its work.
 
-    Killed in the middle and run again, it goes on.
+    Killed in the middle and run again, it continues.
 
     Args:
         context: what the step works with.

@@ -1,4 +1,4 @@
-"""Step 6, cutover: drain, check the proof, move the alias by compare-and-set, catch up once more, and look."""
+"""Step 6, cutover: drain, check the proof, move the alias by compare-and-set, catch up once more, and search."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ def cutover(
 ) -> CutoverResult | DryRun:
     """Switch readers to the new table and the new model in one write.
 
-    A failure before the switch leaves the old table live; run again after a later failure, it goes on forward.
+    A failure before the switch leaves the old table live; run again after a later failure, it continues.
 
     Args:
         context: what the step works with.
         dry_run: say what would be done, and check the proof.
         at: when to switch (``parse_at``): until then the target is kept ready.
         hold: keep the target ready until somebody releases the cutover (``release_cutover``).
-        or_rollback: after a failure behind the switch roll back.
+        or_rollback: roll back if anything fails after the switch.
 
     Raises:
         RefusedError: no fresh, passing validation of this very content, or somebody else moved the alias.
-        CheckFailed: the tables never became equal, the new table does not answer, no release came, or a hook said no.
+        CheckFailed: the tables never became equal, the new table does not answer, no release came, or a hook refused.
     """
     settings, store = context.settings, context.store
     migration = get_migration(store, settings)
@@ -143,7 +143,7 @@ def _switch(syncing: Syncing, migration: Migration, alias: Alias) -> None:
 
 
 def _rolled_back(context: StepContext, error: EmbedshiftError) -> CheckFailed:
-    """Roll back after a failure behind the switch; returns what to raise."""
+    """Roll back after a failure that came after the switch; returns what to raise."""
     context.console.say(f"the cutover failed after the switch: {error}")
     rollback(context)
     return CheckFailed(
@@ -214,7 +214,7 @@ def plan_lines(
         f"({target.model.name}) by compare-and-set",
         f"wait {cache} for the clients that still have the old alias",
         "sync once more, for what they wrote meanwhile",
-        "search through the alias for known articles",
+        "search through the alias for articles that are in the table",
     ]
     if settings.hooks.before_cutover is not None:
         lines.insert(0, f"ask hooks.before_cutover ({settings.hooks.before_cutover}), and stop if it fails")
@@ -243,7 +243,7 @@ def _check_content(context: StepContext, migration: Migration, proof: Validation
         failed = [check.name for check in rows_now(settings, store, session, migration) if not check.passed]
     if failed:
         raise RefusedError(
-            f"{table} has changed since it was validated, and not for the better: {', '.join(failed)}",
+            f"{table} has changed since it was validated, and now fails: {', '.join(failed)}",
             hint="run embedshift sync and validate",
         )
     context.console.say(f"{changed} rows of {table} have changed since the validation, and every row compares equal")

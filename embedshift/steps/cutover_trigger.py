@@ -15,7 +15,7 @@ from embedshift.settings import Settings
 from embedshift.stores.contract import Store
 from embedshift.times import format_duration, now_us, parse_at
 
-#: Seconds between two looks for the release.
+#: Seconds between two reads of the signal.
 _LOOK_S = 1.0
 
 
@@ -34,7 +34,7 @@ class CutoverTrigger(Protocol):
         """Seconds until the target should be made ready again, if that takes ``round_s``."""
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until the switch may be made; returns whether it may."""
+        """Wait this long, or until the switch may be made; returns whether it may."""
 
 
 class AtTime:
@@ -60,7 +60,7 @@ class AtTime:
         return left - 2 * round_s if left > 2 * round_s else left
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until the time has come."""
+        """Wait this long, or until the time has come."""
         threading.Event().wait(max(0.0, min(seconds, self._left_s())))
         return self._left_s() <= 0
 
@@ -93,7 +93,7 @@ class OnRelease:
         return max(self._settings.keep_ready.total_seconds(), round_s)
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, or until the release. Raises CheckFailed if none came within ``cutover.hold``."""
+        """Wait this long, or until the release. Raises CheckFailed if none came within ``cutover.hold``."""
         until = time.monotonic() + seconds
         while True:
             release = read_signal(self._store, self._migration, GO)

@@ -18,13 +18,13 @@ from embedshift.stores.model import Index
 from embedshift.times import format_duration
 from embedshift.validation.index_probe import missing_from_index
 
-#: Seconds between two looks at an index that is being built.
+#: Seconds between two checks of an index that is being built.
 _LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class IndexResult(StepResult):
-    """The index that serves: its name, its vectors (None if the store cannot say), the seconds that it took."""
+    """The index that answers: its name, its vectors (None if the store cannot say), the seconds that it took."""
 
     index: str
     rows: int | None
@@ -33,10 +33,10 @@ class IndexResult(StepResult):
 
 
 def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | DryRun:
-    """Build the index of the target; if it serves already, only ask it for known vectors.
+    """Build the index of the target; if it is ready, only check that it finds vectors of the table.
 
     Raises:
-        CheckFailed: it failed, or does not answer for known vectors within ``target.index_wait``.
+        CheckFailed: it failed, or does not find vectors of the table within ``target.index_wait``.
         SchemaError: the store cannot build it.
     """
     settings, store, console = context.settings, context.store, context.console
@@ -53,7 +53,7 @@ def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | DryRu
         lease.change(state=after("index", migration.state), index_seconds=seconds)
     rows = store.index_state(wanted).rows
     vectors = "" if rows is None else f" {rows:,} vectors"
-    console.say(f"{wanted.name} serves{vectors} after {seconds:.1f} s")
+    console.say(f"{wanted.name} is ready{vectors} after {seconds:.1f} s")
     return IndexResult(wanted.name, rows, round(seconds, 3))
 
 
@@ -63,9 +63,9 @@ def describe_options(options: IndexSettings) -> str:
 
 
 def wait_until_serving(store: Store, wanted: Index, settings: Settings, still_ours: Callable[[], None] = never) -> None:
-    """Wait until the store says that the index serves, and until it finds known vectors of every part of the ring.
+    """Wait until the store says that the index is ready, and it finds vectors of every part of the ring.
 
-    A store has said so before the scan behind it had ended, so its own word is not enough.
+    A store may say so before its scan of the table has ended, so that alone is not enough.
     """
     deadline = time.monotonic() + settings.target.index_wait.total_seconds()
     pause = threading.Event()
@@ -78,7 +78,7 @@ def wait_until_serving(store: Store, wanted: Index, settings: Settings, still_ou
         if lost == 0:
             return
         if time.monotonic() > deadline:
-            what = f"is {state.status}" if lost is None else f"does not find {lost} known vectors"
+            what = f"is {state.status}" if lost is None else f"does not find {lost} articles that are in it"
             raise CheckFailed(
                 f"the index {wanted.name} {what} after {format_duration(settings.target.index_wait)}",
                 hint="run embedshift index again to wait longer, or raise target.index_wait",

@@ -69,7 +69,7 @@ def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | DryRun:
             )
         letters = settle_dead_letters(store, transfer)
         lease.change(rows=done.counts.read, dead=len(letters))
-        # What a client could not write here may lie in a range that was done before: sync repairs it.
+        # What a client could not write here may be in a range that was done before: sync repairs it.
         lasting = [letter for letter in letters if not letter.of_client]
         check_dead_letters(lasting, done.counts.read, settings.load.tolerate_dead)
         seconds = time.monotonic() - started

@@ -65,7 +65,7 @@ def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutove
         return MigrateResult(done, next="embedshift retire")
     if STATES[migration.state].decide:
         raise StateError(
-            f"the migration is {label(migration.state)}", hint="go on step by step, once the reason is fixed"
+            f"the migration is {label(migration.state)}", hint="fix the reason, then run the remaining steps one by one"
         )
     embeds = migration.state == "prepared" and not migration.copies_vectors
     with context.spark(model=migration.target.model if embeds else None) as session:

@@ -121,7 +121,7 @@ def _check_unused(store: Store, migration: Migration) -> None:
 
 
 def _check_unread(context: StepContext, old: str) -> None:
-    """Raises RefusedError if somebody reads the table at this very time, whichever way they came to its name."""
+    """Raises RefusedError if somebody reads the table now, by whatever name."""
     span, store = context.settings.retire.watch, context.store
     if not span:
         return

@@ -51,7 +51,7 @@ def _roll_back(syncing: Syncing, migration: Migration) -> RollbackResult:
     before = get_alias(store, settings.alias)
     _check_target_known(before, migration)
     if before.target.table == migration.source.table and migration.state == "switching":
-        # The cutover ended before it moved the alias: the old table never ceased to be the truth.
+        # The cutover ended before it moved the alias: the old table is still the live one.
         lease.change(state="validated")
         console.say(f"the alias never left {before.target.table}: there is nothing to carry back")
         return RollbackResult(_moved(before, before), "embedshift sync")
@@ -59,7 +59,7 @@ def _roll_back(syncing: Syncing, migration: Migration) -> RollbackResult:
     now = before
     if before.target.table == migration.target.table:
         syncing.passes()
-        # While readers are still answered by the new table: the old index may have been dropped meanwhile.
+        # Before the alias moves: the old index may have been dropped meanwhile.
         check_index_answers(store, migration.source.index)
         now = move_alias(store, lease, before, migration.source, migration=migration.id, reason="rollback")
     threading.Event().wait(settings.cutover.client_cache.total_seconds())
@@ -91,5 +91,5 @@ def plan_lines(settings: Settings, migration: Migration) -> list[str]:
         f"2. move the alias {settings.alias} back to {migration.source.table} by compare-and-set",
         f"3. wait {cache} for the clients that still have the new alias",
         "4. carry once more, for what they wrote meanwhile",
-        "5. search through the alias for known articles",
+        "5. search through the alias for articles that are in the table",
     ]

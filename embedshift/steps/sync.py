@@ -110,7 +110,7 @@ def _sync_recent(context: StepContext, migration: Migration, since_us: int) -> S
 def would_carry(
     context: StepContext, migration: Migration, *, backwards: bool = False, since_us: int | None = None
 ) -> Preview:
-    """Compare both tables and say how many rows a pass would carry, as they are now; nothing is written."""
+    """Compare both tables and count the rows that a pass would write or delete now; nothing is written."""
     settings, store = context.settings, context.store
     limit = orphan_limit(settings, store, migration, backwards=backwards)
     transfer = transfer_of(

@@ -39,7 +39,7 @@ class UpgradeResult(StepResult):
     Args:
         outcome: ``upgraded``, ``resumed``, ``already``, ``not now`` (outside the window), or ``waiting`` (outside the
             window, with an upgrade that goes on in the next one).
-        live: what serves the alias now.
+        live: the table that the alias names now.
         retired: old tables that were dropped.
         migration: what was worked on.
         steps: the steps that ran.
@@ -88,7 +88,7 @@ def upgrade(
         dry_run: say what would be done.
 
     Raises:
-        RefusedError: another run is at work, or a migration that is not ours to end stands in the way.
+        RefusedError: another run is at work, or there is an open migration that upgrade did not start.
         CheckFailed: a check of a step did not pass; the next call goes on from there.
     """
     try:

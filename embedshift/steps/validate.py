@@ -1,4 +1,4 @@
-"""Step 5, validate: prove that the target is complete, that its index finds, and that the new model is no worse."""
+"""Step 5, validate: prove that the target is complete, its index accurate, and the new model no less relevant."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def more_of(settings: Settings, migration: Migration, questions: list[Question])
 
 
 def subject_of(store: Store, migration: Migration) -> Subject:
-    """What is validated, in the words of the room ``validation``."""
+    """What is validated, as ``validation`` takes it."""
     target = store.describe(migration.target.table)
     groups = target.column(_GROUPS)
     return Subject(
@@ -142,7 +142,7 @@ def subject_of(store: Store, migration: Migration) -> Subject:
 
 
 def rows_now(settings: Settings, store: Store, session: SparkSession, migration: Migration) -> list[Check]:
-    """The checks that look at every row, made anew."""
+    """The checks that look at every row, made again."""
     survey = _survey(settings, store, session, subject_of(store, migration), None)
     dead = sum(1 for _ in read_dead_letters(store, migration.id))
     return row_checks(survey, dead, settings.load.tolerate_dead)
@@ -171,7 +171,7 @@ def _survey(
     *,
     reader: tuple[VectorTable, str] | None = None,
 ) -> Survey:
-    """Survey every range on Spark; texts that are cut are counted where the model that reads them is named."""
+    """Survey every range on Spark; texts that a model cuts are counted if that model is given."""
     ranges = plan_ranges(store, subject.source.name, settings.load.ranges)
     shared = session.sparkContext.broadcast(probes)
     work = partial(_survey_range, subject, settings.load.window_rows, shared, reader)

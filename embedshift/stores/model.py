@@ -1,4 +1,4 @@
-"""The words of the store contract: tables and columns, indexes and their states, search results, rejected rows."""
+"""The terms of the store contract: tables and columns, indexes and their states, search results, rejected rows."""
 
 from __future__ import annotations
 

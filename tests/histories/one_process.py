@@ -139,7 +139,6 @@ def one_process(clock: Clock, store: Callable[[], Any], session: Callable[[], Se
             "embedshift.spark.run._job": lambda found, _, transfer: found.job(store(), transfer),
             "embedshift.spark.embed.keep_for_good": lambda: None,
             "embedshift.spark.compare.time_ns": clock.time_ns,
-            "embedshift.spark.rows.time_ns": clock.time_ns,
             # Tasks look at their order once a run: by the real clock each run would be another one.
             "embedshift.spark.throttle._LOOK_S": float("inf"),
             # A second look at what differs need not wait here: nothing is written between the two.

@@ -110,7 +110,7 @@ def test_it_is_installed_beside_a_project_that_has_jobs_of_its_own(wheel: Path, 
     packages = next((tmp_path / "venv" / "lib").glob("python3.*/site-packages"))
     (packages / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     program = (
-        "import jobs; from embedshift import Articles, Match; import embedshift; "
+        "import embedshift, jobs; from embedshift import Articles, Match; "
         "print(jobs.MINE, Articles.__name__, Match.__name__, embedshift.__file__)"
     )
     said = subprocess.run(
