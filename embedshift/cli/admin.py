@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedshift.cli.command import DryRun, Invocation, command
+from embedshift.cli.command import DryRun, command
+from embedshift.cli.run import Invocation
 from embedshift.errors import UsageError
 
 if TYPE_CHECKING:

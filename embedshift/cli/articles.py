@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embedshift.cli.command import DryRun, Invocation, Yes, command
-from embedshift.cli.run import ask
+from embedshift.cli.command import DryRun, Yes, command
+from embedshift.cli.run import Invocation, ask
 from embedshift.errors import CheckFailed, InputError, NotFoundError, UsageError
 
 if TYPE_CHECKING:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from embedshift.cli.run import opened, run_query, run_step
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from embedshift.settings import Settings
-    from embedshift.steps.context import StepResult
-    from embedshift.stores.contract import Store
-    from embedshift.telemetry.console import Console
+from embedshift.cli.run import Invocation
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
@@ -30,43 +20,6 @@ _Config = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override one setting; may be repeated.")
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """One call of a command: what was typed, and the options that all commands share."""
-
-    command: str
-    config: Path
-    overrides: list[str] | None
-    as_json: bool
-
-    @property
-    def console(self) -> Console:
-        """Where the command reports."""
-        from embedshift.telemetry.console import Console
-
-        return Console(as_json=self.as_json)
-
-    def settings(self) -> Settings:
-        """The settings of the file, with what ``--set`` overrides."""
-        from embedshift.settings import load_settings
-
-        return load_settings(self.config, self.overrides or ())
-
-    @contextmanager
-    def opened(self) -> Iterator[tuple[Settings, Store]]:
-        """The settings, and their store until the block ends."""
-        with opened(self.config, self.overrides) as both:
-            yield both
-
-    def step(self, step: Callable[..., StepResult | Mapping[str, Any]], **options: Any) -> None:
-        """Run a step; see ``run.run_step``."""
-        run_step(self.command, step, self.config, self.overrides, self.as_json, **options)
-
-    def query(self, query: Callable[..., Mapping[str, Any]], **options: Any) -> None:
-        """Run what only reads; see ``run.run_query``."""
-        run_query(self.command, query, self.config, self.overrides, self.as_json, **options)
 
 
 def command(

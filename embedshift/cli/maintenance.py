@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from embedshift.cli.command import AsJson, DryRun, Invocation, Overrides, Yes, command
-from embedshift.cli.run import opened
+from embedshift.cli.command import AsJson, DryRun, Overrides, Yes, command
+from embedshift.cli.run import Invocation
 from embedshift.errors import UsageError
 
 maintenance_app = typer.Typer()
@@ -74,7 +74,9 @@ def plan(
     known = Rate.from_file(measured) if measured else None
     console = Console(as_json=as_json)
     with ExitStack() as stack:
-        settings, store = stack.enter_context(opened(config, overrides)) if config else (None, None)
+        settings, store = (
+            stack.enter_context(Invocation("plan", config, overrides, as_json).opened()) if config else (None, None)
+        )
         console.finish(
             operation(given, console, measured=known, measure=measure, model=model, settings=settings, store=store)
         )

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from embedshift.cli.command import DryRun, Invocation, Yes, command
-from embedshift.cli.run import ask
+from embedshift.cli.command import DryRun, Yes, command
+from embedshift.cli.run import Invocation, ask
 from embedshift.errors import UsageError
 
 migration_app = typer.Typer()

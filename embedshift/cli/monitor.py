@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from embedshift.cli.command import Invocation, command
+from embedshift.cli.command import command
+from embedshift.cli.run import Invocation
 from embedshift.errors import UsageError
 
 monitor_app = typer.Typer()

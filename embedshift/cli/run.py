@@ -1,10 +1,11 @@
-"""How a command runs a step: read settings, open the store, tell the hooks, print the result."""
+"""One call of a command: its settings and store, and how it runs a step and prints the result."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,81 +17,89 @@ if TYPE_CHECKING:
     from embedshift.settings import Settings
     from embedshift.steps.context import StepContext, StepResult
     from embedshift.stores.contract import Store
-
-
-@contextmanager
-def opened(config: Path, overrides: list[str] | None) -> Iterator[tuple[Settings, Store]]:
-    """The settings of a file, and their store until the block ends."""
-    from embedshift.settings import load_settings
-    from embedshift.stores import open_store
-    from embedshift.telemetry.logs import plan_of, start_log
-
-    settings = load_settings(config, overrides or ())
-    start_log(plan_of(settings.log))
-    with closing(open_store(settings.store)) as store:
-        yield settings, store
-
-
-def run_step(
-    command: str,
-    step: Callable[..., StepResult | Mapping[str, Any]],
-    config: Path,
-    overrides: list[str] | None,
-    as_json: bool,
-    *,
-    from_file: bool = False,
-    signal: bool = False,
-    **options: Any,
-) -> None:
-    """Run a step: hooks are told of it, the log and Prometheus record it, its result is printed.
-
-    Args:
-        command: what was typed, as hooks, log and metrics carry it.
-        from_file: the step begins something by what the settings file says. Other steps follow the migration that
-            the alias is at, which ``upgrade`` may have begun.
-        signal: the command only signals a running step: it opens no metrics port beside that step's own.
-    """
-    from embedshift.hooks import HookCaller
-    from embedshift.monitoring.prometheus import recorded_run
-    from embedshift.settings import load_settings
-    from embedshift.steps.context import StepContext
-    from embedshift.stores import open_store
-    from embedshift.telemetry.console import Console
-    from embedshift.telemetry.logs import plan_of, start_log
-
-    console = Console(as_json=as_json)
-    settings = load_settings(config, overrides or ())
-    start_log(plan_of(settings.log))
-    hooks = HookCaller(settings, command, console.say)
-    with hooks.running(), closing(open_store(settings.store)) as store:
-        context = StepContext(command, settings, store, console)
-        if not from_file:
-            context = _following_alias(context)
-        with hooks.following(store, context.settings) as listener:
-            context = context.replaced(listener=listener)
-            recording = nullcontext() if signal else recorded_run(command, context.settings, store, console.say)
-            with recording:
-                result = step(context, **options)
-    console.finish(result if isinstance(result, Mapping) else result.plain())
-
-
-def run_query(
-    command: str,
-    query: Callable[..., Mapping[str, Any]],
-    config: Path,
-    overrides: list[str] | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Run a command that only reads: no hook is told, nothing is counted, no metrics port is opened."""
-    from embedshift.steps.context import StepContext
     from embedshift.telemetry.console import Console
 
-    console = Console(as_json=as_json)
-    with opened(config, overrides) as (settings, store):
-        context = _following_alias(StepContext(command, settings, store, console))
-        result = query(context, **options)
-    console.finish(result)
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One call of a command: what was typed, and the options that all commands share."""
+
+    command: str
+    config: Path
+    overrides: list[str] | None
+    as_json: bool
+
+    @property
+    def console(self) -> Console:
+        """Where the command reports."""
+        from embedshift.telemetry.console import Console
+
+        return Console(as_json=self.as_json)
+
+    def settings(self) -> Settings:
+        """The settings of the file, with what ``--set`` overrides."""
+        from embedshift.settings import load_settings
+
+        return load_settings(self.config, self.overrides or ())
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Settings, Store]]:
+        """The settings, and their store until the block ends."""
+        settings = self.settings()
+        with self._store(settings) as store:
+            yield settings, store
+
+    @contextmanager
+    def _store(self, settings: Settings) -> Iterator[Store]:
+        from embedshift.stores import open_store
+        from embedshift.telemetry.logs import plan_of, start_log
+
+        start_log(plan_of(settings.log))
+        with closing(open_store(settings.store)) as store:
+            yield store
+
+    def step(
+        self,
+        step: Callable[..., StepResult | Mapping[str, Any]],
+        *,
+        from_file: bool = False,
+        signal: bool = False,
+        **options: Any,
+    ) -> None:
+        """Run a step: hooks are told of it, the log and Prometheus record it, its result is printed.
+
+        Args:
+            from_file: the step begins something by what the settings file says. Other steps follow the migration that
+                the alias is at, which ``upgrade`` may have begun.
+            signal: the command only signals a running step: it opens no metrics port beside that step's own.
+        """
+        from embedshift.hooks import HookCaller
+        from embedshift.monitoring.prometheus import recorded_run
+        from embedshift.steps.context import StepContext
+
+        console, settings = self.console, self.settings()
+        hooks = HookCaller(settings, self.command, console.say)
+        with hooks.running(), self._store(settings) as store:
+            context = StepContext(self.command, settings, store, console)
+            if not from_file:
+                context = _following_alias(context)
+            with hooks.following(store, context.settings) as listener:
+                context = context.replaced(listener=listener)
+                recording = (
+                    nullcontext() if signal else recorded_run(self.command, context.settings, store, console.say)
+                )
+                with recording:
+                    result = step(context, **options)
+        console.finish(result if isinstance(result, Mapping) else result.plain())
+
+    def query(self, query: Callable[..., Mapping[str, Any]], **options: Any) -> None:
+        """Run a command that only reads: no hook is told, nothing is counted, no metrics port is opened."""
+        from embedshift.steps.context import StepContext
+
+        with self.opened() as (settings, store):
+            context = _following_alias(StepContext(self.command, settings, store, self.console))
+            result = query(context, **options)
+        context.console.finish(result)
 
 
 def _following_alias(context: StepContext) -> StepContext:
