@@ -6,13 +6,13 @@ import operator
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial, reduce
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
+from embedshift.catalog.ranges import Counts
 from embedshift.settings import StoreSettings
 from embedshift.spark.reader import comparison_of, shared_store
 from embedshift.spark.transfer import Transfer
@@ -61,29 +61,12 @@ def _summed(
         yield pa.RecordBatch.from_arrays([last], ["sum"])
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """The numbers of rows compared, rows that would be written, and rows that would be deleted."""
-
-    read: int = 0
-    written: int = 0
-    deleted: int = 0
-
-    def plain(self) -> dict[str, int]:
-        """The counts as JSON values."""
-        return {"read": self.read, "written": self.written, "deleted": self.deleted}
-
-    def __add__(self, other: Preview) -> Preview:
-        """The sum for ranges that share no row."""
-        return Preview(self.read + other.read, self.written + other.written, self.deleted + other.deleted)
-
-
-def preview(session: SparkSession, transfer: Transfer, ranges: Sequence[TokenRange]) -> Preview:
-    """Compare every range and count."""
+def preview(session: SparkSession, transfer: Transfer, ranges: Sequence[TokenRange]) -> Counts:
+    """Compare every range, and count the rows that would be written or deleted."""
     return aggregate(session, transfer.store, ranges, partial(_preview, transfer))
 
 
-def _preview(transfer: Transfer, store: Store, within: TokenRange) -> Preview:
+def _preview(transfer: Transfer, store: Store, within: TokenRange) -> Counts:
     comparison = comparison_of(store, transfer)
     rows = sum(batch.num_rows for batch in comparison.batches(within))
-    return Preview(comparison.read, rows - comparison.deleted, comparison.deleted)
+    return Counts(comparison.read, rows - comparison.deleted, deleted=comparison.deleted)

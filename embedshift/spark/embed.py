@@ -13,8 +13,7 @@ from pyspark import TaskContext
 
 from embedshift.catalog.vector_table import VectorTable, proven_model
 from embedshift.embedding import Model, Template, count_gpus, use_threads
-from embedshift.errors import EmbedshiftError
-from embedshift.spark.rows import ACTION, NOTE, Action
+from embedshift.spark.rows import ACTION, REASON, Action
 from embedshift.spark.transfer import Transfer
 from embedshift.spark.worker import keep_for_good
 
@@ -29,6 +28,9 @@ def embed_rows(transfer: Transfer, threads: int, batches: Iterator[pa.RecordBatc
         transfer: what is carried.
         threads: threads of one matrix product.
         batches: rows in the schema of ``Layout.schema``, one window each.
+
+    Raises:
+        ModelUnavailable: the model cannot be loaded, or is not the recorded one.
     """
     layout = transfer.layout
     template = Template.parse(layout.source.text)
@@ -37,12 +39,8 @@ def embed_rows(transfer: Transfer, threads: int, batches: Iterator[pa.RecordBatc
         if len(wanting) == 0:
             yield rows
             continue
-        try:
-            use_threads(threads)
-            model = _model_of_worker(layout.target, transfer.device)
-        except EmbedshiftError as error:
-            yield _marked(rows, wanting, Action.FAILED, [str(error)] * len(wanting))
-            continue
+        use_threads(threads)
+        model = _model_of_worker(layout.target, transfer.device)
         for part in _bounded(rows):
             yield _embedded(part, model, template, layout.target.vector, transfer.batch_tokens or None)
 
@@ -82,7 +80,7 @@ def _embedded(
     embedded = model.embed(texts.to_pylist(), batch_tokens)
     rows = _with_vectors(rows, wanting, embedded.vectors, column)
     dead = np.fromiter(embedded.faults, np.int64, len(embedded.faults))
-    return _marked(rows, wanting[dead], Action.DEAD, list(embedded.faults.values())) if len(dead) else rows
+    return _dead(rows, wanting[dead], list(embedded.faults.values())) if len(dead) else rows
 
 
 def _with_vectors(
@@ -96,13 +94,13 @@ def _with_vectors(
     return rows.set_column(rows.schema.get_field_index(column), column, made)
 
 
-def _marked(rows: pa.RecordBatch, at: NDArray[np.int64], action: Action, reasons: list[str]) -> pa.RecordBatch:
+def _dead(rows: pa.RecordBatch, at: NDArray[np.int64], reasons: list[str]) -> pa.RecordBatch:
     actions = rows.column(ACTION).to_numpy().copy()
-    actions[at] = action
-    notes = rows.column(NOTE).to_pylist()
+    actions[at] = Action.DEAD
+    all_reasons = rows.column(REASON).to_pylist()
     for row, reason in zip(at.tolist(), reasons, strict=True):
-        notes[row] = reason
-    columns = {ACTION: pa.array(actions, pa.int8()), NOTE: pa.array(notes, pa.string())}
+        all_reasons[row] = reason
+    columns = {ACTION: pa.array(actions, pa.int8()), REASON: pa.array(all_reasons, pa.string())}
     for name, array in columns.items():
         rows = rows.set_column(rows.schema.get_field_index(name), name, array)
     return rows

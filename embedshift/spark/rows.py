@@ -24,13 +24,12 @@ class Action(IntEnum):
     WRITE = 2
     DELETE = 3
     DEAD = 4
-    FAILED = 5  # the stage failed as a whole: the range fails, not the row
 
 
 # Columns besides those of the table. Parentheses keep them apart from any column that a table can have.
 ACTION = "action()"
 #: Why a row is dead.
-NOTE = "note()"
+REASON = "reason()"
 #: The time with which a DELETE row is deleted, in microseconds.
 DELETED_AT = "deleted_at()"
 
@@ -86,7 +85,7 @@ class Layout:
 
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows."""
-        fields = [pa.field(ACTION, pa.int8()), pa.field(NOTE, pa.string()), pa.field(READ_AT, pa.int64())]
+        fields = [pa.field(ACTION, pa.int8()), pa.field(REASON, pa.string()), pa.field(READ_AT, pa.int64())]
         fields += [pa.field(DELETED_AT, pa.int64())]
         fields += [pa.field(key.name, arrow_type(key.type)) for key in self.keys]
         for column in (*self.carried, *self.made):

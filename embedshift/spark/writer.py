@@ -19,7 +19,7 @@ from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
 from embedshift.errors import EmbedshiftError, OwnedByAnother
 from embedshift.spark.ranges import cut_rest
 from embedshift.spark.reader import RangeReading
-from embedshift.spark.rows import ACTION, DELETED_AT, NOTE, Action, Layout
+from embedshift.spark.rows import ACTION, DELETED_AT, REASON, Action, Layout
 from embedshift.spark.throttle import WriteThrottle, throttle_reader
 from embedshift.spark.transfer import Transfer
 from embedshift.spark.ttl import aged
@@ -62,25 +62,11 @@ class RangeWriting:
         self._throttle = WriteThrottle(throttle_reader(store, transfer))
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> None:
-        """Write all batches."""
-        for rows in batches:
-            # After a failure the rest is only read: the range is tried again as a whole.
-            if not self._error:
-                self._apply_throttled(rows)
-
-    def _apply_throttled(self, rows: pa.RecordBatch) -> None:
-        for part in self._throttle.parts(rows):
-            self._apply(part)
-            if self._error:
-                return
-
-    def _apply(self, rows: pa.RecordBatch) -> None:
-        actions = rows.column(ACTION).to_numpy()
+        """Write all batches, up to the first failure: the range is then tried again as a whole."""
         try:
-            self._fail(rows.filter(pa.array(actions == Action.FAILED)))
-            self._bury(rows.filter(pa.array(actions == Action.DEAD)))
-            self._write(rows.filter(pa.array((actions == Action.EMBED) | (actions == Action.WRITE))))
-            self._delete(rows.filter(pa.array(actions == Action.DELETE)))
+            for rows in batches:
+                for part in self._throttle.parts(rows):
+                    self._apply(part)
         except OwnedByAnother:
             raise  # a run that is over writes nothing
         except EmbedshiftError as error:
@@ -89,12 +75,14 @@ class RangeWriting:
         except Exception as error:  # noqa: BLE001
             self._error = f"writing failed: {type(error).__name__}"
 
-    def _fail(self, rows: pa.RecordBatch) -> None:
-        if rows.num_rows:
-            self._error = rows.column(NOTE)[0].as_py()
+    def _apply(self, rows: pa.RecordBatch) -> None:
+        actions = rows.column(ACTION).to_numpy()
+        self._bury(rows.filter(pa.array(actions == Action.DEAD)))
+        self._write(rows.filter(pa.array((actions == Action.EMBED) | (actions == Action.WRITE))))
+        self._delete(rows.filter(pa.array(actions == Action.DELETE)))
 
     def _bury(self, rows: pa.RecordBatch) -> None:
-        self._letters += zip(self._layout.names(rows), rows.column(NOTE).to_pylist(), strict=True)
+        self._letters += zip(self._layout.names(rows), rows.column(REASON).to_pylist(), strict=True)
         self._dead += rows.num_rows
 
     def _write(self, rows: pa.RecordBatch) -> None:
@@ -114,7 +102,7 @@ class RangeWriting:
         """The rows in the store's form."""
         # A cell that has expired meanwhile is written with its last second: it must not live for ever.
         rows = aged(rows)
-        return rows.select([name for name in rows.schema.names if name not in (ACTION, NOTE, DELETED_AT)])
+        return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT)])
 
     def _look_for_shadows(self, cells: pa.RecordBatch) -> None:
         """Read back what was written: cells that a newer delete hides were acknowledged but are not there."""

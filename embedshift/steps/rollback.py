@@ -39,7 +39,7 @@ def rollback(context: StepContext, *, dry_run: bool = False) -> RollbackResult |
     for line in plan:
         context.console.say(line)
     if dry_run:
-        return DryRun(plan=plan, **would_carry(context, migration, backwards=True).plain())
+        return DryRun(plan=plan, **would_carry(context, migration, backwards=True))
     with context.owned(migration, "rollback") as lease, context.spark() as session:
         syncing = Syncing(context, session, lease, backwards=True, throttled=False)
         return _roll_back(syncing, read_migration(store, migration.id))

@@ -16,7 +16,7 @@ from embedshift.catalog.ranges import Counts, forget_step, progress
 from embedshift.catalog.states import after, check_step
 from embedshift.errors import CheckFailed
 from embedshift.settings import Settings
-from embedshift.spark.aggregate import Preview, preview
+from embedshift.spark.aggregate import preview
 from embedshift.spark.dead_letters import check_dead_letters, settle_dead_letters
 from embedshift.spark.ranges import plan_ranges
 from embedshift.spark.run import run_transfer
@@ -85,7 +85,7 @@ def sync(
     context.console.say(f"compare {migration.source.table} with {migration.target.table} and repair what differs")
     if dry_run:
         check_step("sync", migration.state, migration.id)
-        return DryRun(**would_carry(context, migration, since_us=since_us).plain())
+        return DryRun(**would_carry(context, migration, since_us=since_us))
     if since_us is not None:
         return _sync_recent(context, migration, since_us)
     return sync_until_clean(context, migration, whole=whole)
@@ -109,7 +109,7 @@ def _sync_recent(context: StepContext, migration: Migration, since_us: int) -> S
 
 def would_carry(
     context: StepContext, migration: Migration, *, backwards: bool = False, since_us: int | None = None
-) -> Preview:
+) -> dict[str, int]:
     """Compare both tables and count the rows that a pass would write or delete now; nothing is written."""
     settings, store = context.settings, context.store
     limit = orphan_limit(settings, store, migration, backwards=backwards)
@@ -125,7 +125,7 @@ def would_carry(
         f"{found.read:,} rows of {table} compared: {found.written:,} would be written to {other}, {found.deleted:,} "
         "deleted there"
     )
-    return found
+    return {"read": found.read, "written": found.written, "deleted": found.deleted}
 
 
 @dataclass(frozen=True, slots=True)
