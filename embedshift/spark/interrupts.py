@@ -1,4 +1,4 @@
-"""interrupts."""
+"""What Ctrl-C does while Spark runs: the step ends at once, with one line and no trace."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_the_plan_names_time_and_way_back(loaded):
     plan = loaded.step("cutover", dry_run=True, at="02:30", or_rollback=True)["plan"]
     assert plan[0].startswith("1. sync and validate, and keep articles_v2 ready, until 20")
     assert plan[0].endswith(" 02:30")
-    assert plan[-1] == "8. where anything fails behind the move: rollback to articles"
+    assert plan[-1] == "8. if anything fails after the move: rollback to articles"
     assert loaded.alias.target.table == "articles"
 
 

@@ -111,7 +111,7 @@ def test_an_upgrade_that_its_window_has_ended_is_gone_on_with_by_exactly_one_of_
     assert (done[2], refused[2]) == (0, 4), ended
     assert json.loads(refused[0])["outcome"] == "refused"
     (line,) = [each for each in refused[1].splitlines() if each.startswith("embedshift: ")]
-    assert re.search(r"migration articles-to-articles_v2 (is owned|was taken) by \S+@\S+", line)
+    assert re.search(r"migration articles-to-articles_v2 (is owned|was just taken) by \S+@\S+", line)
     assert "Traceback" not in done[1] + refused[1]
     result = json.loads(done[0])
     assert (result["outcome"], result["table"], result["retired"]) == ("resumed", "articles_v2", ["articles"])
