@@ -34,23 +34,32 @@ def is_former(store: Store) -> bool:
     return bool(columns) and not set(MIGRATION.columns) <= columns
 
 
+def has_former_columns(store: Store) -> bool:
+    """Whether the catalog was made by the former version, taken over or not."""
+    return "source_endpoint" in store.records.columns(MIGRATION)
+
+
 def take_over(store: Store) -> None:
     """Give a former catalog the present names. Run again, or by two processes at once, it ends in the same state.
 
     Raises:
         StateError: a run of the former version is at work; nothing is changed.
     """
-    if "source_endpoint" not in store.records.columns(MIGRATION):
+    if not has_former_columns(store):
         return
     former = list(store.records.select(_MIGRATION, {}))
-    _check_at_rest(former)
+    known: set[str] = set()
+    if not is_former(store):
+        known = {row["id"] for row in store.records.select(MIGRATION, {}) if row["source_vector_table"] is not None}
+    # A row without its former columns was written by this version. Who owns what is taken over already is no matter.
+    left = [row for row in former if row["id"] not in known and row["source_endpoint"] is not None]
+    _check_at_rest(left)
     store.records.add_columns(MIGRATION)
     store.records.add_columns(SHADOW)
-    known = {row["id"] for row in store.records.select(MIGRATION, {}) if row["source_vector_table"] is not None}
     for row in former:
-        # A row without its former columns was written by this version.
-        if row["id"] not in known and row["source_endpoint"] is not None:
-            _take_over_migration(store, row)
+        _take_over_shadow(store, row["id"])
+    for row in left:
+        _take_over_migration(store, row)
 
 
 def _check_at_rest(rows: list[Record]) -> None:
@@ -63,12 +72,16 @@ def _check_at_rest(rows: list[Record]) -> None:
             )
 
 
-def _take_over_migration(store: Store, row: Record) -> None:
-    migration = row["id"]
-    for shadow in store.records.select(_SHADOW, {"migration": migration}):
+def _take_over_shadow(store: Store, migration: str) -> None:
+    """Copy the figures of shadow reading; an application of the former version may still write them."""
+    for shadow in list(store.records.select(_SHADOW, {"migration": migration})):
         if shadow["tally"] is not None:
             key = {"migration": migration, "run": shadow["run"]}
             store.records.put(SHADOW, [{**key, "stats": shadow["tally"], "updated_us": now_us()}])
+
+
+def _take_over_migration(store: Store, row: Record) -> None:
+    migration = row["id"]
     for record in list(store.records.select(VALIDATION, {"migration": migration})):
         report = json.dumps(_renamed(json.loads(record["report"])))
         store.records.put(VALIDATION, [{**record, "report": report}])
@@ -81,7 +94,9 @@ def _take_over_migration(store: Store, row: Record) -> None:
         "target_vector_table": row["target_endpoint"],
         "result_keys": _result_keys(row),
     }
-    store.records.update_if(MIGRATION, {"id": migration}, changes, {"source_vector_table": None})
+    # A run of the former version that has begun meanwhile keeps its row, which the next command takes over.
+    expected = {"source_vector_table": None, "owner": row["owner"]}
+    store.records.update_if(MIGRATION, {"id": migration}, changes, expected)
 
 
 def _result_keys(row: Record) -> str:

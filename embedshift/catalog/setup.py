@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embedshift.catalog.former import is_former, take_over
+from embedshift.catalog.former import has_former_columns, is_former, take_over
 from embedshift.catalog.tables import ALL
 from embedshift.errors import StateError
 from embedshift.stores.contract import Store
@@ -16,6 +16,16 @@ def ensure_catalog(store: Store) -> None:
     """
     store.records.ensure(ALL)
     take_over(store)
+
+
+def take_over_former(store: Store) -> None:
+    """Take a catalog of a former version over; does nothing to any other, and makes none.
+
+    Raises:
+        StateError: a run of the former version is at work.
+    """
+    if has_former_columns(store):
+        ensure_catalog(store)
 
 
 def check_current(store: Store) -> None:

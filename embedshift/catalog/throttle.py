@@ -84,7 +84,7 @@ def reason_to_wait(paused: Signal | None, limits: Limits, now: datetime) -> str:
         return f"paused by {person(paused)} since {utc_iso(paused.sent_us)}"
     window = parse_window(limits.between) if limits.between else None
     if window is not None and not window.is_open(now):
-        return f"outside {window}, goes on at {window.opens(now):%H:%M}"
+        return f"outside {window}, continues at {window.opens(now):%H:%M}"
     return ""
 
 

@@ -231,13 +231,13 @@ def _json(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{what} is not JSON", hint="quote it for the shell") from error
+        raise InputError(f"{what}: this is not JSON", hint="quote it for the shell") from error
 
 
 def _object(text: str, what: str) -> dict[str, Any]:
     value = _json(text, what)
     if not isinstance(value, dict):
-        raise InputError(f"{what} is not a JSON object", hint='write such as {"title": "New"}')
+        raise InputError(f"{what}: this is not a JSON object", hint='write such as {"title": "New"}')
     return value
 
 

@@ -120,7 +120,7 @@ def throttle(
         bool, typer.Option("--as-settings", help="The limits of the settings; forget what was set here.")
     ] = False,
 ) -> None:
-    """Limit how fast load and sync go, within five seconds, for any number of workers; limits add up."""
+    """Limit how fast load and sync go, within five seconds, for any number of workers; every limit applies."""
     from embedshift.operations.throttle import throttle as operation
 
     call.step(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,8 +71,9 @@ class Invocation:
         Args:
             from_file: the step begins something by what the settings file says. Other steps follow the migration that
                 the alias is at, which ``upgrade`` may have begun.
-            signal: the command only signals a running step: it opens no metrics port beside that step's own.
+            signal: the command only signals a running step: it leaves the metrics port and file to that step.
         """
+        from embedshift.catalog.setup import take_over_former
         from embedshift.hooks import HookCaller
         from embedshift.monitoring.prometheus import recorded_run
         from embedshift.steps.context import StepContext
@@ -81,14 +82,13 @@ class Invocation:
         hooks = HookCaller(settings, self.command, console.say)
         with hooks.running(), self._store(settings) as store:
             context = StepContext(self.command, settings, store, console)
+            if not options.get("dry_run"):
+                take_over_former(store)
             if not from_file:
                 context = _following_alias(context)
             with hooks.following(store, context.settings) as listener:
                 context = context.replaced(listener=listener)
-                recording = (
-                    nullcontext() if signal else recorded_run(self.command, context.settings, store, console.say)
-                )
-                with recording:
+                with recorded_run(self.command, context.settings, store, console.say, signal=signal):
                     result = step(context, **options)
         console.finish(result if isinstance(result, Mapping) else result.plain())
 

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from prometheus_client import start_http_server
@@ -177,9 +177,15 @@ _LOG = logging.getLogger(__name__)
 
 
 @contextmanager
-def recorded_run(command: str, settings: Settings, store: Store, say: Callable[[str], None]) -> Iterator[None]:
-    """Log and count a command, and offer the metrics of the settings, until the block ends."""
-    with exposed(settings, store, say), _recorded(command, settings):
+def recorded_run(
+    command: str, settings: Settings, store: Store, say: Callable[[str], None], *, signal: bool = False
+) -> Iterator[None]:
+    """Log and count a command, and offer the metrics of the settings, until the block ends.
+
+    Args:
+        signal: the command only signals a running step, whose port and file it leaves alone.
+    """
+    with nullcontext() if signal else exposed(settings, store, say), _recorded(command, settings):
         yield
 
 

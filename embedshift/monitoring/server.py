@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from threading import BoundedSemaphore, Event
 from typing import Any
 
-from embedshift.errors import StoreUnavailable
+from embedshift.errors import EmbedshiftError
 from embedshift.monitoring.poller import Poller
 from embedshift.monitoring.render import view
 
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _snapshot(self) -> None:
         try:
             body = json.dumps(self.server.poller.look(self.server.look_s).plain(), ensure_ascii=False).encode()
-        except StoreUnavailable as error:
+        except EmbedshiftError as error:
             self._send(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", f"{error}\n".encode())
             return
         self._send(HTTPStatus.OK, "application/json", body)
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         # Streams share a poll: a snapshot may be nearly as old as the time between two polls.
         try:
             kind, data = "progress", json.dumps(view(self.server.poller.look(self.server.look_s / 2)))
-        except StoreUnavailable as error:
+        except EmbedshiftError as error:
             kind, data = "trouble", json.dumps(str(error))
         return f"event: {kind}\ndata: {data}\n\n".encode()
 

@@ -34,16 +34,19 @@ def wanted_table(settings: Settings, dimension: int) -> Table:
 def apply(settings: Settings, store: Store) -> Applied:
     """Create keyspaces, live table with its index and alias, and catalog, if they are missing.
 
-    A live table that exists is not changed. Safe to repeat.
+    A live table that exists is not changed, and neither is an alias. Safe to repeat.
     """
     keyspaces = store.create_keyspaces()
     ensure_catalog(store)
+    alias = find_alias(store, settings.alias)
+    if alias is not None and alias.target.table != settings.source.table:
+        return Applied(tuple(keyspaces), ())  # a cutover has moved on from the table of these settings
     tables = []
     if not store.exists(settings.source.table):
         store.create(wanted_table(settings, load_model(settings.source.model).dimension))
         tables.append(settings.source.table)
     vector_table = live_vector_table(settings, store, store.describe(settings.source.table))
-    if find_alias(store, settings.alias) is None:
+    if alias is None:
         store.create_index(vector_table.index)
         create_alias(store, settings.alias, vector_table)
     return Applied(tuple(keyspaces), tuple(tables))

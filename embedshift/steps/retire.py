@@ -26,7 +26,7 @@ class RetireResult(StepResult):
     table: str
     snapshot: str | None
     state: str = "retired"
-    next: str = "nothing: the migration is over"
+    next: str = ""
 
 
 @dataclass(frozen=True, slots=True)

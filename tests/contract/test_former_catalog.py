@@ -6,18 +6,22 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from embedshift.catalog.alias import create_alias
 from embedshift.catalog.migration import find_migration, get_migration, migrations
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.shadow import ShadowStats, read_shadow
 from embedshift.catalog.signals import signals_under
-from embedshift.catalog.tables import CONTROL, MIGRATION, SHADOW, VALIDATION
+from embedshift.catalog.tables import ALL, CONTROL, MIGRATION, SHADOW, VALIDATION
 from embedshift.catalog.validations import last_validation
+from embedshift.cli.app import main
 from embedshift.errors import StateError
+from embedshift.operations.schema import apply
 from embedshift.settings import StoreSettings, parse_settings
 from embedshift.stores import open_store
 from embedshift.stores.contract import Store
@@ -152,6 +156,46 @@ def test_a_living_run_of_the_former_version_is_waited_for(former: Store) -> None
     with pytest.raises(StateError, match="owned by somebody@elsewhere:7"):
         ensure_catalog(former)
     assert "source_vector_table" not in former.records.columns(MIGRATION)
+
+
+def test_a_run_of_this_version_is_in_nobodys_way(former: Store, settings: StoreSettings) -> None:
+    """What is taken over already may be owned: an operator must be able to pause it, and other aliases go on."""
+    ensure_catalog(former)
+    owned = {"owner": "somebody@elsewhere:7", "lease_until_us": now_us() + 60_000_000}
+    assert former.records.update_if(MIGRATION, {"id": ID}, owned, {"owner": ""})
+    ensure_catalog(former)
+    assert get_migration(former, parse_settings(tree(settings))).owner == "somebody@elsewhere:7"
+
+
+def test_figures_that_an_application_of_the_former_version_writes_later_are_counted(former: Store) -> None:
+    ensure_catalog(former)
+    tally = ShadowStats(searches=4, from_us=1, to_us=2).to_json()
+    former.records.put(FORMER_SHADOW, [{"migration": ID, "run": "late", "tally": tally, "updated_us": 1}])
+    ensure_catalog(former)
+    shadow = read_shadow(former, ID)
+    assert shadow is not None
+    assert shadow["searches"] == 7
+
+
+def test_schema_apply_takes_it_over_after_a_cutover_too_and_makes_no_table_again(
+    former: Store, settings: StoreSettings
+) -> None:
+    former.records.ensure(ALL)
+    create_alias(former, "articles", vector_table("articles_v2", "large"))
+    assert apply(parse_settings(tree(settings)), former).tables == ()
+    assert [each.id for each in migrations(former)] == [ID]
+    assert not former.exists("articles")
+
+
+def test_a_step_takes_it_over_and_a_dry_run_refuses(
+    former: Store, settings: StoreSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(yaml.safe_dump(tree(settings)))
+    assert main(["index", "--dry-run", "--config", str(file)]) == 4
+    assert "a former version of embedshift has written this catalog" in capsys.readouterr().err
+    assert main(["pause", "--config", str(file)]) == 0
+    assert [each.id for each in migrations(former)] == [ID]
 
 
 def test_a_row_that_the_former_version_writes_later_is_refused_and_then_taken_over(

@@ -145,7 +145,7 @@ def test_a_load_waits_for_its_hours_and_then_two_workers_share_one_rate(new_worl
 
     with Operator(open_and_count):
         world.step("load")
-    assert seen == {"reason": f"outside {closed}, goes on at {closed[:5]}", "rows": 0}
+    assert seen == {"reason": f"outside {closed}, continues at {closed[:5]}", "rows": 0}
     began, first = counted[0]
     # Never more than the rate, in any four seconds; of being slower a busy machine may be the reason.
     for at, (start, before) in enumerate(counted):

@@ -147,7 +147,7 @@ def test_a_state_says_why_to_wait_and_each_tasks_share():
     assert throttle_state(None, Limits(300, 30), noon, 3) == ThrottleState("", 100, 30)
     assert reason_to_wait(paused, Limits(), noon) == "paused by alice@host since 2025-11-26T12:00:00Z"
     nightly = Limits(between="22:00-06:00 UTC")
-    assert reason_to_wait(None, nightly, noon) == "outside 22:00-06:00 UTC, goes on at 22:00"
+    assert reason_to_wait(None, nightly, noon) == "outside 22:00-06:00 UTC, continues at 22:00"
     assert reason_to_wait(None, nightly, noon.replace(hour=23)) == ""
 
 
