@@ -25,13 +25,14 @@ def plan(
         float | None, typer.Option(metavar="N", min=1, help="Tokens of a text, in place of --bytes: 4.5 bytes each.")
     ] = None,
     dimension: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=16_000, help="Of the new vectors; the model's, or 384.")
+        int | None,
+        typer.Option(metavar="N", min=1, max=16_000, help="Dimension of the new vectors; the model's, or 384."),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(metavar="N", min=0.001, help="Texts that a worker embeds per second.")
     ] = None,
     measured: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The rate that plan --measure --json has printed into it.")
+        Path | None, typer.Option(metavar="FILE", help="A file with the output of plan --measure --json.")
     ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Measure the rate here, one core, for seconds.")] = False,
     model: Annotated[
@@ -40,14 +41,17 @@ def plan(
     workers: Annotated[int, typer.Option(metavar="N", min=1, help="Tasks at the same time: cores, or GPUs.")] = 8,
     replicas: Annotated[int, typer.Option(metavar="N", min=1, help="Copies that the database keeps.")] = 3,
     writes: Annotated[
-        float | None, typer.Option(metavar="N", min=0.001, help="Rows per second that the database takes; no limit.")
+        float | None,
+        typer.Option(metavar="N", min=0.001, help="Rows per second that the database accepts; no limit by default."),
     ] = None,
     price: Annotated[
-        float | None, typer.Option(metavar="P", min=0, help="Of one worker for an hour, in any currency.")
+        float | None, typer.Option(metavar="P", min=0, help="Price of one worker per hour, in any currency.")
     ] = None,
     product: Annotated[
         Literal["scylladb", "cassandra", "embedded"] | None,
-        typer.Option("--store", help="Whose formula gives the index size without --config; scylladb if not named."),
+        typer.Option(
+            "--store", help="Whose formula gives the index size if there is no --config; scylladb by default."
+        ),
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", metavar="FILE", help="Ask this store for rows, texts, index size.")

@@ -22,11 +22,12 @@ def upgrade(
     query_prompt: Annotated[_Text, typer.Option(metavar="TEXT", help="Put before every question.")] = None,
     document_prompt: Annotated[_Text, typer.Option(metavar="TEXT", help="Put before every document.")] = None,
     when: Annotated[
-        _Text, typer.Option(metavar="WINDOW", help="Only then: 22:00-06:00, sat,sun 01:00-05:00, sunday 02:30.")
+        _Text,
+        typer.Option(metavar="WINDOW", help="Run only in this window: 22:00-06:00, sat,sun 01:00-05:00, sunday 02:30."),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Bring the alias to a model: migrate to the next version, resume what was interrupted, or do nothing.
+    """Move the alias to a model: migrate to the next version, resume what was interrupted, or do nothing.
 
     For schedulers: the same line may be run again and again. Exit 0: done, nothing to do, or not now; 1: a check
     failed; 4: another run is at work, or somebody must decide first. With --json, outcome says which.

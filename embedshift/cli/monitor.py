@@ -71,8 +71,12 @@ def report(
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     every: Annotated[bool, typer.Option("--list", help="List every validation, and write nothing.")] = False,
-    migration: Annotated[str | None, typer.Option(metavar="ID", help="Of that migration.")] = None,
-    number: Annotated[int | None, typer.Option(metavar="N", help="That validation of it; 1 is the oldest.")] = None,
+    migration: Annotated[
+        str | None, typer.Option(metavar="ID", help="The migration whose validations are meant.")
+    ] = None,
+    number: Annotated[
+        int | None, typer.Option(metavar="N", help="Which validation of the migration; 1 is the oldest.")
+    ] = None,
 ) -> None:
     """Write the report of a validation as a page for people, and print its verdict."""
     from embedshift.operations.report import history
@@ -113,7 +117,9 @@ def throttle(
     ] = None,
     between: Annotated[
         str | None,
-        typer.Option(metavar="HOURS", help="Carry rows only then: 22:00-06:00, or 22:00-06:00 Europe/Berlin."),
+        typer.Option(
+            metavar="HOURS", help="Write rows only in this window: 22:00-06:00, or 22:00-06:00 Europe/Berlin."
+        ),
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="No limits, not even those of the settings.")] = False,
     as_settings: Annotated[

@@ -61,7 +61,7 @@ class ValidationSettings(Frozen):
 
     questions: Path | None = Field(None, description="JSONL of labelled questions: id, text, relevant {id: grade}")
     confidence: float = Field(
-        0.95, ge=0, lt=1, description="of every interval; its lower end is compared with the limits"
+        0.95, ge=0, lt=1, description="confidence of intervals; their lower ends are compared with the limits"
     )
     recall_at_10: float = Field(0.95, ge=0, le=1, description="minimum recall@10 of the index against exact search")
     relevance_drop: float = Field(
@@ -96,7 +96,7 @@ class ValidationSettings(Frozen):
     reembed_sample: int = Field(
         500, ge=0, le=10_000, description="articles that are embedded again, to compare their vectors"
     )
-    seed: int = Field(20_150_601, ge=0, description="of all samples: the same seed draws the same articles")
+    seed: int = Field(20_150_601, ge=0, description="seed of all samples: the same seed draws the same articles")
     max_age: Duration = Field(timedelta(hours=1), description="how long a validation is valid")
     report: Path | None = Field(None, description="the file for the JSON record; if null, validation-MIGRATION.json")
 

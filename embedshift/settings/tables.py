@@ -45,7 +45,7 @@ class IndexSettings(Frozen):
         "cosine", description="dot_product needs unit vectors"
     )
     connections: int | None = Field(
-        None, ge=2, le=512, description="edges a node; more: better recall, more memory; the store's default if null"
+        None, ge=2, le=512, description="edges per node; more: better recall, more memory; the store's default if null"
     )
     expansion_add: int | None = Field(
         None, ge=1, le=4096, description="width of the search while building; the store's default if null"
@@ -54,7 +54,8 @@ class IndexSettings(Frozen):
         None, ge=1, le=4096, description="width of the search while answering; the store's default if null"
     )
     quantization: Literal["f32", "f16", "bf16", "i8", "b1"] | None = Field(
-        None, description="of the index's own copy of the vectors, never of the table's; the store's default if null"
+        None,
+        description="precision of the index's copy of the vectors; the table keeps float32; the store's default if null",
     )
     oversampling: float | None = Field(
         None, ge=1, le=100, description="ScyllaDB: candidates for each result, then ranked; its default if null"

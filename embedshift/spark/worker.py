@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import platform
-import sys
 from typing import Any
 
 from pyspark import TaskContext, daemon
@@ -46,6 +45,8 @@ def keep_freed() -> None:
         mallopt(_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
+#: PySpark's own function, called in each forked worker.
+_SERVE = daemon.worker
 #: The environment variable that holds the model's record as JSON.
 MODEL = "EMBEDSHIFT_WORKER_MODEL"
 
@@ -66,14 +67,16 @@ def preload() -> None:
     gc.freeze()
 
 
-def say(*words: Any, file: Any = None) -> None:
-    """Print the daemon's output, except that the JVM hung up on a worker: the step says what happened."""
-    if not isinstance(sys.exc_info()[1], ConnectionError):
-        print(*words, file=file)
+def serve(sock: Any, authenticated: bool) -> int:
+    """Serve tasks in a forked worker. A JVM that hangs up ends it without a trace: the step says what happened."""
+    try:
+        return int(_SERVE(sock, authenticated))
+    except ConnectionError:
+        return 1
 
 
 if __name__ == "__main__":
-    daemon.print = say  # type: ignore[attr-defined]
+    daemon.worker = serve
     keep_freed()
     if MODEL in os.environ:
         preload()
