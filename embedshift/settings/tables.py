@@ -55,7 +55,7 @@ class IndexSettings(Frozen):
     )
     quantization: Literal["f32", "f16", "bf16", "i8", "b1"] | None = Field(
         None,
-        description="precision of the index's copy of the vectors; the table keeps float32; the store's default if null",
+        description="precision of the index's copy of the vectors; the table has float32; the store's default if null",
     )
     oversampling: float | None = Field(
         None, ge=1, le=100, description="ScyllaDB: candidates for each result, then ranked; its default if null"
