@@ -119,7 +119,7 @@ def line(snapshot: ProgressSnapshot) -> str:
 _STYLES = {"done": "green", "running": "bold cyan", "to come": "dim"}
 
 
-def screen(snapshot: ProgressSnapshot) -> RenderableType:
+def render_terminal(snapshot: ProgressSnapshot) -> RenderableType:
     """What a terminal shows. Texts from the store are shown literally."""
     parts: list[RenderableType] = [Text(headline(snapshot), style="bold")]
     if snapshot.steps:
@@ -154,7 +154,7 @@ def _slowest(found: list[tuple[str, ...]]) -> Table:
     return table
 
 
-def view(snapshot: ProgressSnapshot) -> dict[str, Any]:
+def render_page(snapshot: ProgressSnapshot) -> dict[str, Any]:
     """The data for ``watch.js``."""
     return {
         "clock": moment(snapshot.at_us),

@@ -15,7 +15,7 @@ from typing import Any
 
 from embedshift.errors import EmbedshiftError
 from embedshift.monitoring.poller import Poller
-from embedshift.monitoring.render import view
+from embedshift.monitoring.render import render_page
 
 #: Connections at once, and how many of them may be streams. A connection above the limit is closed or refused.
 CONNECTIONS, STREAMS = 64, 16
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _event(self) -> bytes:
         # Streams share a poll: a snapshot may be nearly as old as the time between two polls.
         try:
-            kind, data = "progress", json.dumps(view(self.server.poller.look(self.server.look_s / 2)))
+            kind, data = "progress", json.dumps(render_page(self.server.poller.look(self.server.look_s / 2)))
         except EmbedshiftError as error:
             kind, data = "trouble", json.dumps(str(error))
         return f"event: {kind}\ndata: {data}\n\n".encode()

@@ -16,7 +16,7 @@ from rich.live import Live
 from embedshift.errors import StoreUnavailable, UsageError
 from embedshift.monitoring.poller import Poller
 from embedshift.monitoring.progress import ProgressSnapshot
-from embedshift.monitoring.render import line, screen
+from embedshift.monitoring.render import line, render_terminal
 from embedshift.monitoring.server import WatchServer
 from embedshift.settings import Settings
 from embedshift.stores.contract import Store
@@ -82,7 +82,7 @@ def _shown(console: Console) -> Iterator[Show]:
         yield lambda snapshot: console.say(line(snapshot))
         return
     with Live(console=console.rich, auto_refresh=False) as live:
-        yield lambda snapshot: live.update(screen(snapshot), refresh=True)
+        yield lambda snapshot: live.update(render_terminal(snapshot), refresh=True)
 
 
 def _print_json(snapshot: ProgressSnapshot) -> None:

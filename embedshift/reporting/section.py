@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
+
+from embedshift.times import utc_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +115,4 @@ def moment(time_us: Any) -> str:
     """A moment, given in microseconds since the epoch."""
     if not isinstance(time_us, int) or time_us <= 0:
         return NONE
-    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return utc_text(time_us)

@@ -10,21 +10,21 @@ function element(name, text, attributes = {}) {
   return made;
 }
 
-function show(view) {
+function show(progress) {
   document.body.classList.remove("lost");
-  document.title = `${view.headline} · embedshift`;
-  at("clock").textContent = view.clock;
-  at("headline").textContent = view.headline;
-  at("steps").replaceChildren(...view.steps.map(([mark, name, state]) =>
+  document.title = `${progress.headline} · embedshift`;
+  at("clock").textContent = progress.clock;
+  at("headline").textContent = progress.headline;
+  at("steps").replaceChildren(...progress.steps.map(([mark, name, state]) =>
     element("li", `${mark} ${name}`, {class: state.replace(" ", "-")})));
-  at("share").hidden = view.share === null;
-  at("share").value = view.share ?? 0;
-  at("rows").replaceChildren(...view.rows.flatMap(([label, text]) => [element("dt", label), element("dd", text)]));
-  at("slow").hidden = view.slowest.length === 0;
-  at("slowest-head").replaceChildren(...view.head.map((head) => element("th", head, {scope: "col", role: "columnheader"})));
-  at("slowest").replaceChildren(...view.slowest.map((cells) => {
+  at("share").hidden = progress.share === null;
+  at("share").value = progress.share ?? 0;
+  at("rows").replaceChildren(...progress.rows.flatMap(([label, text]) => [element("dt", label), element("dd", text)]));
+  at("slow").hidden = progress.slowest.length === 0;
+  at("slowest-head").replaceChildren(...progress.head.map((head) => element("th", head, {scope: "col", role: "columnheader"})));
+  at("slowest").replaceChildren(...progress.slowest.map((cells) => {
     const row = element("tr", "", {role: "row"});
-    row.append(...cells.map((cell, place) => element("td", cell, {role: "cell", "data-label": view.head[place]})));
+    row.append(...cells.map((cell, place) => element("td", cell, {role: "cell", "data-label": progress.head[place]})));
     return row;
   }));
 }
