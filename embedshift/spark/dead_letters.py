@@ -38,11 +38,18 @@ def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
 
 
 def retry_dead_letters(store: Store, transfer: Transfer, letters: Sequence[DeadLetter]) -> None:
-    """Compare, embed and write the rows of some letters in this process; forget the letters of those that succeed."""
+    """Compare, embed and write the rows of some letters in this process; forget the letters of those that succeed.
+
+    Raises:
+        CheckFailed: the model cannot be loaded, or the store fails: nothing is known about the rows themselves.
+    """
     comparison = comparison_of(store, transfer)
     for start in range(0, len(letters), transfer.window_rows):
         keys = _keys(transfer.layout, letters[start : start + transfer.window_rows])
-        RangeWriting(store, transfer).run(embed_rows(transfer, 1, comparison.of_keys(keys)))
+        writing = RangeWriting(store, transfer)
+        writing.run(embed_rows(transfer, 1, comparison.of_keys(keys)))
+        if writing.error:
+            raise CheckFailed(f"the rows could not be tried again: {writing.error}")
     settle_dead_letters(store, transfer)
 
 

@@ -58,7 +58,8 @@ class RangeWriting:
         self._started = time.monotonic()
         self._written = self._dead = self._deleted = self._shadowed = 0
         self._letters: list[tuple[str, str]] = []
-        self._error = ""
+        #: Why the range failed; empty if it did not.
+        self.error = ""
         self._throttle = WriteThrottle(throttle_reader(store, transfer))
 
     def run(self, batches: Iterator[pa.RecordBatch]) -> None:
@@ -70,10 +71,10 @@ class RangeWriting:
         except OwnedByAnother:
             raise  # a run that is over writes nothing
         except EmbedshiftError as error:
-            self._error = str(error)
+            self.error = str(error)
         # Whatever a driver raises concerns only this range; its message could contain text of an article.
         except Exception as error:  # noqa: BLE001
-            self._error = f"writing failed: {type(error).__name__}"
+            self.error = f"writing failed: {type(error).__name__}"
 
     def _apply(self, rows: pa.RecordBatch) -> None:
         actions = rows.column(ACTION).to_numpy()
@@ -158,7 +159,7 @@ class RangeWriting:
         self._throttle.end()
         within, attempt, read = reading.range, reading.attempt, reading.read
         counts = Counts(read, self._written, reading.unchanged, self._dead, self._deleted, self._shadowed)
-        error = self._error or reading.error
+        error = self.error or reading.error
         if not error and (not counts.balanced or self._deleted != reading.deleted):
             error = f"read {read} rows, but {self._written} written + {reading.unchanged} unchanged + {self._dead} dead"
         if not error:

@@ -8,7 +8,9 @@ import pytest
 
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.cli.app import main
+from embedshift.errors import ModelUnavailable
 from embedshift.operations.dead_letters import retry
+from embedshift.spark import embed
 from tests.small_models import POISON
 from tests.world import World, now_us, some_articles
 
@@ -59,6 +61,17 @@ def test_repaired_rows_arrive_and_the_others_are_named(world, capfd):
     assert ids(world) == set()
     world.assert_migrated()
     assert world.migration.owner == ""
+
+
+def test_a_model_that_is_missing_is_named_and_every_letter_stays(world, capfd, monkeypatch):
+    def missing(*_: object) -> None:
+        raise ModelUnavailable("the model small cannot be loaded", hint="install it")
+
+    monkeypatch.setattr(embed, "_model_of_worker", missing)
+    code, _, err = run(world, capfd, "retry")
+    assert code == 1
+    assert "the rows could not be tried again: the model small cannot be loaded: install it" in err
+    assert ids(world) == {"a003", "a007"}
 
 
 def test_a_forgotten_letter_leaves_its_row_missing(world, capfd):
