@@ -52,8 +52,8 @@ def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | DryRu
         seconds = time.monotonic() - started
         lease.change(state=after("index", migration.state), index_seconds=seconds)
     rows = store.index_state(wanted).rows
-    vectors = "" if rows is None else f" {rows:,} vectors"
-    console.say(f"{wanted.name} is ready{vectors} after {seconds:.1f} s")
+    vectors = "" if rows is None else f", with {rows:,} vectors"
+    console.say(f"{wanted.name} is ready after {seconds:.1f} s{vectors}")
     return IndexResult(wanted.name, rows, round(seconds, 3))
 
 
