@@ -149,7 +149,7 @@ def _sides(plain: Plain, tree: Mapping[str, Any]) -> tuple[Side, Side]:
     if not fitting:
         raise LookupError(f"there is no migration into {tree['target']['table']}")
     newest = max(fitting, key=lambda row: int(row["created_us"]))
-    return Side.of(newest["source_endpoint"]), Side.of(newest["target_endpoint"])
+    return Side.of(newest["source_vector_table"]), Side.of(newest["target_vector_table"])
 
 
 def _compare(plain: Plain, source: Side, target: Side, sample: int) -> Found:

@@ -18,7 +18,7 @@ def test_a_second_upgrade_is_refused_and_names_the_owner(
     with cluster_world(tmp_path, (old_model, new_model), cassandra, load={"precision": "float32"}) as world:
         world.create_source(some_articles(6))
         world.step("prepare", upgrade=True)
-        with held(world.store, world.migration, timedelta(minutes=5), lambda: None):
+        with held(world.store, world.migration, timedelta(minutes=5)):
             owner = world.migration.owner
             second = world.command("upgrade", "--json", "--to-model", str(new_model))
 
