@@ -21,7 +21,9 @@ _MIGRATION = declared(
     "id text, source_endpoint text, target_endpoint text, result_keys text, owner text, lease_until_us bigint",
     partition="id",
 )
-_SHADOW = declared("shadow", "migration text, run text, tally text", partition="migration", clustering="run")
+_SHADOW = declared(
+    "shadow", "migration text, run text, tally text, stats text", partition="migration", clustering="run"
+)
 #: What checks, counts and timings of a validation were called, and are called now.
 _CHECKS = {"apart": "written_apart", "outdated": "older_cells", "agreement": "reembedding_differs"}
 _RECORD = {"weaker": "unlabelled", "endpoints": "tables"}
@@ -75,7 +77,7 @@ def _check_at_rest(rows: list[Record]) -> None:
 def _take_over_shadow(store: Store, migration: str) -> None:
     """Copy the figures of shadow reading; an application of the former version may still write them."""
     for shadow in list(store.records.select(_SHADOW, {"migration": migration})):
-        if shadow["tally"] is not None:
+        if shadow["tally"] not in (None, shadow["stats"]):
             key = {"migration": migration, "run": shadow["run"]}
             store.records.put(SHADOW, [{**key, "stats": shadow["tally"], "updated_us": now_us()}])
 

@@ -72,9 +72,9 @@ class RangeWriting:
             raise  # a run that is over writes nothing
         except EmbedshiftError as error:
             self.error = str(error)
-        # Whatever a driver raises concerns only this range; its message could contain text of an article.
+        # Whatever a model or a driver raises concerns only this range; its message could contain text of an article.
         except Exception as error:  # noqa: BLE001
-            self.error = f"writing failed: {type(error).__name__}"
+            self.error = f"embedding or writing failed: {type(error).__name__}"
 
     def _apply(self, rows: pa.RecordBatch) -> None:
         actions = rows.column(ACTION).to_numpy()
