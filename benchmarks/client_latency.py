@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from embedshift.spark.session import spark_session
+from embedshift.spark.context import spark_context
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.neighbour import fill, neighbour, p99_alone, p99_beside_a_load
 from tests.cluster.worlds import cluster_world
@@ -25,7 +25,7 @@ def main() -> None:
         with (
             cluster_world(Path(name), models, node) as world,
             neighbour(world) as took,
-            spark_session(world.settings, "client latency"),
+            spark_context(world.settings, "client latency"),
         ):
             fill(world, ROWS, DIMENSION)
             for _ in range(TURNS):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from embedshift.catalog.ranges import RangeRecord, forget_step, read_ranges
 from embedshift.embedding import choose_precision
 from embedshift.settings import ModelSettings
+from embedshift.spark.context import spark_context
 from embedshift.spark.ranges import plan_ranges
 from embedshift.spark.run import run_transfer
-from embedshift.spark.session import spark_session
 from embedshift.spark.transfer import transfer_of
 from tests.world import World
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 
 def cores() -> int:
@@ -34,14 +34,14 @@ def cut(ranges_a_core: int, model: str | None = None, documents: list[str] | Non
 
 
 @contextmanager
-def prepared(world: World) -> Iterator[SparkSession]:
+def prepared(world: World) -> Iterator[SparkContext]:
     """Prepare the target; yields a session whose workers have its model loaded."""
     world.step("prepare")
-    with spark_session(world.settings, "benchmark", model=world.migration.target.model) as session:
+    with spark_context(world.settings, "benchmark", model=world.migration.target.model) as session:
         yield session
 
 
-def carried(world: World, session: SparkSession, step: str) -> tuple[int, float]:
+def carried(world: World, session: SparkContext, step: str) -> tuple[int, float]:
     """Run the transfer between the tables once, as ``load`` and each pass of ``sync`` do.
 
     Returns:
@@ -54,11 +54,20 @@ def carried(world: World, session: SparkSession, step: str) -> tuple[int, float]
     plan = plan_ranges(store, "articles", world.settings.load.ranges)
     run_transfer(session, store, transfer, plan, attempts=1, report=lambda _: None, still_ours=lambda: None)
     ranges = list(read_ranges(store, migration.id, step))
+    rows, seconds = _between(ranges, session.defaultParallelism)
+    return round(rows), seconds
+
+
+def steady(ranges: Sequence[RangeRecord], tasks: int) -> float:
+    """Rows per second of the steady state (see ``carried``) of ranges that so many tasks at once have carried."""
+    rows, seconds = _between(ranges, tasks)
+    return rows / seconds
+
+
+def _between(ranges: Sequence[RangeRecord], tasks: int) -> tuple[float, float]:
     ended = sorted(each.ended_us for each in ranges)
-    idle = session.sparkContext.defaultParallelism - 1
-    first_us, last_us = ended[idle], ended[len(ended) - 1 - idle]
-    rows = sum(each.counts.read * _within(each, first_us, last_us) for each in ranges)
-    return round(rows), (last_us - first_us) / 1e6
+    first_us, last_us = ended[tasks - 1], ended[len(ended) - tasks]
+    return sum(each.counts.read * _within(each, first_us, last_us) for each in ranges), (last_us - first_us) / 1e6
 
 
 def _within(done: RangeRecord, first_us: int, last_us: int) -> float:

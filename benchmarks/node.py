@@ -44,6 +44,12 @@ def node() -> Iterator[CassandraCluster]:
             cluster.stop()
 
 
+def processor_s(cluster: CassandraCluster) -> float:
+    """Seconds of processor time that the node's process has used."""
+    fields = Path(f"/proc/{cluster.nodes[0].pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
 def shared_node(wanted: bool) -> Iterator[dict[str, str]]:
     """What tells the measures' processes of the node, in their environment; it is stopped at the end of the block."""

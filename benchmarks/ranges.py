@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 
 from embedshift.catalog.ranges import Counts, RangeRecord, open_ranges, progress, read_ranges, write_ranges
 from embedshift.catalog.tables import BUCKETS, RANGE
+from embedshift.spark.context import spark_context
 from embedshift.spark.ranges import cut
-from embedshift.spark.reader import planned_ranges
-from embedshift.spark.session import spark_session
-from embedshift.spark.task import packed
+from embedshift.spark.run import planned_ranges
 from embedshift.spark.transfer import transfer_of
 from embedshift.stores.model import Piece
 from embedshift.tokens import WHOLE_RING
@@ -88,11 +87,11 @@ def _record(world: World, records: list[RangeRecord]) -> None:
 def _spark(world: World, figures: Figures) -> None:
     """What a job costs before its first task: every planned range becomes a task."""
     transfer = transfer_of(world.settings, world.store, world.migration, "load")
-    with spark_session(world.settings, "ranges") as session:
-        ranges = packed(planned_ranges(world.store, transfer))
-        figures.timed("send what is left to Spark", lambda: session.sparkContext.broadcast(ranges))
+    with spark_context(world.settings, "ranges") as session:
+        ranges = planned_ranges(world.store, transfer)
+        figures.timed("send what is left to Spark", lambda: session.parallelize(ranges, len(ranges)).count())
         figures.note("tasks", len(ranges))
-        jvm: Any = session.sparkContext._jvm
+        jvm: Any = session._jvm
         runtime = jvm.java.lang.Runtime.getRuntime()
         figures.note("memory of the driver's JVM, MB", (runtime.totalMemory() - runtime.freeMemory()) // 1_000_000)
 

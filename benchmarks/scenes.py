@@ -26,8 +26,16 @@ _AT_ONCE, _WRITTEN_US = 1000, 1_700_000_000_000_000
 
 
 @contextmanager
-def scene(store: StoreName, new_model: str | None = None, **changes: Any) -> Iterator[World]:
+def scene(
+    store: StoreName, new_model: str | None = None, *, only_index: bool = False, **changes: Any
+) -> Iterator[World]:
     """A world with an empty table ``articles``; both models are tables of word vectors unless one is named.
+
+    Args:
+        store: which kind.
+        new_model: the target's model.
+        only_index: whether the target keeps the source's model.
+        changes: further settings, by section.
 
     Raises:
         LeftOut: the store is not available.
@@ -35,7 +43,8 @@ def scene(store: StoreName, new_model: str | None = None, **changes: Any) -> Ite
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         old = save_model(folder / "old", DIMENSION, 1, poisoned=False)
-        models = (old, new_model or save_model(folder / "new", DIMENSION, 2, poisoned=False))
+        new = None if only_index else new_model or save_model(folder / "new", DIMENSION, 2, poisoned=False)
+        models = (old, new)
         if store == "embedded":
             world = World(folder, models, **changes)
             stack.callback(world.close)

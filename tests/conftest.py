@@ -14,7 +14,7 @@ from tests.clusters import cassandra, cassandra_settings, guarded, scylla_settin
 from tests.world import World
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 __all__ = ["cassandra", "cassandra_settings", "guarded", "scylla_settings"]
 
@@ -76,7 +76,7 @@ def new_world(tmp_path: Path, old_model: Path, new_model: Path) -> Iterator[Call
 
 
 @pytest.fixture(scope="session")
-def spark(old_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(old_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkContext]:
     """One session for all tests of a process: the steps find it running, and leave it so.
 
     Its workers are forked from a daemon that has torch and a model in memory, as those of ``embedshift load`` are.
@@ -84,7 +84,7 @@ def spark(old_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     from embedshift.catalog.vector_table import record_of
     from embedshift.embedding import load_model
     from embedshift.settings import ModelSettings, parse_settings
-    from embedshift.spark.session import spark_session
+    from embedshift.spark.context import spark_context
 
     model = ModelSettings(name=str(old_model))
     tree = {
@@ -94,7 +94,7 @@ def spark(old_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "target": {"table": "articles_v2"},
         "spark": {"master": "local[2]"},
     }
-    with spark_session(parse_settings(tree), "tests", model=record_of(load_model(model))) as session:
+    with spark_context(parse_settings(tree), "tests", model=record_of(load_model(model))) as session:
         yield session
 
 

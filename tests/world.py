@@ -29,6 +29,7 @@ from embedshift.catalog.ranges import Counts, RangeRecord, read_ranges
 from embedshift.catalog.vector_table import ModelRecord, index_name, record_of
 from embedshift.embedding import load_model
 from embedshift.settings import IndexSettings, Settings, load_settings
+from embedshift.spark.stores import Stores
 from embedshift.spark.task import carry_range
 from embedshift.spark.transfer import transfer_of
 from embedshift.steps.context import StepContext, StepResult
@@ -164,7 +165,7 @@ class World:
     def carry(self, step: str = "load", **options: Any) -> Counts:
         """What a Spark task does, in this process: read the whole ring of one table, embed, write into the other."""
         transfer = transfer_of(self.settings, self.store, self.migration, step, **options)
-        carry_range(self.store, transfer, WHOLE_RING, 1)
+        carry_range(Stores.one(self.store), transfer, WHOLE_RING, 1)
         (record,) = read_ranges(self.store, transfer.migration, step)
         assert (record.state, record.error) == ("done", "")
         return record.counts

@@ -1,7 +1,7 @@
 """Text in, vectors out: template, model, batching, precision, digests."""
 
 from embedshift.embedding.fingerprint import DIGEST, digest_texts
-from embedshift.embedding.model import Embedded, Model, Precision, count_gpus, device_of, load_model, use_threads
+from embedshift.embedding.model import Embedded, Model, Precision, Texts, count_gpus, device_of, load_model, use_threads
 from embedshift.embedding.precision import choose_precision
 from embedshift.embedding.template import Template
 
@@ -11,6 +11,7 @@ __all__ = [
     "Model",
     "Precision",
     "Template",
+    "Texts",
     "choose_precision",
     "count_gpus",
     "device_of",

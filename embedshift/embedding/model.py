@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -32,12 +32,28 @@ _TOKENS_CPU, _TOKENS_GPU = 1024, 131_072
 _TEXTS_AT_ONCE = 1024
 
 
+#: What a library may raise about one text.
+_OF_A_TEXT = (ValueError, RuntimeError, TypeError, IndexError, OverflowError)
+
+
 @dataclass(slots=True)
 class Embedded:
     """Vectors of shape (n, dimension), float32. Rows in ``faults``, with the reason, have none: theirs are zero."""
 
     vectors: NDArray[np.float32]
     faults: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Texts:
+    """Documents as a model takes them: prompted, each once, tokenised if the model tokenises and could.
+
+    ``place`` says for each document which of ``unique`` it is, shape (n,), int64; None: they are all different.
+    """
+
+    unique: Sequence[str]
+    place: NDArray[np.int64] | None
+    tokens: Tokens | None
 
 
 class Model:
@@ -83,17 +99,38 @@ class Model:
             texts: n documents, without the document prompt.
             batch_tokens: maximum padded tokens through the model at once; if None, a value that fits the device.
         """
-        if not texts:
-            return Embedded(np.zeros((0, self.dimension), np.float32))
-        prompted = [self.settings.document_prompt + text for text in texts] if self.settings.document_prompt else texts
+        return self.embed_texts(self.tokenized(texts), batch_tokens)
+
+    def tokenized(self, documents: Sequence[str]) -> Texts:
+        """Documents, ready for ``embed_texts``: whoever waits for a device can tokenise the next ones meanwhile."""
+        prompt = self.settings.document_prompt
+        prompted = [prompt + each for each in documents] if prompt else list(documents)
         unique = list(dict.fromkeys(prompted))
-        embedded = self._isolate(unique, batch_tokens)
-        if len(unique) == len(prompted):
+        place = None
+        if len(unique) < len(prompted):
+            at = {text: row for row, text in enumerate(unique)}
+            place = np.fromiter((at[text] for text in prompted), np.int64, len(prompted))
+        try:
+            tokens = self._tokens(unique) if self._tokenizes and unique else None
+        except _OF_A_TEXT:
+            tokens = None  # which of them it is, is found out when they are embedded
+        return Texts(unique, place, tokens)
+
+    def embed_texts(
+        self, texts: Texts, batch_tokens: int | None = None, told: Callable[[int], object] | None = None
+    ) -> Embedded:
+        """Embed documents that are tokenised. Arguments and result as in ``embed``.
+
+        Args:
+            told: is called with the number of texts of each batch that is under way.
+        """
+        if not texts.unique:
+            return Embedded(np.zeros((0, self.dimension), np.float32))
+        embedded = self._isolate(texts.unique, batch_tokens, texts.tokens, told)
+        if texts.place is None:
             return embedded
-        place = {text: row for row, text in enumerate(unique)}
-        rows = np.fromiter((place[text] for text in prompted), np.int64, len(prompted))
-        faults = {row: embedded.faults[at] for row, at in enumerate(rows.tolist()) if at in embedded.faults}
-        return Embedded(embedded.vectors[rows], faults)
+        faults = {row: embedded.faults[at] for row, at in enumerate(texts.place.tolist()) if at in embedded.faults}
+        return Embedded(embedded.vectors[texts.place], faults)
 
     def embed_question(self, question: str) -> NDArray[np.float32]:
         """Embed one question, with the query prompt. Returns shape (dimension,).
@@ -103,7 +140,7 @@ class Model:
         """
         if not question.strip():
             raise InputError("the question is empty", hint="ask with at least one word")
-        embedded = self._isolate([self.settings.query_prompt + question], None)
+        embedded = self._isolate([self.settings.query_prompt + question])
         if embedded.faults:
             raise InputError(f"the question cannot be embedded ({embedded.faults[0]})")
         question_vector: NDArray[np.float32] = embedded.vectors[0]
@@ -122,11 +159,17 @@ class Model:
             return np.fromiter((len(each) for each in ids), np.int64, len(texts))
         return np.fromiter((len(each.ids) for each in tokenizer.encode_batch(list(texts))), np.int64, len(texts))
 
-    def _isolate(self, texts: Sequence[str], batch_tokens: int | None) -> Embedded:
+    def _isolate(
+        self,
+        texts: Sequence[str],
+        batch_tokens: int | None = None,
+        tokens: Tokens | None = None,
+        told: Callable[[int], object] | None = None,
+    ) -> Embedded:
         """Embed; if that fails as a whole, halve until only the texts that fail are left out."""
         try:
-            vectors = self._forward(texts, batch_tokens)
-        except (ValueError, RuntimeError, TypeError, IndexError, OverflowError) as error:
+            vectors = self._forward(texts, batch_tokens, tokens, told)
+        except _OF_A_TEXT as error:
             if len(texts) == 1:
                 reason = f"the model failed: {type(error).__name__}"
                 return Embedded(np.zeros((1, self.dimension), np.float32), {0: reason})
@@ -148,7 +191,13 @@ class Model:
         }
         return Embedded(vectors, faults)
 
-    def _forward(self, texts: Sequence[str], batch_tokens: int | None) -> NDArray[np.float32]:
+    def _forward(
+        self,
+        texts: Sequence[str],
+        batch_tokens: int | None,
+        tokens: Tokens | None,
+        told: Callable[[int], object] | None,
+    ) -> NDArray[np.float32]:
         if not self._tokenizes:
             return cast(
                 "NDArray[np.float32]",
@@ -156,13 +205,17 @@ class Model:
             ).astype(np.float32, copy=True)
         import torch
 
-        tokens = self._tokens(texts)
+        tokens = tokens or self._tokens(texts)
         budget = batch_tokens or (_TOKENS_CPU if self.device == "cpu" else _TOKENS_GPU)
         batches = token_batches(tokens.lengths, budget)
         vectors = np.empty((len(texts), self.dimension), np.float32)
+        done: list[Tensor] = []
         with torch.inference_mode(), self._attention():
-            # A GPU's results are fetched only after the last batch, so that it computes while the next one is padded.
-            done = [self._network(self._moved(tokens.padded(rows)))["sentence_embedding"].float() for rows in batches]
+            for rows in batches:
+                # A GPU's results are fetched only after the last batch, so that it computes while the next is padded.
+                done.append(self._network(self._moved(tokens.padded(rows)))["sentence_embedding"].float())
+                if told is not None:
+                    told(len(rows))
             vectors[np.concatenate(batches)] = torch.cat(done).cpu().numpy()
         return vectors
 

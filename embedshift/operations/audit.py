@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from embedshift.catalog.alias import get_alias, history
 from embedshift.catalog.migration import migrations
@@ -54,14 +54,14 @@ def audit(context: StepContext, *, repair: bool = False, sample: str = "100%") -
     part = f", {share:.2%} of the table" if share < 1 else ""
     console.say(f"audit of {table.name}, model {vector_table.model.name}{part}")
     started = time.monotonic()
-    with context.spark(model=vector_table.model if repair else None) as session:
+    with context.spark(model=vector_table.model if repair else None) as spark:
         audited = _audited(settings, store, vector_table, table)
-        found = _audit(settings, store, session, audited, share)
+        found = _audit(settings, store, spark, audited, share)
         _say(found, audited, console)
         repaired = 0
         if repair and found.faulty:
-            repaired = _repair(settings, store, session, console, vector_table)
-            found = _audit(settings, store, session, audited, share)
+            repaired = _repair(settings, store, spark, console, vector_table)
+            found = _audit(settings, store, spark, audited, share)
             console.say(f"repaired {repaired:,} rows, and counted again:")
             _say(found, audited, console)
     allowed = settings.audit.tolerate * found.rows
@@ -103,29 +103,27 @@ def _audited(settings: Settings, store: Store, vector_table: VectorTable, table:
     )
 
 
-def _audit(settings: Settings, store: Store, session: SparkSession, audited: Audited, share: float) -> Audit:
+def _audit(settings: Settings, store: Store, spark: SparkContext, audited: Audited, share: float) -> Audit:
     ranges = plan_ranges(store, audited.table.name, settings.load.ranges)
     if share < 1:
         parts = WHOLE_RING.split(_PARTS)
         ranges = sorted(random.Random().sample(parts, max(1, round(share * len(parts)))))
     work = partial(_audit_range, audited, settings.load.window_rows)
-    return aggregate(session, reachable(settings.store), ranges, work)
+    return aggregate(spark, reachable(settings.store), ranges, work)
 
 
 def _audit_range(audited: Audited, window_rows: int, store: Store, within: TokenRange) -> Audit:
     return audit_range(store, audited, within, window_rows=window_rows)
 
 
-def _repair(
-    settings: Settings, store: Store, session: SparkSession, console: Console, vector_table: VectorTable
-) -> int:
+def _repair(settings: Settings, store: Store, spark: SparkContext, console: Console, vector_table: VectorTable) -> int:
     """Run a transfer from the table into itself, which writes what is wrong. Returns the number of rows written."""
     step = f"audit/{now_us()}"
     transfer = transfer_in_place(settings, store, vector_table, step)
     ranges = plan_ranges(store, vector_table.table, settings.load.ranges)
     with console.watching("repair", store.estimate(vector_table.table).rows) as watch:
         done = run_transfer(
-            session,
+            spark,
             store,
             transfer,
             ranges,

@@ -1,1 +1,1 @@
-"""Spark: the session, and the work on one token range in one worker process."""
+"""Spark: the context, and the work on one token range in one worker process."""

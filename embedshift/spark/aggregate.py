@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import operator
-import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial, reduce
 from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
-import pyarrow as pa
-
 from embedshift.catalog.ranges import Counts
 from embedshift.settings import StoreSettings
-from embedshift.spark.reader import comparison_of, shared_store
+from embedshift.spark.stores import shared_store
+from embedshift.spark.task import comparison_of, worker_stores
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 from embedshift.tokens import TokenRange
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 
 Sum = TypeVar("Sum")
@@ -29,7 +27,7 @@ _TASKS_A_CORE = 4
 
 
 def aggregate(
-    session: SparkSession,
+    spark: SparkContext,
     store: StoreSettings,
     ranges: Sequence[TokenRange],
     work: Callable[[Store, TokenRange], Sum],
@@ -39,34 +37,29 @@ def aggregate(
     Args:
         work: can be pickled; its results can be added and pickled.
     """
-    tasks = min(len(ranges), session.sparkContext.defaultParallelism * _TASKS_A_CORE)
+    tasks = min(len(ranges), spark.defaultParallelism * _TASKS_A_CORE)
     parts = [ranges[number * len(ranges) // tasks : (number + 1) * len(ranges) // tasks] for number in range(tasks)]
-    # As a table, not as an RDD: its tasks then run in the same workers as transfers, which have the model loaded.
-    summed = session.range(0, tasks, 1, tasks).mapInArrow(partial(_summed, store, work, parts), "sum binary")
-    sums: list[Sum] = [pickle.loads(row[0]) for row in summed.collect()]
+    sums = spark.parallelize(parts, tasks).mapPartitions(partial(_summed, store, work)).collect()
     return reduce(operator.add, sums)
 
 
 def _summed(
-    settings: StoreSettings,
-    work: Callable[[Store, TokenRange], Sum],
-    parts: Sequence[Sequence[TokenRange]],
-    batches: Iterator[pa.RecordBatch],
-) -> Iterator[pa.RecordBatch]:
+    settings: StoreSettings, work: Callable[[Store, TokenRange], Sum], parts: Iterator[Sequence[TokenRange]]
+) -> Iterator[Sum]:
     store = shared_store(settings)
-    for number in (each.as_py() for batch in batches for each in batch.column(0)):
-        sums = accumulate((work(store, each) for each in parts[number]), operator.add)
-        # Only the last sum is kept, so that memory does not grow with the number of ranges.
-        last = pa.array([pickle.dumps(each) for each in deque(sums, maxlen=1)], pa.binary())
-        yield pa.RecordBatch.from_arrays([last], ["sum"])
+    sums = accumulate((work(store, each) for part in parts for each in part), operator.add)
+    # Only the last sum is kept, so that memory does not grow with the number of ranges.
+    return iter(deque(sums, maxlen=1))
 
 
-def preview(session: SparkSession, transfer: Transfer, ranges: Sequence[TokenRange]) -> Counts:
+def preview(spark: SparkContext, transfer: Transfer, ranges: Sequence[TokenRange]) -> Counts:
     """Compare every range, and count the rows that would be written or deleted."""
-    return aggregate(session, transfer.store, ranges, partial(_preview, transfer))
+    return aggregate(spark, transfer.source, ranges, partial(_preview, transfer))
 
 
-def _preview(transfer: Transfer, store: Store, within: TokenRange) -> Counts:
-    comparison = comparison_of(store, transfer)
-    rows = sum(batch.num_rows for batch in comparison.batches(within))
-    return Counts(comparison.read, rows - comparison.deleted, deleted=comparison.deleted)
+def _preview(transfer: Transfer, _: Store, within: TokenRange) -> Counts:
+    found = Counts()
+    for window in comparison_of(worker_stores(transfer), transfer).windows(within):
+        counts = window.counts
+        found += Counts(counts.read, window.rows.num_rows, deleted=counts.deleted)
+    return Counts(found.read, found.written - found.deleted, deleted=found.deleted)

@@ -6,8 +6,8 @@ compared by digest. The newer side of a cell is never overwritten, whichever sid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from time import time_ns
 
@@ -15,32 +15,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from embedshift.catalog.ranges import Counts
 from embedshift.embedding import DIGEST
 from embedshift.spark.compare_vectors import Vectors, greatest
-from embedshift.spark.rows import DELETED_AT, Action, Layout, to_carry
+from embedshift.spark.expiry import expiry, expiry_schema, with_expiries
+from embedshift.spark.rows import DELETED_AT, Action, Layout, Window, to_carry
 from embedshift.spark.scan_limit import ScanLimit
-from embedshift.spark.ttl import aged, stamped, stamped_schema
-from embedshift.stores.contract import Store
+from embedshift.spark.stores import Stores
 from embedshift.stores.cql_types import is_many_celled
-from embedshift.stores.merge_join import Merged, key_array, merge, paired, scan_schema
-from embedshift.stores.model import Column, remaining_ttl, write_time
+from embedshift.stores.merge_join import Merged, empty_batch, key_array, merge, paired, scan_schema
+from embedshift.stores.model import Column, write_time
 from embedshift.tokens import TokenRange
-
-#: Is called with the number of source rows that come next, and returns when they may be compared.
-Turn = Callable[[int], None]
-
-
-def at_once(rows: int) -> None:
-    """A turn that never waits."""
-    del rows
 
 
 @dataclass(slots=True)
 class RangeComparison:
-    """Compares one token range of two tables. Iterate ``batches`` first, then read the counts.
+    """Compares one token range of two tables.
 
     Args:
-        store: where both tables are.
+        stores: where the two tables are.
         layout: which columns are carried.
         orphans_before_us: what was written to the target at this time or later is never deleted; None: anything may be.
         window_rows: rows read at once from each side.
@@ -50,10 +43,9 @@ class RangeComparison:
         inspect: whether the target's vectors are read and checked.
         since_us: only rows of the source written at this time or later are compared; None: all rows of both tables.
         by_log: whether the source's change log says which rows these are. Write times do not show deleted rows.
-        turn: called before each window.
     """
 
-    store: Store
+    stores: Stores
     layout: Layout
     orphans_before_us: int | None
     window_rows: int
@@ -63,10 +55,9 @@ class RangeComparison:
     inspect: bool = False
     since_us: int | None = None
     by_log: bool = False
-    turn: Turn = at_once
-    read: int = 0
-    unchanged: int = 0
-    deleted: int = 0
+    _read: int = 0
+    _unchanged: int = 0
+    _deleted: int = 0
     _vectors: Vectors = field(init=False)
     _many_celled: list[Column] = field(init=False)
 
@@ -74,55 +65,56 @@ class RangeComparison:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
         self._many_celled = [column for column in self.layout.carried if is_many_celled(column.type)]
 
-    def batches(self, within: TokenRange, scan_limit: ScanLimit | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows to embed, write or delete, in the schema of ``Layout.schema``; with a scan limit, only up to it."""
+    def windows(self, within: TokenRange, scan_limit: ScanLimit | None = None) -> Generator[Window]:
+        """The rows to embed, write or delete, and how many were compared; with a scan limit, only up to it."""
         if self.since_us is None:
             yield from self._of_all(scan_limit or ScanLimit(within))
             return
         for keys in self._written_since(self.since_us, within):
-            self.turn(keys.num_rows)
             if keys.num_rows:
                 yield from self.of_keys(keys)
 
-    def _of_all(self, scan_limit: ScanLimit) -> Iterator[pa.RecordBatch]:
+    def _of_all(self, scan_limit: ScanLimit) -> Iterator[Window]:
         source, target, within = self.layout.source_table, self.layout.target_table, scan_limit.within
+        ours, theirs, rows = self._source_columns(), self._target_columns(), self.window_rows
         merged = merge(
-            scan_limit.lead(
-                stamped(self.store.scan(source, within, **self._source_columns(), batch_rows=self.window_rows))
-            ),
-            scan_limit.follow(
-                stamped(self.store.scan(target, within, **self._target_columns(), batch_rows=self.window_rows))
-            ),
-            schemas=(
-                stamped_schema(scan_schema(source, **self._source_columns())),
-                stamped_schema(scan_schema(target, **self._target_columns())),
-            ),
+            map(with_expiries, scan_limit.lead(self.stores.source.scan(source, within, **ours, batch_rows=rows))),
+            map(with_expiries, scan_limit.follow(self.stores.target.scan(target, within, **theirs, batch_rows=rows))),
+            schemas=(expiry_schema(scan_schema(source, **ours)), expiry_schema(scan_schema(target, **theirs))),
             keys=[key.name for key in self.layout.keys],
         )
         for each in merged:
-            self.turn(each.left.num_rows + each.left_only.num_rows)
-            right_only = scan_limit.trim(each.right_only)
-            # Rows may have waited for their turn or for the other table's rows: their TTLs have gone on.
-            yield from self._of(Merged(*map(aged, (each.left, each.right, each.left_only, right_only))))
+            yield from self._windows(replace(each, right_only=scan_limit.trim(each.right_only)))
+
+    def _windows(self, merged: Merged) -> Iterator[Window]:
+        """What differs among these rows, at least one window; the first has the counts of all."""
+        self._read = self._unchanged = self._deleted = 0
+        found = list(self._of(merged))
+        counts = Counts(self._read, unchanged=self._unchanged, deleted=self._deleted)
+        yield Window(found[0] if found else empty_batch(self.layout.schema()), counts)
+        yield from map(Window, found[1:])
 
     def _written_since(self, since_us: int, within: TokenRange) -> Iterator[pa.RecordBatch]:
         """Primary keys of rows of the source; some may occur several times."""
         source = self.layout.source_table
         if self.by_log:
             # A writer whose clock is ahead is in the log with a future time.
-            yield from self.store.changes(source, within, since_us, time_ns() // 1000 + self.clock_skew_us)
+            yield from self.stores.source.changes(source, within, since_us, time_ns() // 1000 + self.clock_skew_us)
             return
         carried = [column.name for column in self.layout.carried]
-        for rows in self.store.scan(source, within, times=carried, batch_rows=self.window_rows):
+        for rows in self.stores.source.scan(source, within, times=carried, batch_rows=self.window_rows):
             written = [pc.greater_equal(rows.column(write_time(name)), since_us) for name in carried]
             recent = reduce(pc.or_, [pc.fill_null(each, False) for each in written])
             yield rows.filter(recent).select([key.name for key in self.layout.keys])
 
-    def of_keys(self, keys: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def of_keys(self, keys: pa.RecordBatch) -> Iterator[Window]:
         """The same for the rows with some primary keys."""
-        left = self.store.fetch(self.layout.source_table, keys, **self._source_columns())
-        right = self.store.fetch(self.layout.target_table, keys, **self._target_columns())
-        yield from self._of(paired(left, right, [key.name for key in self.layout.keys]))
+        left = self._fetched_source(keys)
+        right = with_expiries(self.stores.target.fetch(self.layout.target_table, keys, **self._target_columns()))
+        yield from self._windows(paired(left, right, [key.name for key in self.layout.keys]))
+
+    def _fetched_source(self, keys: pa.RecordBatch) -> pa.RecordBatch:
+        return with_expiries(self.stores.source.fetch(self.layout.source_table, keys, **self._source_columns()))
 
     def _source_columns(self) -> dict[str, list[str]]:
         carried = [column.name for column in self.layout.carried]
@@ -140,7 +132,7 @@ class RangeComparison:
         return {"values": values, "times": [*carried, *(column.name for column in self.layout.made)]}
 
     def _of(self, merged: Merged) -> Iterator[pa.RecordBatch]:
-        self.read += merged.left.num_rows + merged.left_only.num_rows
+        self._read += merged.left.num_rows + merged.left_only.num_rows
         if merged.left_only.num_rows:
             yield self._rows(merged.left_only, None)
         if merged.left.num_rows:
@@ -162,10 +154,10 @@ class RangeComparison:
             return
         keys = [key.name for key in self.layout.keys]
         looked_us = time_ns() // 1000
-        fresh = self.store.fetch(self.layout.source_table, right.select(keys), **self._source_columns())
+        fresh = self._fetched_source(right.select(keys))
         partner = pc.index_in(key_array(right, keys), value_set=key_array(fresh, keys))
         there = pc.is_valid(partner)
-        self.read += len(partner) - partner.null_count - read
+        self._read += len(partner) - partner.null_count - read
         if pc.any(there).as_py():
             yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there), looked_us)
         orphans = right.filter(pc.invert(there))
@@ -174,7 +166,7 @@ class RangeComparison:
                 pa.array([name not in self.protected for name in self.layout.names(orphans)], pa.bool_())
             )
         if orphans.num_rows:
-            self.deleted += orphans.num_rows
+            self._deleted += orphans.num_rows
             newest = greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
             at = pc.fill_null(newest, self._marker_only_before(looked_us))
             yield to_carry(self.layout, orphans, Action.DELETE, {DELETED_AT: at})
@@ -228,7 +220,7 @@ class RangeComparison:
     ) -> Iterator[pa.RecordBatch]:
         if left.num_rows:
             rows = self._rows(self._overlaid(left, right), right, looked_us)
-            self.unchanged += left.num_rows - rows.num_rows
+            self._unchanged += left.num_rows - rows.num_rows
             if rows.num_rows:
                 yield rows
 
@@ -240,12 +232,15 @@ class RangeComparison:
         if not pc.any(rows).as_py():
             return left
         keys = [key.name for key in self.layout.keys]
-        theirs = self.store.fetch(self.layout.target_table, right.filter(rows).select(keys), values=names, times=names)
+        target = self.layout.target_table
+        theirs = with_expiries(
+            self.stores.target.fetch(target, right.filter(rows).select(keys), values=names, times=names)
+        )
         place = pc.index_in(key_array(left, keys), value_set=key_array(theirs, keys))
         theirs = theirs.take(place)
         for name in names:
             taken = pc.and_(own[name], pc.is_valid(place))
-            for part in (name, write_time(name), remaining_ttl(name)):
+            for part in (name, write_time(name), expiry(name)):
                 column = pc.if_else(taken, theirs.column(part), left.column(part))
                 left = left.set_column(left.schema.get_field_index(part), part, column)
         return left
@@ -272,7 +267,7 @@ class RangeComparison:
                 taken, at = pc.or_(taken, whole), pc.if_else(whole, ours, at)
             columns[name] = pc.if_else(taken, left.column(name), None)
             columns[write_time(name)] = at
-            columns[remaining_ttl(name)] = pc.if_else(taken, left.column(remaining_ttl(name)), None)
+            columns[expiry(name)] = pc.if_else(taken, left.column(expiry(name)), None)
             touched = pc.or_(touched, pc.is_valid(at))
         action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
         return to_carry(self.layout, left, action, columns).filter(touched)

@@ -7,12 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.spark.expiry import expiry
 from embedshift.spark.rows import Layout
 from embedshift.stores.cql_types import arrow_type
-from embedshift.stores.model import MIN_WRITE_TIME_US, remaining_ttl, write_time
+from embedshift.stores.model import MIN_WRITE_TIME_US, write_time
 
-#: Seconds that may lie between the scans of the two sides, and so between two readings of the same TTL.
-_TTL_SLACK_S = 60
+#: Two readings of one expiry differ by the clocks' seconds, and by what lies between a page and its use.
+_EXPIRY_SLACK_S = 60
 #: How much the length of a normalised vector may differ from 1.
 _NORM_TOLERANCE = 1e-3
 
@@ -36,11 +37,11 @@ class Vectors:
         digest = digest_texts(self._layout.target.model.fingerprint, texts, empty)
         written = [name for name in self.template.columns if write_time(name) in left.schema.names]
         age = self._age(left, written)
-        ttl = self._vector_ttl(left, written)
+        ends = self._ends(left, written)
         if right is None:
             wanted, had_vector = pa.array(np.full(left.num_rows, True)), pa.array(np.full(left.num_rows, False))
         else:
-            wanted, had_vector, age = self._stale(left, right, digest, empty, age, ttl)
+            wanted, had_vector, age = self._stale(left, right, digest, empty, age, ends)
         has_text = pc.and_(wanted, pc.invert(empty))
         copied = self._copied(left, digest)
         computed = pc.and_(has_text, pc.is_null(copied))
@@ -48,13 +49,13 @@ class Vectors:
         columns = {
             name: pc.if_else(has_text, copied, None),
             write_time(name): pc.if_else(pc.or_(has_text, pc.and_(wanted, had_vector)), age, None),
-            remaining_ttl(name): pc.if_else(has_text, ttl, None),
+            expiry(name): pc.if_else(has_text, ends, None),
         }
         if self._layout.target.digests:
             columns |= {
                 DIGEST: pc.if_else(wanted, digest, None),
                 write_time(DIGEST): pc.if_else(wanted, age, None),
-                remaining_ttl(DIGEST): pc.if_else(wanted, ttl, None),
+                expiry(DIGEST): pc.if_else(wanted, ends, None),
             }
         return columns, wanted, computed
 
@@ -73,13 +74,13 @@ class Vectors:
         digest: pa.Array,
         empty: pa.Array,
         age: pa.Array,
-        ttl: pa.Array,
+        ends: pa.Array,
     ) -> tuple[pa.Array, pa.Array, pa.Array]:
         """Where the target's vector does not fit its text, and the time with which to write."""
         had_vector = pc.is_valid(right.column(write_time(self._layout.target.vector)))
         stale = pc.fill_null(pc.not_equal(digest, self._target_digest(right)), True)
         stale = pc.or_(stale, pc.and_(pc.invert(had_vector), pc.invert(empty)))
-        stale = pc.or_(stale, self._ends_apart(right, ttl))
+        stale = pc.or_(stale, self._ends_apart(right, ends))
         if self._inspect:
             stale = pc.or_(stale, self._broken(right))
         for name in self.template.columns:
@@ -108,12 +109,12 @@ class Vectors:
         together = pc.equal(right.column(write_time(name)), right.column(write_time(DIGEST)))
         return pc.or_(pa.array(broken), pc.and_(there, pc.invert(pc.fill_null(together, False))))
 
-    def _ends_apart(self, right: pa.RecordBatch, ttl: pa.Array) -> pa.Array:
+    def _ends_apart(self, right: pa.RecordBatch, ends: pa.Array) -> pa.Array:
         """Where the target's vector would expire after its text, or before: the same text was written again."""
         made = self._layout.made[-1].name
-        held = right.column(remaining_ttl(made))
-        once = pc.xor(pc.is_valid(held), pc.is_valid(ttl))
-        far = pc.greater(pc.abs(pc.subtract(held, ttl)), _TTL_SLACK_S)
+        held = right.column(expiry(made))
+        once = pc.xor(pc.is_valid(held), pc.is_valid(ends))
+        far = pc.greater(pc.abs(pc.subtract(held, ends)), _EXPIRY_SLACK_S)
         return pc.and_(pc.is_valid(right.column(write_time(made))), pc.or_(once, pc.fill_null(far, False)))
 
     def _target_digest(self, right: pa.RecordBatch) -> pa.Array:
@@ -123,12 +124,12 @@ class Vectors:
         texts, empty = self.template.render(right), self.template.empty(right)
         return digest_texts(self._layout.target.model.fingerprint, texts, empty)
 
-    def _vector_ttl(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
+    def _ends(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
         """The vector lives as long as the longest-lived part of its text."""
-        longest = greatest([left.column(remaining_ttl(name)) for name in written], left.num_rows, pa.int32())
+        longest = greatest([left.column(expiry(name)) for name in written], left.num_rows)
         endless = pa.array(np.full(left.num_rows, False))
         for name in written:
-            forever = pc.and_(pc.is_valid(left.column(name)), pc.is_null(left.column(remaining_ttl(name))))
+            forever = pc.and_(pc.is_valid(left.column(name)), pc.is_null(left.column(expiry(name))))
             endless = pc.or_(endless, forever)
         return pc.if_else(endless, None, longest)
 
@@ -142,8 +143,8 @@ class Vectors:
         return pc.if_else(pc.fill_null(pc.equal(left.column(DIGEST), digest), False), vectors, None)
 
 
-def greatest(arrays: list[pa.Array], rows: int = 0, kind: pa.DataType | None = None) -> pa.Array:
+def greatest(arrays: list[pa.Array], rows: int = 0) -> pa.Array:
     """The greatest value of each row, null where every array has null; of no arrays, ``rows`` nulls."""
     if not arrays:
-        return pa.nulls(rows, kind or pa.int64())
+        return pa.nulls(rows, pa.int64())
     return pc.max_element_wise(*arrays, skip_nulls=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import chain
 
 import pyarrow as pa
 
 from embedshift.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters
 from embedshift.embedding import DIGEST, Template, digest_texts
-from embedshift.errors import CheckFailed
-from embedshift.spark.embed import embed_rows
-from embedshift.spark.reader import comparison_of
+from embedshift.errors import CheckFailed, EmbedshiftError
+from embedshift.spark.embed import EmbeddingStage
 from embedshift.spark.rows import Layout
+from embedshift.spark.stores import Stores
+from embedshift.spark.task import comparison_of, stage
 from embedshift.spark.transfer import Transfer
-from embedshift.spark.writer import RangeWriting
+from embedshift.spark.writer import Writer
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type, from_json
 
@@ -43,13 +45,16 @@ def retry_dead_letters(store: Store, transfer: Transfer, letters: Sequence[DeadL
     Raises:
         CheckFailed: the model cannot be loaded, or the store fails: nothing is known about the rows themselves.
     """
-    comparison = comparison_of(store, transfer)
-    for start in range(0, len(letters), transfer.window_rows):
-        keys = _keys(transfer.layout, letters[start : start + transfer.window_rows])
-        writing = RangeWriting(store, transfer)
-        writing.run(embed_rows(transfer, 1, comparison.of_keys(keys)))
-        if writing.error:
-            raise CheckFailed(f"the rows could not be tried again: {writing.error}")
+    stores, embedding = Stores.one(store), EmbeddingStage(transfer, 1)
+    comparison, writer = comparison_of(stores, transfer), Writer(stores, transfer)
+    try:
+        with stage("embedding or writing"):
+            for start in range(0, len(letters), transfer.window_rows):
+                keys = _keys(transfer.layout, letters[start : start + transfer.window_rows])
+                for window in chain.from_iterable(map(embedding.tokenized, comparison.of_keys(keys))):
+                    writer.apply(embedding.embedded(window).rows)
+    except EmbedshiftError as error:
+        raise CheckFailed(f"the rows could not be tried again: {error}") from error
     settle_dead_letters(store, transfer)
 
 

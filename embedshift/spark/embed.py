@@ -1,8 +1,9 @@
-"""The embedding stage: rows that differ come in, the same rows with their vectors go out."""
+"""The embedding stage: windows come in, the same with their vectors go out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from pyspark import TaskContext
 
 from embedshift.catalog.vector_table import VectorTable, proven_model
-from embedshift.embedding import Model, Template, count_gpus, use_threads
-from embedshift.spark.rows import ACTION, REASON, Action
+from embedshift.embedding import Model, Template, Texts, count_gpus, use_threads
+from embedshift.spark.rows import ACTION, REASON, Action, Window
 from embedshift.spark.transfer import Transfer
 from embedshift.spark.worker import keep_for_good
 
@@ -21,28 +22,64 @@ from embedshift.spark.worker import keep_for_good
 _TEXT_BYTES = 16 * 1024 * 1024
 
 
-def embed_rows(transfer: Transfer, threads: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Fill in the vectors of the rows that need one. The model is loaded when the first such row comes.
+class EmbeddingStage:
+    """Embeds the rows of windows that want it. The model is loaded when the first such row comes.
+
+    ``tokenized`` may run in another thread, ahead of ``embedded``.
 
     Args:
         transfer: what is carried.
         threads: threads of one matrix product.
-        batches: rows in the schema of ``Layout.schema``, one window each.
-
-    Raises:
-        ModelUnavailable: the model cannot be loaded, or is not the recorded one.
+        loading: is called before the model is loaded, which may take a while.
     """
-    layout = transfer.layout
-    template = Template.parse(layout.source.text)
-    for rows in batches:
-        wanting = np.flatnonzero(rows.column(ACTION).to_numpy() == Action.EMBED)
-        if len(wanting) == 0:
-            yield rows
-            continue
-        use_threads(threads)
-        model = _model_of_worker(layout.target, transfer.device)
-        for part in _bounded(rows):
-            yield _embedded(part, model, template, layout.target.vector, transfer.batch_tokens or None)
+
+    def __init__(self, transfer: Transfer, threads: int, loading: Callable[[], object] = lambda: None) -> None:
+        self._transfer, self._threads, self._loading = transfer, threads, loading
+        self._template = Template.parse(transfer.layout.source.text)
+        self._model: Model | None = None
+
+    def tokenized(self, window: Window) -> Iterator[Window]:
+        """The window, cut so that long texts do not pile up, with the texts that are to be embedded.
+
+        Raises:
+            ModelUnavailable: the model cannot be loaded, or is not the recorded one.
+        """
+        if not len(_wanting(window.rows)):
+            yield window
+            return
+        model = self._loaded()
+        counts = {"counts": window.counts}
+        for rows in _bounded(window.rows):
+            wanting = _wanting(rows)
+            texts = self._template.render(rows.take(pa.array(wanting))).to_pylist() if len(wanting) else []
+            yield Window(rows, texts=model.tokenized(texts), **counts)
+            counts = {}
+
+    def embedded(self, window: Window, told: Callable[[int], object] | None = None) -> Window:
+        """The window with its vectors; a row that cannot be embedded becomes a dead one.
+
+        Args:
+            told: is called with the number of texts of each batch that is under way.
+        """
+        if window.texts is None:
+            return window
+        use_threads(self._threads)
+        return replace(window, rows=self._with_vectors(window.rows, window.texts, told), texts=None)
+
+    def _loaded(self) -> Model:
+        if self._model is None:
+            self._loading()
+            self._model = _model_of_worker(self._transfer.layout.target, self._transfer.device)
+        return self._model
+
+    def _with_vectors(self, rows: pa.RecordBatch, texts: Texts, told: Callable[[int], object] | None) -> pa.RecordBatch:
+        wanting = _wanting(rows)
+        if not len(wanting):
+            return rows
+        embedded = self._loaded().embed_texts(texts, self._transfer.batch_tokens or None, told)
+        rows = _with_vectors(rows, wanting, embedded.vectors, self._transfer.layout.target.vector)
+        dead = np.fromiter(embedded.faults, np.int64, len(embedded.faults))
+        return _dead(rows, wanting[dead], list(embedded.faults.values())) if len(dead) else rows
 
 
 @lru_cache(maxsize=2)
@@ -62,25 +99,17 @@ def _own_device() -> str:
     return f"cuda:{task.partitionId() % gpus}" if task and gpus > 1 else "auto"
 
 
+def _wanting(rows: pa.RecordBatch) -> NDArray[np.int64]:
+    """Which rows are to be embedded."""
+    return np.flatnonzero(rows.column(ACTION).to_numpy() == Action.EMBED)
+
+
 def _bounded(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Cut a window so that long texts do not pile up."""
     parts = max(1, -(-rows.nbytes // _TEXT_BYTES))
     step = max(1, rows.num_rows // parts)
     for start in range(0, rows.num_rows, step):
         yield rows.slice(start, step)
-
-
-def _embedded(
-    rows: pa.RecordBatch, model: Model, template: Template, column: str, batch_tokens: int | None
-) -> pa.RecordBatch:
-    wanting = np.flatnonzero(rows.column(ACTION).to_numpy() == Action.EMBED)
-    if len(wanting) == 0:
-        return rows
-    texts = template.render(rows.take(pa.array(wanting)))
-    embedded = model.embed(texts.to_pylist(), batch_tokens)
-    rows = _with_vectors(rows, wanting, embedded.vectors, column)
-    dead = np.fromiter(embedded.faults, np.int64, len(embedded.faults))
-    return _dead(rows, wanting[dead], list(embedded.faults.values())) if len(dead) else rows
 
 
 def _with_vectors(

@@ -38,7 +38,7 @@ def own_handler() -> Iterator[None]:
     """Keep our handler of Ctrl-C while PySpark starts, and restore it afterwards.
 
     The handler that PySpark installs first asks the JVM to cancel its jobs, over the connection that the interrupted
-    call is using; that fails with pages of traces. The jobs end with the session anyway.
+    call is using; that fails with pages of traces. The jobs end with the context anyway.
     """
     from pyspark import SparkContext
 

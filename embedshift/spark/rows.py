@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 import pyarrow as pa
 
+from embedshift.catalog.ranges import Counts
 from embedshift.catalog.vector_table import VectorTable
-from embedshift.embedding import DIGEST
+from embedshift.embedding import DIGEST, Texts
 from embedshift.errors import SchemaError
-from embedshift.spark.ttl import READ_AT, read_now
+from embedshift.spark.expiry import expiry
 from embedshift.stores.cql_types import arrow_type, to_json
-from embedshift.stores.model import Column, Table, remaining_ttl, write_time
+from embedshift.stores.model import Column, Table, write_time
 
 
 class Action(IntEnum):
@@ -36,12 +37,16 @@ DELETED_AT = "deleted_at()"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which columns are carried between two tables, and the schema of the rows."""
+    """Which columns are carried between two tables, and the schema of the rows.
+
+    The tables may be in two stores. ``in_place`` says that they are one, which is repaired from itself.
+    """
 
     source: VectorTable
     target: VectorTable
     source_table: Table
     target_table: Table
+    in_place: bool = False
 
     @property
     def keys(self) -> tuple[Column, ...]:
@@ -58,11 +63,6 @@ class Layout:
     def copies_vectors(self) -> bool:
         """Whether both tables have one model. A table that is repaired from itself has nothing to copy."""
         return self.source.model.fingerprint == self.target.model.fingerprint and not self.in_place
-
-    @property
-    def in_place(self) -> bool:
-        """Whether a table is repaired from itself."""
-        return self.source.table == self.target.table
 
     @property
     def digests(self) -> tuple[Column, ...]:
@@ -85,14 +85,26 @@ class Layout:
 
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows."""
-        fields = [pa.field(ACTION, pa.int8()), pa.field(REASON, pa.string()), pa.field(READ_AT, pa.int64())]
-        fields += [pa.field(DELETED_AT, pa.int64())]
+        fields = [pa.field(ACTION, pa.int8()), pa.field(REASON, pa.string()), pa.field(DELETED_AT, pa.int64())]
         fields += [pa.field(key.name, arrow_type(key.type)) for key in self.keys]
         for column in (*self.carried, *self.made):
             fields.append(pa.field(column.name, arrow_type(column.type)))
             fields.append(pa.field(write_time(column.name), pa.int64()))
-            fields.append(pa.field(remaining_ttl(column.name), pa.int32()))
+            fields.append(pa.field(expiry(column.name), pa.int64()))
         return pa.schema(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows to carry, in the schema of ``Layout.schema``; perhaps none.
+
+    ``counts`` are of the source rows that were compared to find them: read, unchanged, and the rows to delete.
+    ``texts`` is what is to be embedded, for the rows whose action says so, once it is tokenised.
+    """
+
+    rows: pa.RecordBatch
+    counts: Counts = field(default_factory=Counts)
+    texts: Texts | None = None
 
 
 def to_carry(
@@ -112,7 +124,6 @@ def to_carry(
         **{key.name: rows.column(key.name) for key in layout.keys},
         **columns,
         ACTION: action,
-        READ_AT: read_now(rows.num_rows),
     }
     arrays = [columns.get(each.name) for each in schema]
     return pa.RecordBatch.from_arrays(

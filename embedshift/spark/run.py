@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 from embedshift.catalog.ranges import Progress, RangeRecord, open_ranges, progress, read_ranges, split_failed
 from embedshift.errors import CheckFailed, RefusedError, StoreUnavailable
-from embedshift.spark.reader import planned_ranges
-from embedshift.spark.task import RESULT, carry_ranges, packed
+from embedshift.spark.task import carry_ranges
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 from embedshift.telemetry import metrics
 from embedshift.tokens import TokenRange
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 
 _LOG = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ Report = Callable[[Progress], None]
 
 
 def run_transfer(
-    session: SparkSession,
+    spark: SparkContext,
     store: Store,
     transfer: Transfer,
     plan: Iterable[TokenRange],
@@ -101,7 +100,7 @@ def run_transfer(
         if tries:
             left = split_failed(store, migration, step, left)
         asked = {each.range for each in left}
-        trouble = _run_job(session, store, transfer, report, still_ours)
+        trouble = _run_job(spark, store, transfer, report, still_ours)
         left = [each for each in read_ranges(store, migration, step) if each.state != "done"]
         # If the tasks only left rests of their ranges, that is work to continue with, not a failure.
         tries += any(each.range in asked for each in left)
@@ -122,7 +121,7 @@ def _left_over(failed: Sequence[RangeRecord], step: str, trouble: str) -> CheckF
 
 
 def _run_job(
-    session: SparkSession,
+    spark: SparkContext,
     store: Store,
     transfer: Transfer,
     report: Report,
@@ -136,10 +135,10 @@ def _run_job(
     from pyspark.errors import PySparkException
 
     ended = threading.Event()
-    watching = threading.Thread(target=_watch, args=(ended, session, store, transfer, report, still_ours), daemon=True)
+    watching = threading.Thread(target=_watch, args=(ended, spark, store, transfer, report, still_ours), daemon=True)
     watching.start()
     try:
-        _job(session, store, transfer)
+        _job(spark, store, transfer)
     # A worker was killed, or an executor was lost: ranges without an outcome are tried again.
     except (PySparkException, Py4JError) as error:
         still_ours()
@@ -160,7 +159,7 @@ def _first_cause(text: str) -> str:
 
 def _watch(
     ended: threading.Event,
-    session: SparkSession,
+    spark: SparkContext,
     store: Store,
     transfer: Transfer,
     report: Report,
@@ -173,18 +172,23 @@ def _watch(
             still_ours()
             report(progress(store, transfer.migration, transfer.step))
         except RefusedError:
-            session.sparkContext.cancelAllJobs()
+            spark.cancelJobGroup(transfer.step)
             return
         except StoreUnavailable:
             continue  # it may answer at the next read; if not, the tasks will fail
         pause = min(max(_LOOK_SECONDS, 4 * (time.monotonic() - began)), _LOOK_SECONDS_MOST)
 
 
-def _job(session: SparkSession, store: Store, transfer: Transfer) -> None:
+def _job(spark: SparkContext, store: Store, transfer: Transfer) -> None:
     """One task for each planned range. No row of a table enters the JVM: a task gets its range and does everything."""
-    planned = planned_ranges(store, transfer)
-    threads = int(session.conf.get("spark.task.cpus", "1") or 1)
-    ranges = session.sparkContext.broadcast(packed(planned))
-    work = partial(carry_ranges, transfer, threads, ranges)
-    numbers = session.range(0, len(planned), 1, len(planned))
-    numbers.mapInArrow(work, RESULT).write.format("noop").mode("overwrite").save()
+    ranges = [(each.range.start, each.range.end, each.attempts + 1) for each in planned_ranges(store, transfer)]
+    threads = int(spark.getConf().get("spark.task.cpus", "1") or 1)
+    # A task that is cancelled is interrupted, and its worker ends with it.
+    spark.setJobGroup(transfer.step, f"embedshift {transfer.step}", interruptOnCancel=True)
+    spark.parallelize(ranges, len(ranges)).foreachPartition(partial(carry_ranges, transfer, threads))
+
+
+def planned_ranges(store: Store, transfer: Transfer) -> list[RangeRecord]:
+    """The planned ranges of the catalog, shuffled so that neighbours on one replica are not loaded together."""
+    # read_ranges goes bucket by bucket, and buckets are chosen by a hash: that is the shuffle.
+    return [each for each in read_ranges(store, transfer.migration, transfer.step) if each.state == "planned"]

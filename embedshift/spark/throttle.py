@@ -1,8 +1,4 @@
-"""How tasks keep to the throttle: they wait if the throttle state says so, and keep to their share of the limits.
-
-The reader pays for the rows that it compares, the writer for the rows that it writes, each at the task's share of the
-run's rate. The writer alone is not enough: if a pass finds no difference, no row reaches it.
-"""
+"""How tasks keep to the throttle: they wait if the throttle state says so, and keep to their share of the limits."""
 
 from __future__ import annotations
 
@@ -40,10 +36,6 @@ class TokenBucket:
     def owe(self, rows: int) -> None:
         """Count rows that have gone."""
         self._owed += rows
-
-    def forgive(self, rows: int) -> None:
-        """Some of the rows that have gone are paid for elsewhere."""
-        self._owed = max(0.0, self._owed - rows)
 
     def wait_s(self, now: float, rate: float | None) -> float:
         """Seconds until all rows are paid for at a rate in rows per second, including the time since the last call."""
@@ -136,10 +128,10 @@ _PART_S, _SLICE_S = 1.0, 0.1
 _ROWS_FIRST, _ROWS_LEAST = 128, 16
 
 
-def throttle_reader(store: Store, transfer: Transfer) -> ThrottleReader:
+def throttle_reader(catalog: Store, transfer: Transfer) -> ThrottleReader:
     """The throttle of a transfer's tasks, one for each run and process."""
     throttle = _reader_of(transfer.migration, transfer.run, os.getpid())
-    throttle.store = store
+    throttle.catalog = catalog
     return throttle
 
 
@@ -147,7 +139,7 @@ class ThrottleReader:
     """The throttle state of one run, as the catalog has it, and what this process knows of its own writing."""
 
     def __init__(self, migration: str, run: str) -> None:
-        self.store: Store | None = None
+        self.catalog: Store | None = None
         self.limiter = LatencyLimiter()
         self._migration = migration
         self._run = run
@@ -168,7 +160,7 @@ class ThrottleReader:
         return self._state
 
     def _look(self, moment: float) -> None:
-        store = self.store
+        store = self.catalog
         assert store is not None
         self._looked = moment
         try:
@@ -220,36 +212,26 @@ def _reader_of(migration: str, run: str, process: int) -> ThrottleReader:
     return ThrottleReader(migration, run)
 
 
-class ReadThrottle:
-    """The throttle for the reader of one range, window by window."""
+class Throttle:
+    """The throttle for one range: it cuts what is written into parts that keep to the rate.
 
-    def __init__(self, throttle: ThrottleReader) -> None:
-        self._throttle = throttle
+    A task pays for every row that it has compared: for those that are written as they are written, for the others at
+    once. ``hold`` may be called from other threads.
+    """
+
+    def __init__(self, throttle: ThrottleReader, target: Store) -> None:
+        self._throttle, self._target = throttle, target
         self._bucket = TokenBucket()
-        self._passed = 0
 
-    def turn(self, rows: int) -> None:
-        """Before a window is compared: wait for the throttle state, and until earlier windows are paid for."""
-        self._throttle.wait(self._bucket)
-        self._bucket.owe(rows)
-        self._passed = 0
+    def hold(self) -> None:
+        """Wait while the throttle state says so, whatever was paid."""
+        self._throttle.wait(TokenBucket())
 
-    def pass_on(self, rows: int) -> None:
-        """Some rows of the window go to the writer."""
-        self._passed += rows
-
-    def end(self) -> None:
-        """After the last window: wait for what the writer will not pay for. Its rows must not be delayed here."""
-        self._bucket.forgive(self._passed)
-        self._throttle.wait(self._bucket, ending=True)
-
-
-class WriteThrottle:
-    """The throttle for the writer of one range: it cuts what is written into parts that keep to the rate."""
-
-    def __init__(self, throttle: ThrottleReader) -> None:
-        self._throttle = throttle
-        self._bucket = TokenBucket()
+    def pass_by(self, rows: int) -> None:
+        """Rows were compared that are not written."""
+        if rows > 0:
+            self._throttle.wait(self._bucket)
+            self._bucket.owe(rows)
 
     def parts(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Cut a batch, and wait before each part; the time that the caller spends on a part counts as its writing."""
@@ -259,14 +241,14 @@ class WriteThrottle:
             part = rows.slice(start, self._size(state))
             began = time.monotonic()
             yield part
-            now, store = time.monotonic(), self._throttle.store
+            now = time.monotonic()
             limit_s = None if state.max_latency_ms is None else state.max_latency_ms / 1000
-            limiter.learn(now, store.latencies() if store else (), part.num_rows, now - began, limit_s)
+            limiter.learn(now, self._target.latencies(), part.num_rows, now - began, limit_s)
             self._bucket.owe(part.num_rows)
             start += part.num_rows
 
     def end(self) -> None:
-        """After the last batch: wait until everything written is paid for, because the next range starts at zero."""
+        """After the last window: wait until every row is paid for, because the next range starts at zero."""
         self._throttle.wait(self._bucket, self._throttle.limiter, ending=True)
 
     def _size(self, state: ThrottleState) -> int:

@@ -16,7 +16,7 @@ from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 #: Seconds between two reads of what operators request.
 _LOOK_S = 0.5
@@ -26,19 +26,19 @@ _LOOKS = 6
 
 @contextmanager
 def throttled(
-    session: SparkSession, store: Store, transfer: Transfer, settings: ThrottleSettings, say: Callable[[str], None]
+    spark: SparkContext, store: Store, transfer: Transfer, settings: ThrottleSettings, say: Callable[[str], None]
 ) -> Iterator[None]:
     """Keep the tasks of a transfer to the limits of operators and settings, until the block ends.
 
     Args:
-        session: runs the tasks; it knows how many there are, among which a rate is shared.
+        spark: runs the tasks; it knows how many there are, among which a rate is shared.
         settings: apply if no operator has requested anything.
         say: is given a line when the run begins to wait, and when it continues.
     """
     if not transfer.run:
         yield
         return
-    driver = _ThrottleDriver(session, store, transfer, settings, say)
+    driver = _ThrottleDriver(spark, store, transfer, settings, say)
     # Before the first task, which would otherwise go at full speed until it reads the state again.
     driver.look()
     driver.start()
@@ -51,13 +51,13 @@ def throttled(
 class _ThrottleDriver:
     def __init__(
         self,
-        session: SparkSession,
+        spark: SparkContext,
         store: Store,
         transfer: Transfer,
         settings: ThrottleSettings,
         say: Callable[[str], None],
     ) -> None:
-        self._session, self._store = session, store
+        self._spark, self._store = spark, store
         self._migration, self._run = transfer.migration, transfer.run
         self._settings, self._say = settings, say
         self._state: ThrottleState | None = None
@@ -97,7 +97,7 @@ class _ThrottleDriver:
         """How many tasks share the rate: as many as ran lately; before the first, as many as can."""
         from py4j.protocol import Py4JError
 
-        context = self._session.sparkContext
+        context = self._spark
         try:
             tracker = context.statusTracker()
             stages = [tracker.getStageInfo(each) for each in tracker.getActiveStageIds()]

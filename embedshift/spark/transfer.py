@@ -1,7 +1,6 @@
 """A transfer: what one Spark job carries from one table to another, and in which columns.
 
-Load and sync are the same transfer: a load finds an empty target, so that every row differs. The reader compares
-a token range of both tables and yields only what differs; the embedding stage fills in vectors; the writer writes.
+Load and sync are the same transfer: a load finds an empty target, so that every row differs.
 """
 
 from __future__ import annotations
@@ -60,11 +59,14 @@ class TransferRules:
 class Transfer(TransferRules):
     """Everything that a task must know: it is sent to executors and contains no secret.
 
-    ``batch_tokens`` is 0 if the device's own value is to be used. ``rows_most`` and ``bytes_most`` limit what one task
-    reads of its range; it leaves the rest to others (0: no limit).
+    ``source``, ``target`` and ``catalog`` say where each of these is; today they are one store. ``batch_tokens`` is 0
+    if the device's own value is to be used. ``rows_most`` and ``bytes_most`` limit what one task reads of its range;
+    it leaves the rest to others (0: no limit).
     """
 
-    store: StoreSettings
+    source: StoreSettings
+    target: StoreSettings
+    catalog: StoreSettings
     layout: Layout
     window_rows: int
     batch_tokens: int
@@ -156,9 +158,14 @@ def _between(
 ) -> Transfer:
     """The rules, with what follows from the settings and the tables."""
     most = task_bounds(store.estimate(source.table), settings.load.ranges, settings.load.task_rows)
+    at = reachable(settings.store)
     return Transfer(
-        store=reachable(settings.store),
-        layout=Layout(source, target, store.describe(source.table), store.describe(target.table)),
+        source=at,
+        target=at,
+        catalog=at,
+        layout=Layout(
+            source, target, store.describe(source.table), store.describe(target.table), source.table == target.table
+        ),
         window_rows=settings.load.window_rows,
         batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,
         rows_most=most.rows,

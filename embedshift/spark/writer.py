@@ -1,89 +1,51 @@
-"""Write a range's rows into the target, and record the range when every row is accounted for."""
+"""Write a range's rows into the target, read them back if wanted, and account for every one."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Iterator
-from dataclasses import asdict
 from functools import reduce
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedshift.catalog.actor import whoami
-from embedshift.catalog.dead_letters import DeadLetter, write_dead_letters
 from embedshift.catalog.guard import check_may_delete
-from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
-from embedshift.errors import EmbedshiftError, OwnedByAnother
-from embedshift.spark.ranges import cut_rest
-from embedshift.spark.reader import RangeReading
+from embedshift.catalog.ranges import Counts
+from embedshift.spark.expiry import with_ttls
 from embedshift.spark.rows import ACTION, DELETED_AT, REASON, Action, Layout
-from embedshift.spark.throttle import WriteThrottle, throttle_reader
+from embedshift.spark.stores import Stores
 from embedshift.spark.transfer import Transfer
-from embedshift.spark.ttl import aged
-from embedshift.stores.contract import Store
 from embedshift.stores.merge_join import key_array
 from embedshift.stores.model import write_time
-from embedshift.telemetry.logs import trouble_level
 from embedshift.times import now_us
-from embedshift.tokens import TokenRange
-
-_LOG = logging.getLogger(__name__)
 
 
-def log_range(transfer: Transfer, record: RangeRecord) -> None:
-    """Log the outcome of one range, in the task that wrote its row; a range that is done is logged for debug."""
-    told = {
-        "migration": transfer.migration,
-        "step": transfer.step,
-        "range": str(record.range),
-        "attempt": record.attempts,
-        "seconds": round(record.seconds, 3),
-    }
-    if record.error:
-        _LOG.log(trouble_level(), "a range failed", extra={**told, "error": record.error})
-    else:
-        _LOG.debug("a range is done", extra={**told, **asdict(record.counts)})
+class Writer:
+    """Writes the windows of one range into the target, and counts what became of their rows.
 
+    ``letters`` has the key and the reason of each dead row.
+    """
 
-class RangeWriting:
-    """The writing of one range, from its first batch to its record."""
-
-    def __init__(self, store: Store, transfer: Transfer) -> None:
-        self._store = store
+    def __init__(self, stores: Stores, transfer: Transfer) -> None:
+        self.letters: list[tuple[str, str]] = []
+        self._store, self._catalog = stores.target, stores.catalog
         self._transfer = transfer
         self._layout: Layout = transfer.layout
-        self._started = time.monotonic()
         self._written = self._dead = self._deleted = self._shadowed = 0
-        self._letters: list[tuple[str, str]] = []
-        #: Why the range failed; empty if it did not.
-        self.error = ""
-        self._throttle = WriteThrottle(throttle_reader(store, transfer))
 
-    def run(self, batches: Iterator[pa.RecordBatch]) -> None:
-        """Write all batches, up to the first failure: the range is then tried again as a whole."""
-        try:
-            for rows in batches:
-                for part in self._throttle.parts(rows):
-                    self._apply(part)
-        except OwnedByAnother:
-            raise  # a run that is over writes nothing
-        except EmbedshiftError as error:
-            self.error = str(error)
-        # Whatever a model or a driver raises concerns only this range; its message could contain text of an article.
-        except Exception as error:  # noqa: BLE001
-            self.error = f"embedding or writing failed: {type(error).__name__}"
+    @property
+    def counts(self) -> Counts:
+        """What became of the rows so far."""
+        return Counts(written=self._written, dead=self._dead, deleted=self._deleted, shadowed=self._shadowed)
 
-    def _apply(self, rows: pa.RecordBatch) -> None:
+    def apply(self, rows: pa.RecordBatch) -> None:
+        """Do with each row what its action says."""
         actions = rows.column(ACTION).to_numpy()
         self._bury(rows.filter(pa.array(actions == Action.DEAD)))
         self._write(rows.filter(pa.array((actions == Action.EMBED) | (actions == Action.WRITE))))
         self._delete(rows.filter(pa.array(actions == Action.DELETE)))
 
     def _bury(self, rows: pa.RecordBatch) -> None:
-        self._letters += zip(self._layout.names(rows), rows.column(REASON).to_pylist(), strict=True)
+        self.letters += zip(self._layout.names(rows), rows.column(REASON).to_pylist(), strict=True)
         self._dead += rows.num_rows
 
     def _write(self, rows: pa.RecordBatch) -> None:
@@ -92,7 +54,7 @@ class RangeWriting:
         cells = self._cells(rows)
         refused = self._store.write(self._layout.target_table, cells)
         names = self._layout.names(rows.take(pa.array([each.row for each in refused], pa.int64())))
-        self._letters += zip(names, (each.reason for each in refused), strict=True)
+        self.letters += zip(names, (each.reason for each in refused), strict=True)
         self._dead += len(refused)
         self._written += rows.num_rows - len(refused)
         if self._transfer.read_back:
@@ -101,8 +63,7 @@ class RangeWriting:
 
     def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows in the store's form."""
-        # A cell that has expired meanwhile is written with its last second: it must not live for ever.
-        rows = aged(rows)
+        rows = with_ttls(rows)
         return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT)])
 
     def _look_for_shadows(self, cells: pa.RecordBatch) -> None:
@@ -144,7 +105,7 @@ class RangeWriting:
         if rows.num_rows:
             if self._transfer.owner:
                 check_may_delete(
-                    self._store,
+                    self._catalog,
                     self._transfer.migration,
                     self._transfer.owner,
                     self._layout.target.table,
@@ -153,34 +114,3 @@ class RangeWriting:
             keys = rows.select([key.name for key in self._layout.keys])
             self._store.delete(self._layout.target_table, keys, rows.column(DELETED_AT).to_numpy())
             self._deleted += rows.num_rows
-
-    def record(self, reading: RangeReading) -> None:
-        """Record the outcome of a range whose batches are all written."""
-        self._throttle.end()
-        within, attempt, read = reading.range, reading.attempt, reading.read
-        counts = Counts(read, self._written, reading.unchanged, self._dead, self._deleted, self._shadowed)
-        error = self.error or reading.error
-        if not error and (not counts.balanced or self._deleted != reading.deleted):
-            error = f"read {read} rows, but {self._written} written + {reading.unchanged} unchanged + {self._dead} dead"
-        if not error:
-            within = self._leave_rest(within, reading.reached, attempt)
-        letters = [DeadLetter(id_, within, self._transfer.step, reason, attempt) for id_, reason in self._letters]
-        write_dead_letters(self._store, self._transfer.migration, letters)
-        state = "failed" if error else "done"
-        seconds = time.monotonic() - self._started
-        record = RangeRecord(within, state, counts, attempt, whoami(), error, seconds)
-        write_ranges(self._store, self._transfer.migration, self._transfer.step, [record])
-        log_range(self._transfer, record)
-
-    def _leave_rest(self, within: TokenRange, reached: int, attempt: int) -> TokenRange:
-        """Plan what was left of a range; returns the part that was read.
-
-        The rest is recorded first: a task that ends in between leaves too much planned, never too little.
-        """
-        if reached == within.end:
-            return within
-        read = TokenRange(within.start, reached)
-        rest = cut_rest(read, TokenRange(reached, within.end))
-        parts = [RangeRecord(part, attempts=attempt - 1) for part in rest]
-        write_ranges(self._store, self._transfer.migration, self._transfer.step, parts)
-        return read

@@ -16,7 +16,7 @@ from embedshift.stores.contract import Store
 from embedshift.telemetry.console import Console
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class StepContext:
         store: where the tables and the catalog are.
         console: where the step reports.
         lease: what the caller holds over several steps; None if each step takes its own.
-        session: the caller's Spark session; None if the step starts its own.
+        spark_context: the caller's Spark context; None if the step starts its own.
         listener: is told of each change of state.
     """
 
@@ -38,7 +38,7 @@ class StepContext:
     store: Store
     console: Console
     lease: Lease | None = None
-    session: SparkSession | None = None
+    spark_context: SparkContext | None = None
     listener: Listener = nobody
 
     def replaced(self, **changes: Any) -> StepContext:
@@ -58,8 +58,8 @@ class StepContext:
             yield lease
 
     @contextmanager
-    def spark(self, *, model: ModelRecord | None = None) -> Iterator[SparkSession]:
-        """The caller's Spark session, or one of this step until the block ends.
+    def spark(self, *, model: ModelRecord | None = None) -> Iterator[SparkContext]:
+        """The caller's Spark context, or one of this step until the block ends.
 
         Args:
             model: the model that most tasks will need.
@@ -67,13 +67,13 @@ class StepContext:
         Raises:
             UnavailableError: Java is missing, or the master does not answer.
         """
-        if self.session is not None:
-            yield self.session
+        if self.spark_context is not None:
+            yield self.spark_context
             return
-        from embedshift.spark.session import spark_session
+        from embedshift.spark.context import spark_context
 
-        with spark_session(self.settings, self.command, model=model) as session:
-            yield session
+        with spark_context(self.settings, self.command, model=model) as started:
+            yield started
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,8 +77,8 @@ def cutover(
         if trigger is None:
             check_validation(settings, store, migration)
         return DryRun(plan=plan)
-    with context.spark() as session:
-        context = context.replaced(session=session)
+    with context.spark() as spark:
+        context = context.replaced(spark_context=spark)
         if trigger is not None and migration.state == "validated":
             with trigger:
                 _keep_ready(context, trigger)
@@ -101,8 +101,8 @@ def _trigger(context: StepContext, migration: Migration, *, at: str | None, hold
 def _cut_over(context: StepContext) -> CutoverResult:
     settings, store = context.settings, context.store
     migration = get_migration(store, settings)
-    with context.owned(migration, "cutover") as lease, context.spark() as session:
-        syncing = Syncing(context, session, lease)
+    with context.owned(migration, "cutover") as lease, context.spark() as spark:
+        syncing = Syncing(context, spark, lease)
         migration = read_migration(store, migration.id)
         alias = get_alias(store, settings.alias)
         if alias.target.table != migration.target.table:
@@ -230,8 +230,8 @@ def _check_content(context: StepContext, migration: Migration, proof: Validation
     settings, store = context.settings, context.store
     then, table = Content.parse(proof.content), migration.target.table
     proven_us = int(proof.report.get("started_us", proof.made_us)) - to_us(settings.sync.clock_skew)
-    with context.spark() as session:
-        now = content_now(settings, store, session, migration, proven_us)
+    with context.spark() as spark:
+        now = content_now(settings, store, spark, migration, proven_us)
         if now == then:
             return
         changed, allowed = now.newer + max(0, then.rows - now.rows), settings.cutover.drift
@@ -240,7 +240,7 @@ def _check_content(context: StepContext, migration: Migration, proof: Validation
                 f"{table} has changed since it was validated: {changed} of {then.rows:,} rows",
                 hint="run embedshift validate again and cutover soon after, or allow a share of rows in cutover.drift",
             )
-        failed = [check.name for check in rows_now(settings, store, session, migration) if not check.passed]
+        failed = [check.name for check in rows_now(settings, store, spark, migration) if not check.passed]
     if failed:
         raise RefusedError(
             f"{table} has changed since it was validated, and now fails: {', '.join(failed)}",

@@ -54,12 +54,12 @@ def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | DryRun:
         transfer = transfer_of(settings, store, migration, "load", owner=lease.owner)
         model = None if migration.copies_vectors else migration.target.model
         with (
-            context.spark(model=model) as session,
+            context.spark(model=model) as spark,
             console.watching("load", total) as watch,
-            throttled(session, store, transfer, settings.throttle, console.say),
+            throttled(spark, store, transfer, settings.throttle, console.say),
         ):
             done = run_transfer(
-                session,
+                spark,
                 store,
                 transfer,
                 plan,

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from embedshift.catalog.alias import get_alias
 from embedshift.catalog.dead_letters import read_dead_letters
@@ -93,8 +93,8 @@ def sync(
 
 def sync_until_clean(context: StepContext, migration: Migration, *, whole: bool = True) -> SyncResult:
     """Passes over the whole ring until one is clean, and the state that follows."""
-    with context.owned(migration, "sync") as lease, context.spark() as session:
-        passes = Syncing(context, session, lease).passes(whole=whole)
+    with context.owned(migration, "sync") as lease, context.spark() as spark:
+        passes = Syncing(context, spark, lease).passes(whole=whole)
         before = read_migration(context.store, migration.id).state
         unsettled = before == "validated" and not any(each.counts.difference for each in passes)
         lease.change(state=None if unsettled else after("sync", before))
@@ -102,8 +102,8 @@ def sync_until_clean(context: StepContext, migration: Migration, *, whole: bool 
 
 
 def _sync_recent(context: StepContext, migration: Migration, since_us: int) -> SyncResult:
-    with context.owned(migration, "sync") as lease, context.spark() as session:
-        passes = Syncing(context, session, lease).recent_passes(since_us)
+    with context.owned(migration, "sync") as lease, context.spark() as spark:
+        passes = Syncing(context, spark, lease).recent_passes(since_us)
     return SyncResult(tuple(passes), "embedshift sync, which compares every row")
 
 
@@ -119,8 +119,8 @@ def would_carry(
     table, other = migration.source.table, migration.target.table
     if backwards:
         table, other = other, table
-    with context.spark() as session:
-        found = preview(session, transfer, plan_ranges(store, table, settings.load.ranges))
+    with context.spark() as spark:
+        found = preview(spark, transfer, plan_ranges(store, table, settings.load.ranges))
     context.console.say(
         f"{found.read:,} rows of {table} compared: {found.written:,} would be written to {other}, {found.deleted:,} "
         "deleted there"
@@ -137,7 +137,7 @@ class Syncing:
     """
 
     context: StepContext
-    session: SparkSession
+    spark: SparkContext
     lease: Lease
     backwards: bool = False
     throttled: bool = True
@@ -239,10 +239,10 @@ class Syncing:
         rows = progress(store, migration.id, "load").counts.read
         with (
             console.watching(name, rows) as watch,
-            throttled(self.session, store, transfer, settings.throttle, console.say),
+            throttled(self.spark, store, transfer, settings.throttle, console.say),
         ):
             counts = run_transfer(
-                self.session,
+                self.spark,
                 store,
                 transfer,
                 plan_ranges(store, table, settings.load.ranges),

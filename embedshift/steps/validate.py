@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.migration import Migration, get_migration
@@ -67,11 +67,11 @@ def validate(context: StepContext) -> ValidationResult:
     questions = read_questions(settings.validation.questions) if settings.validation.questions else []
     with (
         context.owned(migration, "validate") as lease,
-        context.spark(model=migration.target.model) as session,
+        context.spark(model=migration.target.model) as spark,
     ):
         case = case_of(settings, store, migration, questions)
         reader = (migration.target, settings.target_model.device)
-        surveyed = partial(_survey, settings, store, session, case.subject, reader=reader)
+        surveyed = partial(_survey, settings, store, spark, case.subject, reader=reader)
         record = examine(case, surveyed, more_of(settings, migration, questions))
         write_validation(store, migration.id, passed=record["passed"], content=record["content"], report=record)
         lease.change(state="validated" if record["passed"] else "synced")
@@ -141,21 +141,21 @@ def subject_of(store: Store, migration: Migration) -> Subject:
     )
 
 
-def rows_now(settings: Settings, store: Store, session: SparkSession, migration: Migration) -> list[Check]:
+def rows_now(settings: Settings, store: Store, spark: SparkContext, migration: Migration) -> list[Check]:
     """The checks that look at every row, made again."""
-    survey = _survey(settings, store, session, subject_of(store, migration), None)
+    survey = _survey(settings, store, spark, subject_of(store, migration), None)
     dead = sum(1 for _ in read_dead_letters(store, migration.id))
     return row_checks(survey, dead, settings.load.tolerate_dead)
 
 
 def content_now(
-    settings: Settings, store: Store, session: SparkSession, migration: Migration, newer_than_us: int
+    settings: Settings, store: Store, spark: SparkContext, migration: Migration, newer_than_us: int
 ) -> Content:
     """The fingerprint of the target's content at this moment, and how many rows were written after another."""
     subject = subject_of(store, migration)
     ranges = plan_ranges(store, migration.target.table, settings.load.ranges)
     work = partial(_content, subject, settings.load.window_rows, newer_than_us)
-    return aggregate(session, reachable(settings.store), ranges, work)
+    return aggregate(spark, reachable(settings.store), ranges, work)
 
 
 def _content(subject: Subject, window_rows: int, newer_than_us: int, store: Store, within: Any) -> Content:
@@ -165,7 +165,7 @@ def _content(subject: Subject, window_rows: int, newer_than_us: int, store: Stor
 def _survey(
     settings: Settings,
     store: Store,
-    session: SparkSession,
+    spark: SparkContext,
     subject: Subject,
     probes: Any,
     *,
@@ -173,9 +173,9 @@ def _survey(
 ) -> Survey:
     """Survey every range on Spark; texts that a model cuts are counted if that model is given."""
     ranges = plan_ranges(store, subject.source.name, settings.load.ranges)
-    shared = session.sparkContext.broadcast(probes)
+    shared = spark.broadcast(probes)
     work = partial(_survey_range, subject, settings.load.window_rows, shared, reader)
-    return aggregate(session, reachable(settings.store), ranges, work)
+    return aggregate(spark, reachable(settings.store), ranges, work)
 
 
 def _survey_range(

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from embedshift.errors import CheckFailed, UsageError
-from embedshift.spark.embed import embed_rows
-from embedshift.spark.reader import RangeReading
+from embedshift.spark.stores import Stores
+from embedshift.spark.task import RangeTask
 from embedshift.spark.transfer import transfer_in_place
-from embedshift.spark.writer import RangeWriting
 from embedshift.tokens import WHOLE_RING
 from tests.world import World, now_us, some_articles
 
@@ -90,7 +89,10 @@ def test_a_row_that_is_deleted_while_it_is_repaired_stays_deleted(audited):
     spoil(audited, ["without_vector"])
     vector_table = audited.alias.target
     transfer = transfer_in_place(audited.settings, audited.store, vector_table, "audit/1")
-    rows = list(embed_rows(transfer, 1, RangeReading(audited.store, transfer, WHOLE_RING, 1).batches()))
+    task = RangeTask(Stores.one(audited.store), transfer, WHOLE_RING, 1)
+    windows = [task.embed(window) for window in task.compared()]
+    assert sum(window.rows.num_rows for window in windows) == 1
     audited.delete("articles", {"id": "a000"})
-    RangeWriting(audited.store, transfer).run(iter(rows))
+    for window in windows:
+        task.write(window)
     assert audited.read_one("articles", "a000") is None

@@ -19,12 +19,12 @@ from tests.cluster.worlds import cluster_world
 from tests.world import ARTICLE, World, now_us, some_articles
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 
 @pytest.fixture
 def world(
-    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkSession
+    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkContext
 ) -> Iterator[World]:
     with cluster_world(tmp_path, (old_model, new_model), cassandra) as world:
         world.create_source(some_articles(20))
@@ -33,7 +33,7 @@ def world(
         yield world
 
 
-def passes(world: World, spark: SparkSession, **options: bool) -> list[Pass]:
+def passes(world: World, spark: SparkContext, **options: bool) -> list[Pass]:
     """What a cutover does before it moves the alias, and after it."""
     with owned(world.store, world.migration, "sync", world.settings.cutover.lease) as lease:
         return Syncing(world.context("sync"), spark, lease).passes(**options)

@@ -19,7 +19,7 @@ from tests.measures import REFERENCE, ids_of, ndcg, share_found
 from tests.world import World, batch_of, now_us, some_articles
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def writing(world: World, table: str) -> AbstractContextManager[None]:
 
 
 def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
-    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkSession
+    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkContext
 ) -> None:
     with cluster_world(tmp_path, (old_model, new_model), cassandra) as world:
         rows = some_articles(90)
@@ -106,7 +106,7 @@ def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
 
 
 def test_two_cutovers_at_once_move_the_alias_once(
-    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkSession
+    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkContext
 ) -> None:
     with cluster_world(tmp_path, (old_model, new_model), cassandra) as world:
         world.create_source(some_articles(30))
@@ -120,7 +120,7 @@ def test_two_cutovers_at_once_move_the_alias_once(
 
 @pytest.fixture(scope="module")
 def cranfield_world(
-    tmp_path_factory: pytest.TempPathFactory, cranfield: Path, cassandra: CassandraCluster, spark: SparkSession
+    tmp_path_factory: pytest.TempPathFactory, cranfield: Path, cassandra: CassandraCluster, spark: SparkContext
 ) -> World:
     from embedshift.operations.import_file import import_articles
 

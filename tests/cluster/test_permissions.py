@@ -23,7 +23,7 @@ from tests.cluster.worlds import cluster_world
 from tests.world import World, some_articles
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 EVERY = "every step"
@@ -113,7 +113,7 @@ def roles(
 
 
 def test_each_step_runs_with_the_rights_of_its_group_and_names_the_one_that_is_missing(
-    roles: Roles, spark: SparkSession
+    roles: Roles, spark: SparkContext
 ) -> None:
     world = roles.world
     for step in ("prepare", "load", "index", "sync", "validate", "cutover", "rollback", "sync", "validate", "cutover"):

@@ -15,13 +15,13 @@ from tests.cluster.worlds import cluster_world
 from tests.world import eventually, some_articles
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 pytestmark = pytest.mark.alone
 
 
 def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
-    cassandra: CassandraCluster, old_model: Path, new_model: Path, tmp_path: Path, spark: SparkSession
+    cassandra: CassandraCluster, old_model: Path, new_model: Path, tmp_path: Path, spark: SparkContext
 ):
     # No server answers a write within a hundredth of a millisecond. The rate lets the load last until that is learnt.
     limits = {"max_latency": "0.01ms", "rows_per_second": 30}
@@ -50,7 +50,7 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
 
 
 def test_another_application_feels_a_load_less_that_is_limited(
-    cassandra: CassandraCluster, old_model: Path, tmp_path: Path, spark: SparkSession
+    cassandra: CassandraCluster, old_model: Path, tmp_path: Path, spark: SparkContext
 ):
     """Under a limit of half of what its writes' p99 is beside an unlimited load, that p99 falls, and rows flow on.
 

@@ -331,24 +331,23 @@ def test_a_retire_killed_after_the_drop_is_run_again(new_world, spark, monkeypat
 
 def test_what_a_late_task_writes_again_after_a_deletion_stays_without_effect(new_world, spark):
     """Invariant 2: Spark may run a task twice, and the second copy may come after the row was found to be an orphan."""
-    from embedshift.spark.embed import embed_rows
-    from embedshift.spark.reader import RangeReading
+    from embedshift.spark.stores import Stores
+    from embedshift.spark.task import RangeTask
     from embedshift.spark.transfer import transfer_of
-    from embedshift.spark.writer import RangeWriting
     from embedshift.tokens import WHOLE_RING
 
     world = new_world()
     world.create_source(some_articles(20))
     world.step("prepare")
     transfer = transfer_of(world.settings, world.store, world.migration, "load")
-    reading = RangeReading(world.store, transfer, WHOLE_RING, 1)
-    late = list(embed_rows(transfer, 1, reading.batches()))
+    task = RangeTask(Stores.one(world.store), transfer, WHOLE_RING, 1)
+    late = [task.embed(window) for window in task.compared()]
     world.steps("load", "index")
     world.delete("articles", {"id": "a007"})
     world.step("sync")
     assert ("a007",) not in world.read("articles_v2")
-    writing = RangeWriting(world.store, transfer)
-    writing.run(iter(late))
-    writing.record(reading)
+    with task.recorded():
+        for window in late:
+            task.write(window)
     assert ("a007",) not in world.read("articles_v2")
     world.assert_migrated()

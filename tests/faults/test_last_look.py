@@ -13,6 +13,7 @@ from embedshift.catalog.guard import drop_index, drop_table
 from embedshift.catalog.lease import held
 from embedshift.catalog.tables import MIGRATION
 from embedshift.errors import OwnedByAnother, RefusedError
+from embedshift.spark.stores import Stores
 from embedshift.spark.task import carry_range
 from embedshift.spark.transfer import transfer_of
 from embedshift.tokens import WHOLE_RING
@@ -110,7 +111,7 @@ def test_a_task_of_a_run_that_lost_its_lease_deletes_nothing(loaded):
         )
         stolen(loaded)
         with pytest.raises(OwnedByAnother, match="no longer owns"):
-            carry_range(loaded.store, late, WHOLE_RING, 1)
+            carry_range(Stores.one(loaded.store), late, WHOLE_RING, 1)
     assert ("a003",) in loaded.read("articles_v2")
     assert list(read_dead_letters(loaded.store, loaded.migration.id)) == []
 
@@ -132,7 +133,7 @@ def test_a_task_of_a_rollback_empties_no_table_that_has_become_live(switched):
         move_alias(switched.store, lease, switched.alias, switched.migration.source, migration="", reason="rollback")
         before = switched.read("articles")
         with pytest.raises(OwnedByAnother, match="moved while a task was about to delete rows of articles"):
-            carry_range(switched.store, late, WHOLE_RING, 1)
+            carry_range(Stores.one(switched.store), late, WHOLE_RING, 1)
     assert switched.read("articles") == before
 
 

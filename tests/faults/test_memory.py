@@ -28,6 +28,7 @@ from embedshift.catalog.vector_table import ModelRecord, VectorTable
 from embedshift.settings import IndexSettings, StoreSettings
 from embedshift.spark.compare import RangeComparison
 from embedshift.spark.rows import Layout
+from embedshift.spark.stores import Stores
 from embedshift.stores import open_store
 from embedshift.tokens import WHOLE_RING
 from tests.processes import peak_mb
@@ -37,10 +38,11 @@ names = ("articles", "articles_v2")
 ends = [VectorTable(each, "id", "{content}", "embedding", False, each, IndexSettings(), model) for each in names]
 layout = Layout(*ends, *(store.describe(each.table) for each in ends))
 before = peak_mb()
-comparison = RangeComparison(store, layout, None, 64)
-largest = max((rows.nbytes for rows in comparison.batches(WHOLE_RING)), default=0)
-after = peak_mb()
-print(json.dumps({"mb": after - before, "read": comparison.read, "largest": largest, "deleted": comparison.deleted}))
+read = deleted = largest = 0
+for window in RangeComparison(Stores.one(store), layout, None, 64).windows(WHOLE_RING):
+    read, deleted = read + window.counts.read, deleted + window.counts.deleted
+    largest = max(largest, window.rows.nbytes)
+print(json.dumps({"mb": peak_mb() - before, "read": read, "largest": largest, "deleted": deleted}))
 """
 
 

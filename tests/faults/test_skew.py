@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import median
 
-from embedshift.spark.reader import RangeReading
+from embedshift.spark.scan_limit import ScanLimit
+from embedshift.spark.stores import Stores
+from embedshift.spark.task import comparison_of
 from embedshift.spark.transfer import transfer_of
 from embedshift.tokens import WHOLE_RING, murmur3, unite
 from tests.world import now_us, some_articles
@@ -71,13 +73,13 @@ def test_long_texts_among_short_ones_are_shared_too(new_world):
     assert transfer_of(world.settings, world.store, world.migration, "load").bytes_most >= 16 * MEGABYTE
     within, sizes, read = WHOLE_RING, [], 0
     while True:
-        reading = RangeReading(world.store, transfer, within, 1)
-        sizes.append(sum(batch.nbytes for batch in reading.batches()))
-        assert not reading.error
-        read += reading.read
-        if reading.reached == within.end:
+        limit = ScanLimit(within, transfer.rows_most, transfer.bytes_most)
+        windows = list(comparison_of(Stores.one(world.store), transfer).windows(within, limit))
+        sizes.append(sum(window.rows.nbytes for window in windows))
+        read += sum(window.counts.read for window in windows)
+        if limit.rest is None:
             break
-        within = replace(within, start=reading.reached)
+        within = limit.rest
     assert read == 100
     assert len(sizes) >= 4
     # A share of a batch is taken as if its rows were of one length.

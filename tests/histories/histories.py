@@ -26,7 +26,7 @@ from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import EmbedshiftError, NotFoundError
 from embedshift.stores.model import Column
 from tests.histories.faults import Fault, Killed, Tampered
-from tests.histories.one_process import Clock, Session, one_process
+from tests.histories.one_process import Clock, Context, one_process
 from tests.histories.truth import CARRIED, TEXT, Cell, Row, Truth, differences
 from tests.world import ARTICLE, DIGEST, Contents, World
 
@@ -72,10 +72,10 @@ class History:
         self.stack.callback(shutil.rmtree, folder)
         self.dead: set[str] = set()
         self.twice: int | None = None
-        self.session = Session()
+        self.spark = Context()
         self.struck = ""
         self.running: Tampered | None = None
-        self.stack.enter_context(one_process(self.clock, lambda: self.running or self.store, self._session))
+        self.stack.enter_context(one_process(self.clock, lambda: self.running or self.store, self._context))
         self.stack.enter_context(
             mock.patch("embedshift.catalog.migration.is_dead", lambda owner: owner in self.dead or is_dead(owner))
         )
@@ -97,9 +97,9 @@ class History:
     def close(self) -> None:
         self.stack.close()
 
-    def _session(self) -> Session:
-        self.session = Session(self.twice)
-        return self.session
+    def _context(self) -> Context:
+        self.spark = Context(self.twice)
+        return self.spark
 
     def _client_time(self) -> int:
         self.client_us = self.clock.now_us()
@@ -236,7 +236,7 @@ class History:
 
     def step(self, name: str, fault: Fault | None = None, act: Callable[[], None] = lambda: None) -> Any:
         """Run a step under a fault. Returns its result, the error that it ended with, or the kill."""
-        self.running = self.world.store = Tampered(self.store, fault, act, lambda: self.session.in_task)
+        self.running = self.world.store = Tampered(self.store, fault, act, lambda: self.spark.in_task)
         try:
             return self.world.step(name)
         except (EmbedshiftError, Killed) as error:

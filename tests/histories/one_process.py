@@ -1,28 +1,27 @@
 """A migration in one process: the product's own steps, tasks and store, with Spark's part played here.
 
-Spark brings partitions to workers and sums up what they return; nothing else of it is replaced. Readers, the embedding
-stage, writers, the records of ranges, retries and every step are the product's own, and so is the store. Time is a
+Spark brings ranges to workers and sums up what they return; nothing else of it is replaced. The stages of a range run
+one after the other instead of overlapping; they, the records of ranges, retries and every step are the product's own,
+and so is the store. Time is a
 clock that a test moves, so that rows expire and leases end without waiting, and a history runs the same way twice.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import pyarrow as pa
 from pyspark.errors import PySparkException
 
-from embedshift.spark.embed import embed_rows
-from embedshift.spark.reader import RangeReading, planned_ranges
-from embedshift.spark.task import carry_range
+from embedshift.spark.run import planned_ranges
+from embedshift.spark.stores import Stores
+from embedshift.spark.task import RangeTask
 from embedshift.spark.transfer import Transfer
-from embedshift.spark.writer import RangeWriting
 from embedshift.validation.survey import survey_range
 
 #: Where tasks look for the store of their process.
@@ -58,21 +57,20 @@ class WorkerDied(BaseException):
 
 
 class _Spread:
-    """A table of numbers whose parts are worked on one after the other."""
+    """Parts that are worked on one after the other."""
 
-    def __init__(self, batches: list[pa.RecordBatch]) -> None:
-        self._batches = batches
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
 
-    def mapInArrow(self, work: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]], schema: str) -> _Spread:
-        del schema
-        return _Spread([made for batch in self._batches for made in work(iter([batch]))])
+    def mapPartitions(self, work: Callable[[Iterator[Any]], Iterator[Any]]) -> _Spread:
+        return _Spread([made for part in self._parts for made in work(iter([part]))])
 
-    def collect(self) -> list[tuple[Any, ...]]:
-        return [tuple(row.values()) for batch in self._batches for row in batch.to_pylist()]
+    def collect(self) -> list[Any]:
+        return [*self._parts]
 
 
-class Session:
-    """What the steps ask of a Spark session.
+class Context:
+    """What the steps ask of a Spark context.
 
     Args:
         twice: which of a job's partitions, by its place modulo their number, is worked on by two tasks: the first one
@@ -82,17 +80,18 @@ class Session:
     def __init__(self, twice: int | None = None) -> None:
         self.twice = twice
         self.in_task = False
-        self.sparkContext = SimpleNamespace(
-            defaultParallelism=2,
-            broadcast=lambda value: SimpleNamespace(value=value),
-            cancelAllJobs=lambda: None,
-        )
+        self.defaultParallelism = 2
 
-    def range(self, first: int, end: int, step: int, parts: int) -> _Spread:
-        """Numbers, one a part."""
-        numbers = range(first, end, step)
-        assert len(numbers) == parts
-        return _Spread([pa.RecordBatch.from_pydict({"id": [each]}) for each in numbers])
+    def broadcast(self, value: Any) -> Any:
+        return SimpleNamespace(value=value)
+
+    def cancelJobGroup(self, group: str) -> None:
+        del group
+
+    def parallelize(self, values: Sequence[Any], parts: int) -> _Spread:
+        """One value a part."""
+        assert len(values) == parts
+        return _Spread(values)
 
     def job(self, store: Any, transfer: Transfer) -> None:
         """One job of a transfer: every planned range is read, embedded and written by a task."""
@@ -102,14 +101,17 @@ class Session:
             within, attempt = each.range, each.attempts + 1
             self.in_task = True
             try:
-                late, copy = None, RangeReading(store, transfer, within, attempt)
+                late, copy = None, RangeTask(Stores.one(store), transfer, within, attempt)
                 if self.twice is not None and place == self.twice % len(planned):
-                    late = list(embed_rows(transfer, 1, copy.batches()))
-                carry_range(store, transfer, within, attempt)
+                    late = [copy.embed(window) for window in copy.compared()]
+                task = RangeTask(Stores.one(store), transfer, within, attempt)
+                with task.recorded():
+                    for window in task.compared():
+                        task.write(task.embed(window))
                 if late is not None:
-                    writing = RangeWriting(store, transfer)
-                    writing.run(iter(late))
-                    writing.record(copy)
+                    with copy.recorded():
+                        for window in late:
+                            copy.write(window)
             except WorkerDied as error:
                 died = str(error)
             finally:
@@ -119,22 +121,22 @@ class Session:
 
 
 @contextmanager
-def one_process(clock: Clock, store: Callable[[], Any], session: Callable[[], Session]) -> Iterator[None]:
+def one_process(clock: Clock, store: Callable[[], Any], context: Callable[[], Context]) -> Iterator[None]:
     """Let the steps run in this process.
 
     Args:
         clock: tells the time to everything.
         store: the store that tasks find open in their process.
-        session: the session that steps get.
+        context: the Spark context that steps get.
     """
 
     @contextmanager
-    def spark_session(*_: object, **__: object) -> Iterator[Session]:
-        yield session()
+    def spark_context(*_: object, **__: object) -> Iterator[Context]:
+        yield context()
 
     with ExitStack() as stack:
         for name, value in {
-            "embedshift.spark.session.spark_session": spark_session,
+            "embedshift.spark.context.spark_context": spark_context,
             **{f"embedshift.spark.{module}.shared_store": lambda _: store() for module in STORES},
             "embedshift.spark.run._job": lambda found, _, transfer: found.job(store(), transfer),
             "embedshift.spark.embed.keep_for_good": lambda: None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from embedshift import Articles
 from embedshift.catalog.vector_table import record_of
 from embedshift.embedding import load_model
-from embedshift.spark.session import spark_session
+from embedshift.spark.context import spark_context
 from scripts.run_cassandra import CassandraCluster
 from tests.articles.applications import calls_of
 from tests.reliability import faults
@@ -114,5 +114,5 @@ def new_soak(stack: ExitStack, folder: Path, nodes: int, rows: int, chance: rand
     life = stack.enter_context(lived(folder / "world", (models[0], models[1]), cluster, rows, sync={"until": 5}))
     settings = life.world.settings
     model = record_of(load_model(settings.target_model))
-    stack.enter_context(spark_session(settings, "soak", model=model))
+    stack.enter_context(spark_context(settings, "soak", model=model))
     return Soak(life, disk, chance)

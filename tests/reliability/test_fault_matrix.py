@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from embedshift.spark.reader import planned_ranges
 
 from embedshift import Articles
-from embedshift.spark.embed import embed_rows
-from embedshift.spark.reader import RangeReading, planned_ranges
-from embedshift.spark.task import carry_range
+from embedshift.spark.run import planned_ranges
+from embedshift.spark.stores import Stores
+from embedshift.spark.task import RangeTask, carry_range
 from embedshift.spark.transfer import transfer_of
-from embedshift.spark.writer import RangeWriting
 from scripts.run_cassandra import CassandraCluster
 from tests.articles.applications import calls_of
 from tests.reliability import faults
@@ -25,7 +25,7 @@ from tests.reliability.writer import Asker, Writer
 from tests.world import DEADLINE_S, HOUR_US, now_us
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 pytestmark = pytest.mark.matrix
 
@@ -38,7 +38,7 @@ def life(
     old_model: Path,
     new_model: Path,
     three_nodes: CassandraCluster,
-    spark: SparkSession,
+    spark: SparkContext,
 ) -> Iterator[Life]:
     """One live table for all cases: each migrates it into a table of its own, and gives that up at the end."""
     with lived(tmp_path_factory.mktemp("life"), (old_model, new_model), three_nodes, ROWS) as life:
@@ -90,15 +90,15 @@ def test_two_attempts_of_every_range_side_by_side_and_a_late_third_one(
     with matrix.case("every range tried twice at once, and once more late", "load") as outcome:
         world.step("prepare")
         transfer = transfer_of(world.settings, world.store, world.migration, "load")
-        parts = planned_ranges(world.store, transfer)
+        parts, stores = planned_ranges(world.store, transfer), Stores.one(world.store)
         assert len(parts) == world.settings.load.ranges
 
         def attempt() -> None:
             for part in parts:
-                carry_range(world.store, transfer, part.range, 1)
+                carry_range(stores, transfer, part.range, 1)
 
-        readings = [RangeReading(world.store, transfer, part.range, 1) for part in parts]
-        late = [list(embed_rows(transfer, 1, reading.batches())) for reading in readings]
+        tasks = [RangeTask(stores, transfer, part.range, 1) for part in parts]
+        late = [[task.embed(window) for window in task.compared()] for task in tasks]
         with Writer(world, three_nodes, life.own) as writer:
             with ThreadPoolExecutor(2) as pool:
                 for each in [pool.submit(attempt), pool.submit(attempt)]:
@@ -107,10 +107,10 @@ def test_two_attempts_of_every_range_side_by_side_and_a_late_third_one(
             world.steps("load", "index")
         life.own = writer.truth
         world.step("sync")
-        for reading, batches in zip(readings, late, strict=True):
-            writing = RangeWriting(world.store, transfer)
-            writing.run(iter(batches))
-            writing.record(reading)
+        for task, windows in zip(tasks, late, strict=True):
+            with task.recorded():
+                for window in windows:
+                    task.write(window)
         world.step("sync")
         outcome.application, outcome.again = f"{writer.writes} writes", 2 * len(parts)
         life.judge(outcome)

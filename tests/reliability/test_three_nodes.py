@@ -13,7 +13,7 @@ from tests.reliability.writer import Writer
 from tests.world import World, eventually, some_articles
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark import SparkContext
 
 ROWS, RANGES = 1500, 40
 
@@ -23,7 +23,7 @@ def test_a_node_killed_in_the_middle_of_a_load_costs_no_row(
     old_model: Path,
     new_model: Path,
     three_nodes: CassandraCluster,
-    spark: SparkSession,
+    spark: SparkContext,
     matrix: Matrix,
 ) -> None:
     patient, ranges = {"request_timeout": "20s"}, {"ranges": RANGES}

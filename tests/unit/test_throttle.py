@@ -37,16 +37,15 @@ from embedshift.catalog.throttle import (
 from embedshift.cli.app import main
 from embedshift.errors import OwnedByAnother, SettingsError
 from embedshift.settings import StoreSettings, ThrottleSettings, parse_settings
+from embedshift.spark.expiry import expiry_schema, with_expiries, with_ttls
 from embedshift.spark.throttle import (
     LatencyLimiter,
-    ReadThrottle,
+    Throttle,
     ThrottleReader,
     TokenBucket,
-    WriteThrottle,
     percentile_99,
     slower,
 )
-from embedshift.spark.ttl import aged, stamped, stamped_schema
 from embedshift.stores import open_store
 from embedshift.stores.contract import Store
 from embedshift.times import parse_window
@@ -195,8 +194,6 @@ def test_a_bucket_forgets_its_debt_where_the_limit_is_lifted():
     bucket.owe(1000)
     assert bucket.wait_s(10.0, 1.0) == 990
     assert bucket.wait_s(10.0, 99.0) == 10
-    bucket.forgive(495)
-    assert bucket.wait_s(10.0, 99.0) == 5
     assert bucket.wait_s(10.0, None) == 0
     assert bucket.wait_s(10.0, 1.0) == 0
 
@@ -263,12 +260,12 @@ def reader(store: Store, state: ThrottleState, *, owner: str = "me", lease_s: fl
     store.records.put(MIGRATION, [{"id": "m", "owner": owner, "lease_until_us": lease_until_us}])
     publish(store, "m", "me", state)
     found = ThrottleReader("m", "me")
-    found.store = store
+    found.catalog = store
     return found
 
 
 def test_what_is_written_comes_in_parts_that_keep_to_the_share(store):
-    throttle, began = WriteThrottle(reader(store, ThrottleState(rows_per_second=100))), time.monotonic()
+    throttle, began = Throttle(reader(store, ThrottleState(rows_per_second=100)), store), time.monotonic()
     parts = [part.num_rows for part in throttle.parts(rows_of(55))]
     throttle.end()
     assert sum(parts) == 55
@@ -276,37 +273,51 @@ def test_what_is_written_comes_in_parts_that_keep_to_the_share(store):
     assert time.monotonic() - began >= 0.5
 
 
-def test_the_reader_pays_only_for_rows_that_the_writer_does_not(store):
-    throttle, began = ReadThrottle(reader(store, ThrottleState(rows_per_second=10))), time.monotonic()
-    throttle.turn(0)
-    throttle.turn(1000)
-    throttle.pass_on(997)
+def test_rows_that_are_compared_and_not_written_are_paid_for_too(store):
+    throttle, began = Throttle(reader(store, ThrottleState(rows_per_second=100)), store), time.monotonic()
+    throttle.pass_by(30)
+    assert [part.num_rows for part in throttle.parts(rows_of(10))] == [10]
+    throttle.pass_by(10)
     throttle.end()
-    assert 0.25 <= time.monotonic() - began < 60
+    assert 0.45 <= time.monotonic() - began < 60
+
+
+def test_a_task_that_is_held_waits_whatever_it_has_paid(store):
+    throttle = Throttle(reader(store, ThrottleState(rows_per_second=1)), store)
+    throttle.pass_by(10**6)
+    began = time.monotonic()
+    throttle.hold()
+    assert time.monotonic() - began < 60
 
 
 def test_without_a_limit_nothing_is_cut_small_or_held_up(store):
-    throttle = WriteThrottle(reader(store, ThrottleState()))
+    throttle = Throttle(reader(store, ThrottleState()), store)
     assert [part.num_rows for part in throttle.parts(rows_of(256))][:1] == [128]
     assert len(list(throttle.parts(rows_of(1000)))) == 1
-    ReadThrottle(ThrottleReader("m", "")).turn(10**9)
+    free = Throttle(ThrottleReader("m", ""), store)
+    free.pass_by(10**9)
+    free.pass_by(1)
 
 
 @pytest.mark.parametrize("gone", [{"owner": "another"}, {"lease_s": -120}], ids=["taken", "dead"])
 def test_a_task_does_not_wait_for_a_run_that_is_over(store, gone):
-    throttle = ReadThrottle(reader(store, ThrottleState(wait="paused by ann"), **gone))
+    throttle = Throttle(reader(store, ThrottleState(wait="paused by ann"), **gone), store)
     with pytest.raises(OwnedByAnother, match="the run of this task has ended"):
-        throttle.turn(0)
+        throttle.hold()
+    with pytest.raises(OwnedByAnother, match="the run of this task has ended"):
+        throttle.pass_by(1)
 
 
-def test_a_remaining_ttl_runs_on_while_a_row_is_held():
+def test_a_cell_expires_when_it_would_have_however_long_its_row_waits(monkeypatch):
+    now_s = 1_800_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: now_s * 1_000_000_000)
     rows = pa.RecordBatch.from_pydict({"id": ["a", "b", "c"], "ttl(t)": pa.array([100, None, 3], pa.int32())})
-    (read,) = stamped(iter([rows]))
-    assert read.schema == stamped_schema(rows.schema)
-    assert aged(read) == rows
-    at = read.schema.get_field_index("read_at()")
-    earlier = read.set_column(at, "read_at()", pa.array([each - 5_000 for each in read.column(at).to_pylist()]))
-    assert aged(earlier).column("ttl(t)").to_pylist() == [95, None, 1]
+    read = with_expiries(rows)
+    assert read.schema == expiry_schema(rows.schema)
+    assert read.column("expiry(t)").to_pylist() == [now_s + 100, None, now_s + 3]
+    assert with_ttls(read) == rows
+    now_s += 5
+    assert with_ttls(read).column("ttl(t)").to_pylist() == [95, None, 1]
 
 
 # Commands.

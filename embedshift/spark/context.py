@@ -1,4 +1,4 @@
-"""The Spark session: the one that spark-submit provides, or one made from the settings."""
+"""The Spark context: the one that spark-submit provides, or one made from the settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from embedshift.spark.interrupts import expect_hanging_up, handling, interrupt, 
 from embedshift.telemetry.logs import WORKER, current_plan
 
 if TYPE_CHECKING:
-    from pyspark import SparkConf
-    from pyspark.sql import SparkSession
+    from pyspark import SparkConf, SparkContext
 
 
 #: What embedshift needs of Spark; spark.conf in the settings may change the rest, and these at your own risk.
@@ -29,16 +28,14 @@ _CONF = {
     "spark.python.worker.reuse": "true",
     # With delayed acknowledgements on TCP each task waits about 40 ms for the other side.
     "spark.python.unix.domain.socket.enabled": "true",
-    "spark.sql.shuffle.partitions": "1",
     "spark.ui.showConsoleProgress": "false",
-    "spark.sql.execution.arrow.pyspark.fallback.enabled": "false",
     # A failed task fails its range, which the driver plans again in halves, so that Spark need not retry.
     "spark.task.maxFailures": "2",
 }
 #: One task per core: with threads of its own a matrix product would compete with its neighbours.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _PYTHONPATH = "spark.executorEnv.PYTHONPATH"
-#: The JVM of a local session does little but pass batches on: a second compiler and a parallel collector would take
+#: The JVM of a local context does little but start tasks: a second compiler and a parallel collector would take
 #: time from the workers' cores and give nothing back.
 _JVM_LOCAL = (
     "-XX:TieredStopAtLevel=1",
@@ -55,8 +52,8 @@ _CONF_LOCAL = {
 
 
 @contextmanager
-def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = None) -> Iterator[SparkSession]:
-    """A session; if it was started here, it is stopped at the end.
+def spark_context(settings: Settings, name: str, *, model: ModelRecord | None = None) -> Iterator[SparkContext]:
+    """A context; if it was started here, it is stopped at the end. No SparkSession is needed, which takes seconds.
 
     Args:
         name: the step's name, for Spark's own pages.
@@ -69,32 +66,31 @@ def spark_session(settings: Settings, name: str, *, model: ModelRecord | None = 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if settings.spark.master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    from pyspark import SparkConf
+    from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
-    from pyspark.sql import SparkSession
 
     submitted = "PYSPARK_GATEWAY_PORT" in os.environ
     if not submitted:
         _find_java()
-    running = SparkSession.getActiveSession()
+    running = SparkContext._active_spark_context
     conf = SparkConf().setAll(list(_conf(settings, submitted, model).items()))
     with interruptible():
         with own_handler():
             try:
                 _start_jvm(conf)
                 _ship_to_daemons(conf)
-                session = SparkSession.builder.appName(f"embedshift {name}").config(conf=conf).getOrCreate()
+                context = SparkContext.getOrCreate(conf.setAppName(f"embedshift {name}"))
             except (PySparkException, OSError, RuntimeError) as error:
                 hint = "see its log above"
                 raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint=hint) from error
         expect_hanging_up()
-        yield from _ended(session, keep=running is not None)
+        yield from _ended(context, keep=running is not None)
 
 
-def _ended(session: SparkSession, *, keep: bool) -> Iterator[SparkSession]:
-    """Yield the session; stop it afterwards unless it existed before, and raise an error if its JVM has ended."""
+def _ended(context: SparkContext, *, keep: bool) -> Iterator[SparkContext]:
+    """Yield the context; stop it afterwards unless it existed before, and raise an error if its JVM has ended."""
     try:
-        yield session
+        yield context
     except Exception as error:
         # However the step noticed it: a refused connection, an empty answer, ranges without an outcome.
         if _jvm_has_ended():
@@ -103,7 +99,7 @@ def _ended(session: SparkSession, *, keep: bool) -> Iterator[SparkSession]:
         raise
     finally:
         if not keep and not _jvm_has_ended():
-            session.stop()
+            context.stop()
 
 
 def _start_jvm(conf: SparkConf) -> None:
@@ -147,17 +143,16 @@ def _jvm_has_ended() -> bool:
 
 
 def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dict[str, str]:
-    rows = {"spark.sql.execution.arrow.maxRecordsPerBatch": str(settings.load.window_rows)}
+    workers = {f"spark.executorEnv.{name}": "1" for name in _ONE_THREAD}
     if model is not None:
-        rows |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
-    rows |= {f"spark.executorEnv.{name}": "1" for name in _ONE_THREAD}
+        workers |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
     if (plan := current_plan()) is not None:
-        rows |= {f"spark.executorEnv.{WORKER}": plan.to_json()}
+        workers |= {f"spark.executorEnv.{WORKER}": plan.to_json()}
     chosen = {key: str(value) for key, value in settings.spark.conf.items()}
     if submitted:
-        return {**_CONF, **rows, **chosen}
+        return {**_CONF, **workers, **chosen}
     local = _CONF_LOCAL if settings.spark.master.startswith("local") else {}
-    return {"spark.master": settings.spark.master, **_CONF, **local, **rows, **chosen}
+    return {"spark.master": settings.spark.master, **_CONF, **local, **workers, **chosen}
 
 
 def _find_java() -> None:

@@ -1,0 +1,66 @@
+"""What a running step is doing at this moment, as its run and each of its tasks say every few seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from embedshift.catalog.actor import whoami
+from embedshift.catalog.signals import Signal, send, signals_under, withdraw_signals
+from embedshift.stores.contract import Store
+from embedshift.times import now_us
+
+#: The signals' names: of the run itself, and of its tasks, followed by the process.
+_RUN, _TASK = "activity/run", "activity/task/"
+#: What a task said longer ago than this is ignored: it says something every few seconds.
+_FRESH_US = 15_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a task is doing in which step, and how many rows of the range under way it has behind it."""
+
+    step: str
+    doing: str
+    rows: int = 0
+
+
+def tell_run(store: Store, migration: str, doing: str) -> None:
+    """The run says what it is doing, such as ``starting Spark``."""
+    send(store, migration, _RUN, doing)
+
+
+def tell_task(store: Store, migration: str, activity: Activity) -> None:
+    """A task says what it is doing."""
+    send(store, migration, _TASK + whoami(), json.dumps(asdict(activity)))
+
+
+def forget_task(store: Store, migration: str) -> None:
+    """The range of this task is recorded: its rows are counted there."""
+    withdraw_signals(store, migration, [_TASK + whoami()])
+
+
+def forget_all(store: Store, migration: str) -> None:
+    """The run does nothing any more that takes time."""
+    withdraw_signals(store, migration, [*signals_under(store, migration, _TASK), _RUN])
+
+
+def activity_of(store: Store, migration: str, step: str, since_us: int = 0) -> Activity:
+    """What the run as a whole is doing: what its tasks say, added up, or before that what the run says.
+
+    Args:
+        since_us: when the run began; what an earlier one said is ignored.
+    """
+    said = signals_under(store, migration, "activity/")
+    tasks = [each for each in _tasks(said.items()) if each.step == step]
+    if tasks:
+        return Activity(step, ", ".join(sorted({each.doing for each in tasks})), sum(each.rows for each in tasks))
+    run = said.get(_RUN)
+    return Activity(step, run.text if run is not None and run.sent_us >= since_us else "")
+
+
+def _tasks(said: Iterable[tuple[str, Signal]]) -> Iterator[Activity]:
+    for name, signal in said:
+        if name.startswith(_TASK) and signal.sent_us > now_us() - _FRESH_US:
+            yield Activity(**json.loads(signal.text))

@@ -1,0 +1,55 @@
+"""How far a task is in its range, told to the catalog while the range is under way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from embedshift.catalog.activity import Activity, forget_task, tell_task
+from embedshift.errors import StoreUnavailable
+from embedshift.spark.transfer import Transfer
+from embedshift.stores.contract import Store
+
+#: Seconds between two reports; a range that takes less reports nothing.
+_BEAT_S = 2.0
+
+
+class Heartbeat:
+    """What the task of one range is doing, and how many of its rows it has behind it."""
+
+    def __init__(self, catalog: Store, transfer: Transfer) -> None:
+        self.doing = "reading"
+        self.rows = 0
+        self._catalog, self._transfer = catalog, transfer
+        self._told = False
+
+    def count(self, rows: int) -> None:
+        """So many more rows are unchanged, embedded or copied."""
+        self.rows += rows
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Report every two seconds until the block ends."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(ended,), name="embedshift-heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def end(self) -> None:
+        """The range is recorded: from now on its rows are counted there."""
+        if self._told:
+            with suppress(StoreUnavailable):
+                forget_task(self._catalog, self._transfer.migration)
+
+    def _beat(self, ended: threading.Event) -> None:
+        while not ended.wait(_BEAT_S):
+            # It is only for people; if the catalog is away, the task itself will notice.
+            with suppress(StoreUnavailable):
+                activity = Activity(self._transfer.step, self.doing, self.rows)
+                tell_task(self._catalog, self._transfer.migration, activity)
+                self._told = True
