@@ -161,9 +161,13 @@ def _paged_and_inserted(world: World, session: Any) -> None:
     insert = session.prepare(
         f"INSERT INTO articles_v2 (id, {', '.join(_CELLS)}) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?"
     )
-    rows = ((*row[:5], row[5], row[6] or 0) for row in found)
-    for result in execute_concurrent_with_args(session, insert, rows, results_generator=True):
-        result.result_or_exc  # noqa: B018
+    while True:
+        # Page by page: the driver fetches a page where it is asked for, which must not be its own thread.
+        rows = [(*row[:5], row[5], row[6] or 0) for row in found.current_rows]
+        execute_concurrent_with_args(session, insert, rows)
+        if not found.has_more_pages:
+            return
+        found.fetch_next_page()
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ MEASURES = (
     Measure("neighbours", "Exact neighbours"),
     Measure("embedding", "The embedding stage"),
     Measure("loading", "The whole load", node=True),
+    Measure("copying", "Copying vectors", node=True),
     Measure("syncing", "Sync that finds nothing", node=True),
     Measure("starting", "Time to the first row"),
     Measure("scale", "Memory and cost by size"),

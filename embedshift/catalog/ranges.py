@@ -71,12 +71,27 @@ class RangeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The totals over the ranges of a step."""
+    """The totals over the ranges of a step.
+
+    ``under_way`` are the rows that tasks have behind them in ranges that are not done; ``doing`` is what they do.
+    """
 
     ranges: int
     done: int
     failed: int
     counts: Counts
+    under_way: int = 0
+    doing: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows of the ranges that are done and of those under way."""
+        return self.counts.read + self.under_way
+
+    @property
+    def dead(self) -> int:
+        """Dead rows of the ranges that are done."""
+        return self.counts.dead
 
     @property
     def complete(self) -> bool:

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from threading import Lock
 
+from embedshift.catalog.activity import Activity, activity_of
 from embedshift.catalog.alias import find_alias
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.migration import Migration, find_migration, is_owned
@@ -69,6 +70,8 @@ class Poller:
         step = step_of_ranges(migration, running)
         total = self._ranges(migration.id, step) if step else RangeTotal()
         since_us = migration.owned_since_us if owned else at_us
+        # Read after the ranges: a range that ends in between is counted there or here, and not left out.
+        activity = activity_of(self._store, migration.id, step or "", since_us) if owned else Activity("", "")
         return replace(
             bare,
             migration=migration.id,
@@ -80,7 +83,10 @@ class Poller:
             running=running,
             owner=migration.owner if owned else None,
             since_us=since_us if owned else None,
-            work=work_of(step, total, since_us, self._total_us) if step and total.ranges else None,
+            work=work_of(step, total, since_us, self._total_us, _about(migration), activity.rows)
+            if step and total.ranges
+            else None,
+            doing=activity.doing,
             dead_letters=self._dead_letters(migration.id),
             slowed=throttle_of(self._store, migration, settings.throttle)["reason"] or "",
             next="" if owned else next_command(migration.state),
@@ -113,3 +119,8 @@ def _due(started: float) -> float:
     """When the data that was read from ``started`` on may be read again."""
     ended = time.monotonic()
     return ended + (ended - started) * (1 / _SHARE - 1)
+
+
+def _about(migration: Migration) -> int:
+    """About how many rows the table has: as many as the load has read, before that as the store estimates."""
+    return migration.facts.rows or migration.facts.rows_estimated

@@ -110,13 +110,19 @@ class SlowRange:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """The ranges of a step and the counts of their rows. ``step`` is ``load``, ``sync/3`` and so on."""
+    """The ranges of a step and the counts of their rows. ``step`` is ``load``, ``sync/3`` and so on.
+
+    ``rows`` are those of the ranges that are done, ``under_way`` those that tasks have behind them in other ranges.
+    ``rows_about`` is about how many there are in all, 0 if that is not known.
+    """
 
     step: str
     done: int
     failed: int
     ranges: int
     rows: int
+    rows_about: int
+    under_way: int
     rows_left: float | None
     written: int
     unchanged: int
@@ -137,8 +143,8 @@ class Work:
 class ProgressSnapshot:
     """Everything that is shown. It contains no text of an article, no question and no secret.
 
-    ``running`` is the step of the living run, None if no run owns the migration. ``slowed`` is why a run is held up,
-    empty if it is not.
+    ``running`` is the step of the living run, None if no run owns the migration. ``doing`` is what that run does at
+    this moment, and ``slowed`` why it is held up; empty if it is not.
     """
 
     at_us: int
@@ -156,6 +162,7 @@ class ProgressSnapshot:
     since_us: int | None = None
     work: Work | None = None
     dead_letters: int = 0
+    doing: str = ""
     slowed: str = ""
     next: str = ""
 
@@ -187,8 +194,8 @@ def step_of_ranges(migration: Migration, running: str | None) -> str | None:
     return None
 
 
-def work_of(step: str, total: RangeTotal, since_us: int, now_us: int) -> Work:
-    """The figures of a step's ranges."""
+def work_of(step: str, total: RangeTotal, since_us: int, now_us: int, rows_about: int = 0, under_way: int = 0) -> Work:
+    """The figures of a step's ranges, when the run began at ``since_us``; the other arguments as in ``Work``."""
     counts = total.counts
     slowest = tuple(
         SlowRange(each.range.start, each.range.end, each.seconds, each.counts.read, each.attempts, each.state)
@@ -200,6 +207,8 @@ def work_of(step: str, total: RangeTotal, since_us: int, now_us: int) -> Work:
         failed=total.failed,
         ranges=total.ranges,
         rows=counts.read,
+        rows_about=rows_about,
+        under_way=under_way,
         rows_left=total.rows_left,
         written=counts.written,
         unchanged=counts.unchanged,

@@ -33,7 +33,10 @@ def rows(snapshot: ProgressSnapshot) -> list[Row]:
     if snapshot.migration is not None:
         found += [("migration", f"{snapshot.migration}, model {snapshot.model}")]
     if snapshot.owner:
-        found += [("run", f"{snapshot.owner}, since {moment(snapshot.since_us)}")]
+        elapsed = _span((snapshot.at_us - (snapshot.since_us or snapshot.at_us)) / 1e6)
+        found += [("run", f"{snapshot.owner}, since {moment(snapshot.since_us)}, for {elapsed}")]
+    if snapshot.doing:
+        found += [("doing", snapshot.doing)]
     if snapshot.slowed:
         found += [("held up", snapshot.slowed)]
     if snapshot.work is not None:
@@ -49,7 +52,7 @@ def _work(work: Work) -> list[Row]:
         ("ranges", f"{number(work.done)} of {number(work.ranges)} done ({percent(work.share)}), {work.failed} failed"),
         (
             "rows",
-            f"{number(work.rows)} read: {number(work.written)} written, {number(work.unchanged)} unchanged, "
+            f"{_of_about(work)} read: {number(work.written)} written, {number(work.unchanged)} unchanged, "
             f"{number(work.dead)} dead; {number(work.deleted)} deleted",
         ),
     ]
@@ -58,6 +61,11 @@ def _work(work: Work) -> list[Row]:
     if speed.quiet_s is not None:
         found += [("last range", f"ended {_span(speed.quiet_s)} ago")]
     return [*found, ("retries", f"{number(work.retries)} · splits {number(work.splits)}")]
+
+
+def _of_about(work: Work) -> str:
+    rows = work.rows + work.under_way
+    return f"{number(rows)} of about {number(work.rows_about)}" if work.rows_about > rows else number(rows)
 
 
 def _dead_letters(count: int) -> str:
@@ -105,10 +113,11 @@ def line(snapshot: ProgressSnapshot) -> str:
     parts = [headline(snapshot)]
     work = snapshot.work
     if snapshot.running and work is not None:
-        parts = [work.step, f"{work.done}/{work.ranges} ranges", f"{number(work.rows)} rows"]
+        parts = [work.step, f"{work.done}/{work.ranges} ranges", f"{_of_about(work)} rows"]
         if work.speed.rows_per_s_mean is not None:
             parts += [_rate(work.speed), f"time left {time_left(work)}"]
         parts += [f"retries {number(work.retries)} · splits {number(work.splits)}", f"{work.failed} failed"]
+    parts += [snapshot.doing] if snapshot.doing else []
     if snapshot.migration is not None:
         parts += [_dead_letters(snapshot.dead_letters)]
     if snapshot.slowed:

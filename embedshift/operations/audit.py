@@ -128,7 +128,7 @@ def _repair(settings: Settings, store: Store, spark: SparkContext, console: Cons
             transfer,
             ranges,
             attempts=settings.load.attempts,
-            report=lambda now: watch.show(now, now.counts.read, now.counts.dead),
+            report=watch.show,
             still_ours=lambda: None,
         )
     letters = settle_dead_letters(store, transfer)

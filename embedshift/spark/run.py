@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from embedshift.catalog.activity import activity_of, forget_all, tell_run
 from embedshift.catalog.ranges import Progress, RangeRecord, open_ranges, progress, read_ranges, split_failed
 from embedshift.errors import CheckFailed, RefusedError, StoreUnavailable
 from embedshift.spark.task import carry_ranges
@@ -60,7 +62,7 @@ def _count(step: str, seen: Progress, now: Progress) -> None:
 
 
 #: Seconds between two reads of the catalog while Spark works; more if a read takes long, up to a maximum.
-_LOOK_SECONDS, _LOOK_SECONDS_MOST = 1.0, 15.0
+_LOOK_SECONDS, _LOOK_SECONDS_MOST = 2.0, 15.0
 Report = Callable[[Progress], None]
 
 
@@ -79,7 +81,7 @@ def run_transfer(
     Args:
         plan: how to cut the ring if the catalog has nothing of this step.
         attempts: tries of a range; each try halves it.
-        report: is called about every second with the progress.
+        report: is called about every two seconds with the progress.
         still_ours: raises if this run has lost the migration.
 
     Returns:
@@ -96,14 +98,20 @@ def run_transfer(
     report = recorded(transfer, before, report)
     asked: set[TokenRange] = set()
     trouble, tries = "", 0
-    while left and tries < attempts:
-        if tries:
-            left = split_failed(store, migration, step, left)
-        asked = {each.range for each in left}
-        trouble = _run_job(spark, store, transfer, report, still_ours)
-        left = [each for each in read_ranges(store, migration, step) if each.state != "done"]
-        # If the tasks only left rests of their ranges, that is work to continue with, not a failure.
-        tries += any(each.range in asked for each in left)
+    tell_run(store, migration, "starting the workers and loading the model")
+    try:
+        report(replace(before, doing="starting the workers and loading the model"))
+        while left and tries < attempts:
+            if tries:
+                left = split_failed(store, migration, step, left)
+            asked = {each.range for each in left}
+            trouble = _run_job(spark, store, transfer, report, still_ours)
+            left = [each for each in read_ranges(store, migration, step) if each.state != "done"]
+            # If the tasks only left rests of their ranges, that is work to continue with, not a failure.
+            tries += any(each.range in asked for each in left)
+    finally:
+        with suppress(StoreUnavailable):
+            forget_all(store, migration)
     summed = progress(store, migration, step)
     report(summed)
     if left:
@@ -170,13 +178,19 @@ def _watch(
         began = time.monotonic()
         try:
             still_ours()
-            report(progress(store, transfer.migration, transfer.step))
+            report(_progress_now(store, transfer))
         except RefusedError:
             spark.cancelJobGroup(transfer.step)
             return
         except StoreUnavailable:
             continue  # it may answer at the next read; if not, the tasks will fail
         pause = min(max(_LOOK_SECONDS, 4 * (time.monotonic() - began)), _LOOK_SECONDS_MOST)
+
+
+def _progress_now(store: Store, transfer: Transfer) -> Progress:
+    known = progress(store, transfer.migration, transfer.step)
+    activity = activity_of(store, transfer.migration, transfer.step)
+    return replace(known, under_way=activity.rows, doing=activity.doing)
 
 
 def _job(spark: SparkContext, store: Store, transfer: Transfer) -> None:

@@ -11,7 +11,9 @@ import gc
 import json
 import os
 import platform
-from typing import Any
+import select
+import threading
+from socket import socket
 
 from pyspark import TaskContext, daemon
 
@@ -67,12 +69,25 @@ def preload() -> None:
     gc.freeze()
 
 
-def serve(sock: Any, authenticated: bool) -> int:
+def serve(sock: socket, authenticated: bool) -> int:
     """Serve tasks in a forked worker. A JVM that hangs up ends it without a trace: the step says what happened."""
+    if hasattr(select, "POLLRDHUP"):
+        threading.Thread(target=_end_with, args=(sock,), name="embedshift-hang-up", daemon=True).start()
     try:
         return int(_SERVE(sock, authenticated))
     except ConnectionError:
         return 1
+
+
+def _end_with(sock: socket) -> None:
+    """End this process when the JVM hangs up: a task that it has cancelled must not begin another write.
+
+    Spark itself would kill the worker only after ``spark.task.reaper`` or two seconds, and not at all if the JVM died.
+    """
+    hang_up = select.poll()
+    hang_up.register(sock, select.POLLRDHUP)
+    hang_up.poll()
+    os._exit(1)
 
 
 if __name__ == "__main__":

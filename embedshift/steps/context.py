@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from embedshift.catalog import lease as leases
+from embedshift.catalog.activity import forget_all, tell_run
 from embedshift.catalog.lease import Lease, Listener, nobody
 from embedshift.catalog.migration import Migration
 from embedshift.catalog.vector_table import ModelRecord
+from embedshift.errors import StoreUnavailable
 from embedshift.settings import Settings
 from embedshift.stores.contract import Store
 from embedshift.telemetry.console import Console
@@ -58,10 +60,11 @@ class StepContext:
             yield lease
 
     @contextmanager
-    def spark(self, *, model: ModelRecord | None = None) -> Iterator[SparkContext]:
+    def spark(self, migration: str = "", *, model: ModelRecord | None = None) -> Iterator[SparkContext]:
         """The caller's Spark context, or one of this step until the block ends.
 
         Args:
+            migration: whose watchers are told that Spark starts; none if empty.
             model: the model that most tasks will need.
 
         Raises:
@@ -72,8 +75,24 @@ class StepContext:
             return
         from embedshift.spark.context import spark_context
 
-        with spark_context(self.settings, self.command, model=model) as started:
+        with ExitStack() as stack:
+            with self.console.busy("starting Spark"), self._telling(migration, "starting Spark"):
+                started = stack.enter_context(spark_context(self.settings, self.command, model=model))
             yield started
+
+    @contextmanager
+    def _telling(self, migration: str, doing: str) -> Iterator[None]:
+        """Let the watchers of a migration know what takes time, until the block ends."""
+        if not migration:
+            yield
+            return
+        tell_run(self.store, migration, doing)
+        try:
+            yield
+        finally:
+            # If the store does not answer now, the step itself will notice.
+            with suppress(StoreUnavailable):
+                forget_all(self.store, migration)
 
 
 @dataclass(frozen=True, slots=True)

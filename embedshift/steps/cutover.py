@@ -77,7 +77,7 @@ def cutover(
         if trigger is None:
             check_validation(settings, store, migration)
         return DryRun(plan=plan)
-    with context.spark() as spark:
+    with context.spark(migration.id) as spark:
         context = context.replaced(spark_context=spark)
         if trigger is not None and migration.state == "validated":
             with trigger:
@@ -101,7 +101,7 @@ def _trigger(context: StepContext, migration: Migration, *, at: str | None, hold
 def _cut_over(context: StepContext) -> CutoverResult:
     settings, store = context.settings, context.store
     migration = get_migration(store, settings)
-    with context.owned(migration, "cutover") as lease, context.spark() as spark:
+    with context.owned(migration, "cutover") as lease, context.spark(migration.id) as spark:
         syncing = Syncing(context, spark, lease)
         migration = read_migration(store, migration.id)
         alias = get_alias(store, settings.alias)
@@ -230,7 +230,7 @@ def _check_content(context: StepContext, migration: Migration, proof: Validation
     settings, store = context.settings, context.store
     then, table = Content.parse(proof.content), migration.target.table
     proven_us = int(proof.report.get("started_us", proof.made_us)) - to_us(settings.sync.clock_skew)
-    with context.spark() as spark:
+    with context.spark(migration.id) as spark:
         now = content_now(settings, store, spark, migration, proven_us)
         if now == then:
             return

@@ -54,7 +54,7 @@ def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | DryRun:
         transfer = transfer_of(settings, store, migration, "load", owner=lease.owner)
         model = None if migration.copies_vectors else migration.target.model
         with (
-            context.spark(model=model) as spark,
+            context.spark(migration.id, model=model) as spark,
             console.watching("load", total) as watch,
             throttled(spark, store, transfer, settings.throttle, console.say),
         ):
@@ -64,7 +64,7 @@ def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | DryRun:
                 transfer,
                 plan,
                 attempts=settings.load.attempts,
-                report=lambda now: watch.show(now, now.counts.read, now.counts.dead),
+                report=watch.show,
                 still_ours=lease.check,
             )
         letters = settle_dead_letters(store, transfer)

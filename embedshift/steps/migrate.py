@@ -68,7 +68,7 @@ def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutove
             f"the migration is {label(migration.state)}", hint="fix the reason, then run the remaining steps one by one"
         )
     embeds = migration.state == "prepared" and not migration.copies_vectors
-    with context.spark(model=migration.target.model if embeds else None) as spark:
+    with context.spark(migration.id, model=migration.target.model if embeds else None) as spark:
         context = context.replaced(spark_context=spark)
         for name in _NAMES[1 : _NAMES.index(until) + 1]:
             if not is_done(name, get_migration(context.store, context.settings).state):

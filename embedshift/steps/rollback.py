@@ -40,7 +40,7 @@ def rollback(context: StepContext, *, dry_run: bool = False) -> RollbackResult |
         context.console.say(line)
     if dry_run:
         return DryRun(plan=plan, **would_carry(context, migration, backwards=True))
-    with context.owned(migration, "rollback") as lease, context.spark() as spark:
+    with context.owned(migration, "rollback") as lease, context.spark(migration.id) as spark:
         syncing = Syncing(context, spark, lease, backwards=True, throttled=False)
         return _roll_back(syncing, read_migration(store, migration.id))
 

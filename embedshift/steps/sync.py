@@ -93,7 +93,7 @@ def sync(
 
 def sync_until_clean(context: StepContext, migration: Migration, *, whole: bool = True) -> SyncResult:
     """Passes over the whole ring until one is clean, and the state that follows."""
-    with context.owned(migration, "sync") as lease, context.spark() as spark:
+    with context.owned(migration, "sync") as lease, context.spark(migration.id) as spark:
         passes = Syncing(context, spark, lease).passes(whole=whole)
         before = read_migration(context.store, migration.id).state
         unsettled = before == "validated" and not any(each.counts.difference for each in passes)
@@ -102,7 +102,7 @@ def sync_until_clean(context: StepContext, migration: Migration, *, whole: bool 
 
 
 def _sync_recent(context: StepContext, migration: Migration, since_us: int) -> SyncResult:
-    with context.owned(migration, "sync") as lease, context.spark() as spark:
+    with context.owned(migration, "sync") as lease, context.spark(migration.id) as spark:
         passes = Syncing(context, spark, lease).recent_passes(since_us)
     return SyncResult(tuple(passes), "embedshift sync, which compares every row")
 
@@ -119,7 +119,7 @@ def would_carry(
     table, other = migration.source.table, migration.target.table
     if backwards:
         table, other = other, table
-    with context.spark() as spark:
+    with context.spark(migration.id) as spark:
         found = preview(spark, transfer, plan_ranges(store, table, settings.load.ranges))
     context.console.say(
         f"{found.read:,} rows of {table} compared: {found.written:,} would be written to {other}, {found.deleted:,} "
@@ -247,7 +247,7 @@ class Syncing:
                 transfer,
                 plan_ranges(store, table, settings.load.ranges),
                 attempts=settings.load.attempts,
-                report=lambda now: watch.show(now, now.counts.read, now.counts.dead),
+                report=watch.show,
                 still_ours=self.lease.check,
             ).counts
         letters = settle_dead_letters(store, transfer)

@@ -67,7 +67,7 @@ def validate(context: StepContext) -> ValidationResult:
     questions = read_questions(settings.validation.questions) if settings.validation.questions else []
     with (
         context.owned(migration, "validate") as lease,
-        context.spark(model=migration.target.model) as spark,
+        context.spark(migration.id, model=migration.target.model) as spark,
     ):
         case = case_of(settings, store, migration, questions)
         reader = (migration.target, settings.target_model.device)

@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from embedshift.telemetry.logs import in_json
 
@@ -21,7 +22,7 @@ _LINE_SECONDS = 5.0
 
 
 class Gauge(Protocol):
-    """The figures of a running step: the totals from the catalog."""
+    """The figures of a running step: the totals from the catalog, and what its tasks say."""
 
     @property
     def ranges(self) -> int: ...  # noqa: D102 - the names say it
@@ -29,6 +30,12 @@ class Gauge(Protocol):
     def done(self) -> int: ...  # noqa: D102
     @property
     def failed(self) -> int: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def dead(self) -> int: ...  # noqa: D102
+    @property
+    def doing(self) -> str: ...  # noqa: D102
 
 
 class Console:
@@ -72,6 +79,19 @@ class Console:
             self.say(f"next: {result['next']}")
 
     @contextmanager
+    def busy(self, doing: str) -> Iterator[None]:
+        """Show what is being done until the block ends: with the seconds on a terminal, as one line elsewhere."""
+        if not self.is_terminal:
+            self.say(timed(doing))
+            yield
+            return
+        with Progress(
+            SpinnerColumn(), TextColumn(doing), TimeElapsedColumn(), console=self._rich, transient=True
+        ) as bar:
+            bar.add_task(doing)
+            yield
+
+    @contextmanager
     def watching(self, what: str, rows_total: int) -> Iterator[Watch]:
         """Show the progress of a job until the block ends: a bar on a terminal, a line every few seconds elsewhere."""
         watch = Watch(self._rich, self.say, what, rows_total)
@@ -86,10 +106,11 @@ class Watch:
         self._console = console
         self._say = say
         self._what = what
-        self._total = max(rows_total, 1)
-        self._started = time.monotonic()
-        self._before: int | None = None
-        self._spoken = self._started
+        self._total = rows_total
+        self._spoken = time.monotonic()
+        #: Rows and moment from which the speed counts: those of the last look before the first row.
+        self._began: tuple[int, float] | None = None
+        self._moving = False
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -100,30 +121,41 @@ class Watch:
             yield
             return
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
-        with Progress(*columns, TimeRemainingColumn(), console=self._console) as bar:
+        with Progress(*columns, TimeElapsedColumn(), console=self._console) as bar:
             self._bar = bar
-            self._task = bar.add_task(self._what, total=self._total, figures="")
+            self._task = bar.add_task(self._what, total=max(self._total, 1), figures="")
             yield
 
-    def show(self, gauge: Gauge, rows: int, dead: int) -> None:
-        """Report the progress of the job.
-
-        Args:
-            gauge: ranges in total, done and failed.
-            rows: rows of the ranges that are done.
-            dead: dead letters among them.
-        """
-        if self._before is None:
-            # What an earlier run did says nothing about the speed of this one.
-            self._before = rows
-            self._started = time.monotonic()
-        rate = (rows - self._before) / max(time.monotonic() - self._started, 0.001)
-        figures = f"{rows:,} rows  {rate:,.0f} rows/s  {gauge.done}/{gauge.ranges} ranges  {dead} dead"
-        if gauge.failed:
-            figures += f"  {gauge.failed} failed"
+    def show(self, gauge: Gauge) -> None:
+        """Report the progress of the job."""
+        figures = self._figures(gauge)
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=min(rows, self._total), figures=figures)
+            self._bar.update(self._task, completed=min(gauge.rows, max(self._total, 1)), figures=figures)
         elif time.monotonic() - self._spoken >= _LINE_SECONDS:
             self._spoken = time.monotonic()
-            left = f"  about {max(0, self._total - rows) / rate:,.0f} s left" if rate > 0 else ""
-            self._say(f"{self._what}: {figures}{left}")
+            self._say(timed(f"{self._what}: {figures}"))
+
+    def _figures(self, gauge: Gauge) -> str:
+        rate = self._rate(gauge.rows)
+        parts = [f"{gauge.rows:,} of about {self._total:,} rows" if self._total else f"{gauge.rows:,} rows"]
+        parts += [f"{rate:,.0f} rows/s"] if rate else []
+        parts += [f"{gauge.done}/{gauge.ranges} ranges", f"{gauge.dead} dead"]
+        parts += [f"{gauge.failed} failed"] if gauge.failed else []
+        parts += [gauge.doing] if gauge.doing else []
+        if rate and self._total > gauge.rows:
+            parts.append(f"about {(self._total - gauge.rows) / rate:,.0f} s left")
+        return "  ".join(parts)
+
+    def _rate(self, rows: int) -> float:
+        """Rows per second since the first of this run; 0 before that. What an earlier run did says nothing."""
+        now = time.monotonic()
+        if self._began is None or (not self._moving and rows <= self._began[0]):
+            self._began = rows, now
+            return 0.0
+        self._moving = True
+        return (rows - self._began[0]) / max(now - self._began[1], 0.001)
+
+
+def timed(line: str) -> str:
+    """A line of progress for a log, with the time of day in UTC."""
+    return f"{datetime.now(UTC):%H:%M:%S} {line}"

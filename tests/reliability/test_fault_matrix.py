@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from embedshift.spark.reader import planned_ranges
 
 from embedshift import Articles
 from embedshift.spark.run import planned_ranges

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime
 
 import pytest
 
@@ -44,29 +46,41 @@ def test_a_quiet_console_says_nothing(capsys):
 def test_in_a_log_progress_is_a_line_now_and_then(capsys, monkeypatch):
     monkeypatch.setattr("embedshift.telemetry.console._LINE_SECONDS", 0.0)
     with Console().watching("load", 1000) as watch:
-        watch.show(Progress(10, 0, 0, Counts()), 0, 0)
-        watch.show(Progress(10, 4, 1, Counts()), 400, 2)
+        watch.show(Progress(10, 0, 0, Counts(), doing="loading the model"))
+        watch.show(Progress(10, 4, 1, Counts(400, 398, dead=2), 50, "embedding"))
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("load: 0 rows  0 rows/s  0/10 ranges  0 dead")
-    assert "left" not in first
-    assert "4/10 ranges  2 dead  1 failed  about" in second
-    assert second.endswith("s left")
+    moment, said = first.split(" ", 1)
+    assert datetime.strptime(moment, "%H:%M:%S")
+    assert said == "load: 0 of about 1,000 rows  0/10 ranges  0 dead  loading the model"
+    figures = r"450 of about 1,000 rows  [\d,]+ rows/s  4/10 ranges  2 dead  1 failed  embedding  about [\d,]+ s left"
+    assert re.fullmatch(rf"\S+ load: {figures}", second)
+
+
+def test_what_takes_time_before_the_first_row_is_said(capsys, monkeypatch):
+    with Console().busy("starting Spark"):
+        assert re.fullmatch(r"\d\d:\d\d:\d\d starting Spark\n", capsys.readouterr().out)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with Console().busy("starting Spark"):
+        pass
+    assert re.search(r"starting Spark.*\d:\d\d:\d\d", capsys.readouterr().out)
 
 
 def test_rows_of_an_earlier_run_do_not_count_as_speed(capsys, monkeypatch):
     monkeypatch.setattr("embedshift.telemetry.console._LINE_SECONDS", 0.0)
     with Console().watching("load", 1000) as watch:
-        watch.show(Progress(10, 9, 0, Counts()), 900, 0)
-        watch.show(Progress(10, 9, 0, Counts()), 900, 0)
-    for line in capsys.readouterr().out.splitlines():
-        assert "900 rows  0 rows/s" in line
+        watch.show(Progress(10, 9, 0, Counts(900, 900)))
+        watch.show(Progress(10, 9, 0, Counts(900, 900)))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert "900 of about 1,000 rows  9/10 ranges" in line
         assert "left" not in line
 
 
 def test_in_a_log_progress_is_no_flood(capsys):
     with Console().watching("load", 1000) as watch:
         for _ in range(50):
-            watch.show(Progress(10, 4, 0, Counts()), 400, 0)
+            watch.show(Progress(10, 4, 0, Counts(400, 400)))
     assert capsys.readouterr().out == ""
 
 
@@ -75,5 +89,5 @@ def test_on_a_terminal_progress_is_a_bar(capsys, monkeypatch, total):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "120")
     with Console().watching("load", total) as watch:
-        watch.show(Progress(10, 10, 0, Counts()), 1000, 0)
+        watch.show(Progress(10, 10, 0, Counts(1000, 1000)))
     assert "10/10 ranges  0 dead" in capsys.readouterr().out
