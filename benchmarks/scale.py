@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import log
@@ -100,10 +100,25 @@ def slope_of(sizes: list[Run]) -> float:
 
 
 def _run(kind: str, rows: int) -> Run:
+    copied = kind != KINDS[0]
+    with filled(rows, copied=copied) as world:
+        world.step("prepare")
+        _, worker_mb = watched(world, "load")
+        spent = throughput(world.store, world.migration.id)
+        assert spent is not None
+        assert spent["rows"] == rows
+        if copied:
+            assert _vectors(world, "articles") == _vectors(world, "articles_v2"), "they were not copied"
+        return Run(kind, rows, spent["seconds"], spent["rows_per_s_mean"], worker_mb)
+
+
+@contextmanager
+def filled(rows: int, *, copied: bool = False) -> Iterator[World]:
+    """An embedded store with a table of synthetic rows; their vectors are copied, or made by another static model."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         old = save_model(folder / "old", DIMENSION, seed=1, poisoned=False)
-        new = save_model(folder / "new", DIMENSION, seed=2) if kind == KINDS[0] else None
+        new = None if copied else save_model(folder / "new", DIMENSION, seed=2)
         with closing(World(folder, (old, new), load={"ranges": max(2, rows // RANGE_ROWS)})) as world:
             world.with_settings(spark={"master": "local[*]"})
             world.create_source(dimension=DIMENSION)
@@ -114,41 +129,28 @@ def _run(kind: str, rows: int) -> Run:
                     world.store.describe("articles"), with_vectors(articles, fingerprint, vectors)
                 )
                 assert rejected == []
-            world.step("prepare")
-            worker_mb = _load(world)
-            spent = throughput(world.store, world.migration.id)
-            assert spent is not None
-            assert spent["rows"] == rows
-            if new is None:
-                assert _vectors(world, "articles") == _vectors(world, "articles_v2"), "they were not copied"
-        return Run(kind, rows, spent["seconds"], spent["rows_per_s_mean"], worker_mb)
+            yield world
 
 
-def _load(world: World) -> float:
-    """Run the command and watch its workers. Returns the highest peak memory of a worker in MB."""
-    with (world.folder / "load.log").open("w+") as log_file:
-        command_line = [
-            sys.executable,
-            "-m",
-            "embedshift",
-            "load",
-            "--config",
-            str(world.config),
-            "--json",
-        ]
+def watched(world: World, *arguments: str) -> tuple[float, float]:
+    """Run a command. Returns the peak memory of its own process and the highest of its workers, in MB."""
+    with (world.folder / "command.log").open("w+") as log_file:
+        command_line = [sys.executable, "-m", "embedshift", *arguments, "--config", str(world.config), "--json"]
         process = subprocess.Popen(command_line, stdout=log_file, stderr=log_file, cwd=ROOT)
-        peak, deadline = 0.0, time.monotonic() + DEADLINE_S
+        own = workers = 0.0
+        deadline = time.monotonic() + DEADLINE_S
         try:
             while process.poll() is None:
-                assert time.monotonic() < deadline, "the load does not end"
-                peak = max([peak, *_peaks(process.pid)])
+                assert time.monotonic() < deadline, "the command does not end"
+                own = max(own, np.nan_to_num(peak_mb(process.pid)))
+                workers = max([workers, *_peaks(process.pid)])
                 time.sleep(0.2)
         finally:
             process.terminate()
             process.wait(60)
         log_file.seek(0)
         assert process.returncode == 0, log_file.read()
-    return peak
+    return own, workers
 
 
 def _peaks(process: int) -> Iterator[float]:

@@ -131,6 +131,31 @@ def concepts() -> str:
     )
 
 
+def token_range() -> str:
+    """The stages of one range in its worker process, and what each of them talks to."""
+    return _picture(
+        960,
+        400,
+        "A Spark task gets a token range. Its worker reads and compares both tables, embeds and writes, and records "
+        "the range in the catalog. Reading is one window ahead, writing one behind.",
+        [
+            Box(480, 50, ("Spark's driver", "hands out ranges: three numbers each"), width=290),
+            Box(190, 190, ("read, compare, tokenise", "window 3"), "old", 240, 64),
+            Box(480, 190, ("embed", "window 2"), "gate", 170, 64),
+            Box(770, 190, ("write", "window 1"), "new", 240, 64),
+            Box(190, 345, ("source and target", "page by page"), "box", 240),
+            Box(480, 345, ("catalog", "one row a range: its outcome"), "box", 240),
+            Box(770, 345, ("target", "cells at the source's times"), "box", 240),
+            Arrow("M480 78 V120 H190 V156", ("one task, one worker process, three windows at most",), (660, 125)),
+            Arrow("M310 190 H393", ("what differs",), (352, 180)),
+            Arrow("M565 190 H648", ("vectors",), (607, 180)),
+            Arrow("M190 317 V224", ("a thread, one window ahead",), (190, 275)),
+            Arrow("M770 222 V315", ("a thread, one window behind",), (770, 275)),
+            Arrow("M480 222 V315", ("every 2 s: how far it is",), (480, 275), dashed=True),
+        ],
+    )
+
+
 #: The position of each state.
 _PLACES = {
     "preparing": (75, 120),
@@ -181,7 +206,7 @@ def states() -> str:
 
 def pictures() -> dict[str, str]:
     """The pictures by file name."""
-    return {"concepts.svg": concepts(), "states.svg": states()}
+    return {"concepts.svg": concepts(), "range.svg": token_range(), "states.svg": states()}
 
 
 def stale(folder: Path = FOLDER) -> list[str]:

@@ -20,7 +20,7 @@ def expiry(column: str) -> str:
 
 def with_expiries(rows: pa.RecordBatch) -> pa.RecordBatch:
     """Rows that a store has just read, with expiries in place of remaining TTLs."""
-    return _renamed(rows, _TTL, _EXPIRY, lambda left: pc.add(pc.cast(left, pa.int64()), _now_s()))
+    return _renamed(rows, _TTL, _EXPIRY, _moment)
 
 
 def with_ttls(rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -29,6 +29,12 @@ def with_ttls(rows: pa.RecordBatch) -> pa.RecordBatch:
     A cell that has expired meanwhile gets its last second: it must not live for ever.
     """
     return _renamed(rows, _EXPIRY, _TTL, _left)
+
+
+def _moment(left: pa.Array) -> pa.Array:
+    if left.null_count == len(left):
+        return pa.nulls(len(left), pa.int64())
+    return pc.add(pc.cast(left, pa.int64()), _now_s())
 
 
 def _left(moments: pa.Array) -> pa.Array:
