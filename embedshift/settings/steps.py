@@ -30,7 +30,7 @@ class LoadSettings(Frozen):
         description="rows after which a task leaves the rest of its range to other tasks, at the end of a partition; "
         "auto: 1.5 times the average rows of a range, at least 1,000",
     )
-    window_rows: int = Field(1024, ge=16, le=65536, description="rows held in memory at once per task")
+    window_rows: int = Field(1024, ge=16, le=65536, description="rows embedded and written at once per task")
 
 
 class SyncSettings(Frozen):

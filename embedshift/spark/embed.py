@@ -49,7 +49,7 @@ class EmbeddingStage:
             return
         model = self._loaded()
         counts = {"counts": window.counts}
-        for rows in _bounded(window.rows):
+        for rows in _bounded(window.rows, self._transfer.window_rows):
             wanting = _wanting(rows)
             texts = self._template.render(rows.take(pa.array(wanting))).to_pylist() if len(wanting) else []
             yield Window(rows, texts=model.tokenized(texts), **counts)
@@ -104,10 +104,10 @@ def _wanting(rows: pa.RecordBatch) -> NDArray[np.int64]:
     return np.flatnonzero(rows.column(ACTION).to_numpy() == Action.EMBED)
 
 
-def _bounded(rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Cut a window so that long texts do not pile up."""
-    parts = max(1, -(-rows.nbytes // _TEXT_BYTES))
-    step = max(1, rows.num_rows // parts)
+def _bounded(rows: pa.RecordBatch, rows_max: int) -> Iterator[pa.RecordBatch]:
+    """Cut a window so that neither rows nor long texts pile up."""
+    parts = max(1, -(-rows.nbytes // _TEXT_BYTES), -(-rows.num_rows // rows_max))
+    step = max(1, -(-rows.num_rows // parts))
     for start in range(0, rows.num_rows, step):
         yield rows.slice(start, step)
 

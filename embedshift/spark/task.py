@@ -27,6 +27,8 @@ from embedshift.telemetry.logs import trouble_level
 from embedshift.tokens import TokenRange
 
 _LOG = logging.getLogger(__name__)
+#: Windows that are compared at once: rows without new vectors are narrow, and a large page costs a server less.
+_COMPARED_AT_ONCE = 4
 
 
 def carry_ranges(transfer: Transfer, threads: int, ranges: Iterable[tuple[int, int, int]]) -> None:
@@ -175,7 +177,7 @@ def comparison_of(stores: Stores, transfer: Transfer) -> RangeComparison:
         stores,
         transfer.layout,
         transfer.orphans_before_us,
-        transfer.window_rows,
+        _COMPARED_AT_ONCE * transfer.window_rows,
         _protected(stores, transfer),
         transfer.clock_skew_us,
         into_live=transfer.into_live,

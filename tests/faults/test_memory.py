@@ -96,6 +96,7 @@ def test_a_range_of_four_times_the_rows_takes_no_more_memory(tmp_path, kind):
 
 def test_a_window_of_long_texts_is_cut_before_it_becomes_python_strings():
     rows = pa.RecordBatch.from_pydict({"content": pa.array(["x" * 1_000_000] * 70)})
-    parts = list(_bounded(rows))
+    parts = list(_bounded(rows, 1024))
     assert sum(part.num_rows for part in parts) == 70
     assert max(part.num_rows for part in parts) * 1_000_000 <= _TEXT_BYTES
+    assert [part.num_rows for part in _bounded(rows.slice(0, 5), 2)] == [2, 2, 1]
