@@ -99,10 +99,10 @@ def publish(store: Store, migration: str, run: str, state: ThrottleState) -> Non
     send(store, migration, STATE + run, state.to_json())
 
 
-def read_published(store: Store, migration: str, run: str) -> ThrottleState:
-    """What the tasks of a run are told now, in one quick read."""
+def read_published(store: Store, migration: str, run: str) -> ThrottleState | None:
+    """What the tasks of a run are told now, in one quick read; None if the run has not begun, or is over."""
     signal = peek_signal(store, migration, STATE + run)
-    return ThrottleState() if signal is None else ThrottleState(**json.loads(signal.text))
+    return None if signal is None else ThrottleState(**json.loads(signal.text))
 
 
 def withdraw(store: Store, migration: str) -> None:
@@ -143,7 +143,8 @@ def throttle_line(found: dict[str, Any]) -> str:
 
 def _told(store: Store, migration: Migration) -> str:
     """Why the tasks of a living run wait, as the run itself says: the hours of the day are those of its machine."""
-    return read_published(store, migration.id, migration.owner).wait if is_owned(migration) else ""
+    state = read_published(store, migration.id, migration.owner) if is_owned(migration) else None
+    return state.wait if state else ""
 
 
 def _slowed(store: Store, migration: str) -> Iterator[dict[str, float]]:

@@ -31,6 +31,8 @@ _CONF = {
     "spark.ui.showConsoleProgress": "false",
     # A failed task fails its range, which the driver plans again in halves, so that Spark need not retry.
     "spark.task.maxFailures": "2",
+    # A worker whose task was cancelled is killed at the monitor's next look, at most two seconds later.
+    "spark.python.task.killTimeout": "0s",
 }
 #: One task per core: with threads of its own a matrix product would compete with its neighbours.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -151,7 +151,7 @@ class ThrottleReader:
         """The throttle state, at most two seconds old.
 
         Raises:
-            OwnedByAnother: it makes the task wait, but nobody owns the run any more who could let it continue.
+            OwnedByAnother: the run is over, or nobody owns it any more who could let a task that waits continue.
             StoreUnavailable: the catalog has not answered for a minute, and the last state was to wait.
         """
         moment = time.monotonic()
@@ -164,7 +164,11 @@ class ThrottleReader:
         assert store is not None
         self._looked = moment
         try:
-            self._state = read_published(store, self._migration, self._run)
+            published = read_published(store, self._migration, self._run)
+            if published is None:
+                # At the end of a run its limits are withdrawn: a task that is still there must not go at full speed.
+                raise OwnedByAnother(f"the run of this task has ended: {self._run} gives no limits any more")
+            self._state = published
             if self._state.limits:
                 self._check_owner(store)
             self._report(store)

@@ -42,7 +42,8 @@ def rows(world: World) -> int:
 
 
 def waits(world: World) -> str:
-    return read_published(world.store, world.migration.id, world.migration.owner).wait
+    state = read_published(world.store, world.migration.id, world.migration.owner)
+    return state.wait if state else ""
 
 
 class Operator(threading.Thread):

@@ -158,10 +158,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_states_and_reports_are_signals_that_the_end_of_a_run_removes(store):
-    assert read_published(store, "m", "me") == ThrottleState()
+    assert read_published(store, "m", "me") is None
     publish(store, "m", "me", ThrottleState("paused by ann", 5, None))
     assert read_published(store, "m", "me") == ThrottleState("paused by ann", 5, None)
-    assert read_published(store, "m", "the next run") == ThrottleState()
+    assert read_published(store, "m", "the next run") is None
     report_slowed(store, "m", 48.2, 30)
     send(store, "m", PAUSE)
     (told,) = signals_under(store, "m", "slowed/").values()
@@ -297,6 +297,13 @@ def test_without_a_limit_nothing_is_cut_small_or_held_up(store):
     free = Throttle(ThrottleReader("m", ""), store)
     free.pass_by(10**9)
     free.pass_by(1)
+
+
+def test_a_task_whose_run_gives_no_limits_any_more_stops(store):
+    throttle = Throttle(reader(store, ThrottleState()), store)
+    withdraw(store, "m")
+    with pytest.raises(OwnedByAnother, match="gives no limits any more"):
+        throttle.pass_by(1)
 
 
 @pytest.mark.parametrize("gone", [{"owner": "another"}, {"lease_s": -120}], ids=["taken", "dead"])
