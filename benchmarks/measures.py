@@ -29,6 +29,7 @@ MEASURES = (
     Measure("loading", "The whole load", node=True),
     Measure("copying", "Copying vectors", node=True),
     Measure("syncing", "Sync that finds nothing", node=True),
+    Measure("small_ranges", "Small ranges", node=True),
     Measure("starting", "Time to the first row"),
     Measure("scale", "Memory and cost by size"),
     Measure("naive", "The program in tutorials", node=True),

@@ -20,12 +20,16 @@ _INSERT = "INSERT INTO articles_v2 (id, title, content, embedding) VALUES (?, ?,
 def measure(*, quick: bool) -> list[Result]:
     """With a transformer, whose arithmetic limits both, and with a table of word vectors, where the method matters."""
     results = []
-    for model, rows, some in ((MODEL, 64 if quick else 300, 16), (_STATIC, 1000 if quick else 20_000, 100)):
-        results.append(_measured(model, rows, some if quick else 4 * some, 1 if quick else 2))
+    # The arithmetic of a transformer is the same in both programs: only bfloat16 and batches can make it quicker.
+    for model, rows, some, goal in (
+        (MODEL, 64 if quick else 300, 16, None),
+        (_STATIC, 1000 if quick else 20_000, 100, 15.0),
+    ):
+        results.append(_measured(model, rows, some if quick else 4 * some, 1 if quick else 2, goal))
     return results
 
 
-def _measured(model: str, rows: int, some: int, pairs: int) -> Result:
+def _measured(model: str, rows: int, some: int, pairs: int, goal: float | None) -> Result:
     articles = (cranfield(rows) if model == MODEL else []) or log_normal(rows)
     settings = cut(8, model, texts(articles))
     with scene("Cassandra", model, **settings) as world:
@@ -45,7 +49,7 @@ def _measured(model: str, rows: int, some: int, pairs: int) -> Result:
         "rows/s",
         rates,
         others,
-        20,
+        goal,
         note=f"Cassandra, {len(articles):,} rows, the naive program {some} of them",
     )
 
