@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from embedshift.embedding import Model, load_model
 from embedshift.errors import ModelUnavailable
 from embedshift.settings import IndexSettings, ModelSettings
 from embedshift.stores.model import Index
+
+if TYPE_CHECKING:
+    from embedshift.embedding import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,9 @@ def proven_model(vector_table: VectorTable, device: str = "auto") -> Model:
     Raises:
         ModelUnavailable: it cannot be loaded, or has another fingerprint.
     """
+    # Only here: most of who reads the catalog embeds nothing.
+    from embedshift.embedding import load_model
+
     record = vector_table.model
     model = load_model(record.settings(device), record.precision)
     if model.fingerprint != record.fingerprint:

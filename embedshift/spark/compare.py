@@ -156,19 +156,14 @@ class RangeComparison:
 
     def _same(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
         """Which pairs are seen to be the same without a closer look: in a table that is up to date, nearly all."""
-        same = self._vectors.same(left, right)
-        for column in self.layout.carried:
-            ours, theirs = left.column(write_time(column.name)), right.column(write_time(column.name))
-            alike = pc.equal(ours, theirs)
-            if alike.null_count:
-                # A cell that neither side has is the same too.
-                alike = pc.or_kleene(alike, pc.and_(pc.is_null(ours), pc.is_null(theirs)))
-            same = pc.and_(same, alike)
-        for column in self._many_celled:
-            # Elements may differ below one write time.
-            values = pc.equal(left.column(column.name), right.column(column.name))
-            same = pc.and_(same, pc.and_(values, not column.untimed))
-        return pc.fill_null(same, False)
+        names = [write_time(column.name) for column in self.layout.carried]
+        # Elements of a collection may differ below one write time.
+        names += [column.name for column in self._many_celled]
+        return reduce(
+            pc.and_,
+            [_alike(left.column(name), right.column(name)) for name in names],
+            self._vectors.same(left, right),
+        )
 
     def _look_again(self, right: pa.RecordBatch, *, read: int) -> Iterator[pa.RecordBatch]:
         """Read the source again before anything is deleted: a row may have been added since its range was scanned.
@@ -314,3 +309,9 @@ class RangeComparison:
         written = pc.and_(pc.or_(taken, apart), pc.is_valid(ours))
         at = pc.if_else(apart, above, ours)
         return written, pc.if_else(written, at, pc.if_else(erased, above, None))
+
+
+def _alike(one: pa.Array, other: pa.Array) -> pa.Array:
+    """Where two columns are equal, or both null."""
+    equal = pc.equal(one, other)
+    return pc.coalesce(equal, pc.and_(pc.is_null(one), pc.is_null(other))) if equal.null_count else equal

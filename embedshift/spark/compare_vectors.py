@@ -61,16 +61,15 @@ class Vectors:
 
     def same(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
         """Which vectors fit the source's text as far as a quick look shows; the others may fit too."""
-        made = [column.name for column in self._layout.made]
-        ending = [*(name for name in self.template.columns if expiry(name) in left.schema.names)]
-        untimed = [*(left.column(expiry(name)) for name in ending), right.column(expiry(made[-1]))]
-        if self._inspect or any(each.null_count < len(each) for each in untimed):
+        ends = [left.column(expiry(name)) for name in self.template.columns if expiry(name) in left.schema.names]
+        ends.append(right.column(expiry(self._layout.made[-1].name)))
+        if self._inspect or any(each.null_count < len(each) for each in ends):
             return pa.array(np.full(left.num_rows, False))
         # A row without a text has another digest than this one.
         texts, fingerprint = self.template.render(left), self._layout.target.model.fingerprint
         digest = digest_texts(fingerprint, texts, pa.array(np.full(left.num_rows, False)))
         there = pc.is_valid(right.column(write_time(self._layout.target.vector)))
-        return pc.and_(pc.equal(digest, self._target_digest(right)), there)
+        return pc.and_(pc.fill_null(pc.equal(digest, self._target_digest(right)), False), there)
 
     def _age(self, left: pa.RecordBatch, written: list[str]) -> pa.Array:
         """The write time of a vector: that of the newest part of its text; without a text, that of the newest cell."""
