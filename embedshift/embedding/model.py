@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -81,6 +82,7 @@ class Model:
         )
         self.dimension = int(network.get_embedding_dimension() or 0)
         self._network = network if precision == "float32" else _cast(network, precision)
+        self._tokenizing = Lock()
         self._tokenizes = hasattr(network[0], "processing_kwargs") and all(
             getattr(module, "include_prompt", True) for module in network
         )
@@ -155,7 +157,8 @@ class Model:
         """Tokens of each text before it is cut, shape (n,)."""
         tokenizer = self._network.tokenizer
         if self._tokenizes:
-            ids = tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
+            with self._tokenizing:
+                ids = tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
             return np.fromiter((len(each) for each in ids), np.int64, len(texts))
         return np.fromiter((len(each.ids) for each in tokenizer.encode_batch(list(texts))), np.int64, len(texts))
 
@@ -221,9 +224,11 @@ class Model:
 
     def _tokens(self, texts: Sequence[str]) -> Tokens:
         tokenizer = self._network.tokenizer
-        columns = tokenizer(
-            list(texts), truncation=True, max_length=self.max_length, padding=False, return_attention_mask=False
-        )
+        # A call sets the tokenizer's limits, which must not happen while another thread's call is under way.
+        with self._tokenizing:
+            columns = tokenizer(
+                list(texts), truncation=True, max_length=self.max_length, padding=False, return_attention_mask=False
+            )
         return Tokens(tokenizer, columns)
 
     def _moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

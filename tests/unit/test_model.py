@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -203,3 +204,19 @@ def test_a_faster_precision_agrees_with_float32():
     cosines = np.einsum("ij,ij->i", exact.embed(texts).vectors, fast.embed(texts).vectors)
     assert (cosines > 0.999).all()
     assert np.linalg.norm(fast.embed(texts).vectors, axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_texts_can_be_tokenised_while_others_are_embedded_one_by_one():
+    """A batch that fails is tokenised again, in halves, while another thread tokenises the next one."""
+    model = load_model(ModelSettings(name="package:all-MiniLM-L6-v2", device="cpu"))
+    texts = [f"{number} bread and a stone" for number in range(64)]
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: model.tokenized(texts), range(40)):
+            assert found.tokens is not None
+            assert model.embed_texts(found).faults == {}
+    ready = model.tokenized(["bread", "stone", "bread"])
+    assert list(ready.unique) == ["bread", "stone"]
+    np.testing.assert_array_equal(model.embed_texts(ready).vectors, model.embed(["bread", "stone", "bread"]).vectors)
+    counted: list[int] = []
+    model.embed_texts(model.tokenized(texts), 64, counted.append)
+    assert sum(counted) == 64
