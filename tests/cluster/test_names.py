@@ -17,7 +17,7 @@ from tests.world import ARTICLE, World, now_us, some_articles
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-NAMES = ("a.b", "back`tick", 'quo"te', "with space", "select", "ttl(title)", "action()")
+NAMES = ("a.b", "back`tick", 'quo"te', "with space", "select")
 COLUMNS = (*ARTICLE, *(Column(name, "text") for name in NAMES), Column("picture", vector_type(3)))
 
 
