@@ -45,7 +45,8 @@ _CATALOG = {
     "feed": "The position that each feed of changes has reached (`embedshift follow`).",
     "control": "Signals that operators send to running steps, and that steps send: `hold` and `go` of a cutover; "
     "`pause` and `throttle`; `throttle-state/RUN`, what the driver tells its tasks; `slowed/WHO`, what a slowed task "
-    "reports; `step`, the step that a run is at; `activity/run` and `activity/task/WHO`, what the run and its tasks are doing.",
+    "reports; `step`, the step that a run is at; `activity/run` and `activity/task/WHO`, what the run and its tasks "
+    "are doing.",
     "shadow": "The figures of shadow reading: one row per run, never a question.",
     "validation": "Every validation: when it was made, whether it passed, and the content for which it is valid.",
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from embedshift.catalog.actor import whoami
+from embedshift.catalog.actor import is_dead, whoami
 from embedshift.catalog.signals import Signal, send, signals_under, withdraw_signals
 from embedshift.stores.contract import Store
 from embedshift.times import now_us
@@ -19,11 +19,15 @@ _FRESH_US = 15_000_000
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a task is doing in which step, and how many rows of the range under way it has behind it."""
+    """What a task is doing in which step, and how many rows of the range under way it has behind it.
+
+    ``range_start`` names that range.
+    """
 
     step: str
     doing: str
     rows: int = 0
+    range_start: int | None = None
 
 
 def tell_run(store: Store, migration: str, doing: str) -> None:
@@ -53,14 +57,18 @@ def activity_of(store: Store, migration: str, step: str, since_us: int = 0) -> A
         since_us: when the run began; what an earlier one said is ignored.
     """
     said = signals_under(store, migration, "activity/")
-    tasks = [each for each in _tasks(said.items()) if each.step == step]
-    if tasks:
+    if tasks := _tasks(said, step):
         return Activity(step, ", ".join(sorted({each.doing for each in tasks})), sum(each.rows for each in tasks))
     run = said.get(_RUN)
     return Activity(step, run.text if run is not None and run.sent_us >= since_us else "")
 
 
-def _tasks(said: Iterable[tuple[str, Signal]]) -> Iterator[Activity]:
-    for name, signal in said:
-        if name.startswith(_TASK) and signal.sent_us > now_us() - _FRESH_US:
-            yield Activity(**json.loads(signal.text))
+def _tasks(said: Mapping[str, Signal], step: str) -> list[Activity]:
+    """What living tasks of a step said; of two that have the same range, the one that began it again."""
+    fresh = [
+        signal
+        for name, signal in said.items()
+        if name.startswith(_TASK) and signal.sent_us > now_us() - _FRESH_US and not is_dead(signal.sent_by)
+    ]
+    told = (Activity(**json.loads(each.text)) for each in sorted(fresh, key=lambda each: each.sent_us))
+    return list({each.range_start: each for each in told if each.step == step}.values())

@@ -70,7 +70,7 @@ class Poller:
         step = step_of_ranges(migration, running)
         total = self._ranges(migration.id, step) if step else RangeTotal()
         since_us = migration.owned_since_us if owned else at_us
-        # Read after the ranges: a range that ends in between is counted there or here, and not left out.
+        # A range that ends between this and the reading of the ranges is in neither for a moment.
         activity = activity_of(self._store, migration.id, step or "", since_us) if owned else Activity("", "")
         return replace(
             bare,

@@ -104,7 +104,9 @@ class RangeComparison:
         carried = [column.name for column in self.layout.carried]
         for rows in self.stores.source.scan(source, within, times=carried, batch_rows=self.window_rows):
             written = [pc.greater_equal(rows.column(write_time(name)), since_us) for name in carried]
-            recent = reduce(pc.or_, [pc.fill_null(each, False) for each in written])
+            # Of rows that are only keys no write time is known: each may be recent.
+            none = pa.array(np.full(rows.num_rows, not carried))
+            recent = reduce(pc.or_, [pc.fill_null(each, False) for each in written], none)
             yield rows.filter(recent).select([key.name for key in self.layout.keys])
 
     def of_keys(self, keys: pa.RecordBatch) -> Iterator[Window]:

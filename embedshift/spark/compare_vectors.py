@@ -42,6 +42,10 @@ class Vectors:
             wanted, had_vector = pa.array(np.full(left.num_rows, True)), pa.array(np.full(left.num_rows, False))
         else:
             wanted, had_vector, age = self._stale(left, right, digest, empty, age, ends)
+        for key in self._layout.keys:
+            if left.column(key.name).null_count:
+                # Only static cells: such a row has no clustering key, and so no place for a vector or a digest.
+                wanted = pc.and_(wanted, pc.is_valid(left.column(key.name)))
         has_text = pc.and_(wanted, pc.invert(empty))
         copied = self._copied(left, digest)
         computed = pc.and_(has_text, pc.is_null(copied))

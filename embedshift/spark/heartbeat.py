@@ -10,6 +10,7 @@ from embedshift.catalog.activity import Activity, forget_task, tell_task
 from embedshift.errors import StoreUnavailable
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
+from embedshift.tokens import TokenRange
 
 #: Seconds between two reports; a range that takes less reports nothing.
 _BEAT_S = 2.0
@@ -18,10 +19,10 @@ _BEAT_S = 2.0
 class Heartbeat:
     """What the task of one range is doing, and how many of its rows it has behind it."""
 
-    def __init__(self, catalog: Store, transfer: Transfer) -> None:
+    def __init__(self, catalog: Store, transfer: Transfer, within: TokenRange) -> None:
         self.doing = "reading"
         self.rows = 0
-        self._catalog, self._transfer = catalog, transfer
+        self._catalog, self._transfer, self._range = catalog, transfer, within
         self._told = False
 
     def count(self, rows: int) -> None:
@@ -50,6 +51,6 @@ class Heartbeat:
         while not ended.wait(_BEAT_S):
             # It is only for people; if the catalog is away, the task itself will notice.
             with suppress(StoreUnavailable):
-                activity = Activity(self._transfer.step, self.doing, self.rows)
+                activity = Activity(self._transfer.step, self.doing, self.rows, self._range.start)
                 tell_task(self._catalog, self._transfer.migration, activity)
                 self._told = True

@@ -63,6 +63,10 @@ def _count(step: str, seen: Progress, now: Progress) -> None:
 
 #: Seconds between two reads of the catalog while Spark works; more if a read takes long, up to a maximum.
 _LOOK_SECONDS, _LOOK_SECONDS_MOST = 2.0, 15.0
+#: What takes time before the first row.
+_STARTING = "starting the workers and loading the model"
+#: How long a cancelled job is waited for.
+_CANCEL_S = 10.0
 Report = Callable[[Progress], None]
 
 
@@ -98,9 +102,10 @@ def run_transfer(
     report = recorded(transfer, before, report)
     asked: set[TokenRange] = set()
     trouble, tries = "", 0
-    tell_run(store, migration, "starting the workers and loading the model")
+    forget_all(store, migration)
+    tell_run(store, migration, _STARTING)
     try:
-        report(replace(before, doing="starting the workers and loading the model"))
+        report(replace(before, doing=_STARTING))
         while left and tries < attempts:
             if tries:
                 left = split_failed(store, migration, step, left)
@@ -137,25 +142,42 @@ def _run_job(
 ) -> str:
     """One Spark job over all planned ranges. Returns what went wrong with the job as a whole, or an empty text.
 
-    The job runs in the calling thread; another thread watches it, and cancels it if the migration was lost.
+    The job runs in another thread, and the calling thread watches it: so Ctrl-C never strikes in the middle of a call
+    of the JVM, which would have to end before anything else could be asked of it.
     """
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    ended = threading.Event()
-    watching = threading.Thread(target=_watch, args=(ended, spark, store, transfer, report, still_ours), daemon=True)
-    watching.start()
+    job = _Job(lambda: _job(spark, store, transfer))
+    job.start()
     try:
-        _job(spark, store, transfer)
-    # A worker was killed, or an executor was lost: ranges without an outcome are tried again.
-    except (PySparkException, Py4JError) as error:
-        still_ours()
-        return f"the Spark job ended early: {_first_cause(str(error))}"
-    finally:
-        ended.set()
-        watching.join()
+        _watch(job, store, transfer, report, still_ours)
+    except RefusedError:
+        spark.cancelJobGroup(transfer.step)
+        job.join(_CANCEL_S)
+        raise
     still_ours()
+    # A worker was killed, or an executor was lost: ranges without an outcome are tried again.
+    if isinstance(job.error, (PySparkException, Py4JError)):
+        return f"the Spark job ended early: {_first_cause(str(job.error))}"
+    if job.error is not None:
+        raise job.error
     return ""
+
+
+class _Job(threading.Thread):
+    """Work in a thread of its own, and the error with which it ended."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(name="embedshift-job", daemon=True)
+        self.error: BaseException | None = None
+        self._work = work
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for it
+            self.error = error
 
 
 def _first_cause(text: str) -> str:
@@ -166,25 +188,23 @@ def _first_cause(text: str) -> str:
 
 
 def _watch(
-    ended: threading.Event,
-    spark: SparkContext,
-    store: Store,
-    transfer: Transfer,
-    report: Report,
-    still_ours: Callable[[], None],
+    job: threading.Thread, store: Store, transfer: Transfer, report: Report, still_ours: Callable[[], None]
 ) -> None:
+    """Report the progress until the job has ended. Raises RefusedError if the migration was lost."""
     pause = _LOOK_SECONDS
-    while not ended.wait(pause):
+    while _goes_on(job, pause):
         began = time.monotonic()
         try:
             still_ours()
             report(_progress_now(store, transfer))
-        except RefusedError:
-            spark.cancelJobGroup(transfer.step)
-            return
         except StoreUnavailable:
             continue  # it may answer at the next read; if not, the tasks will fail
         pause = min(max(_LOOK_SECONDS, 4 * (time.monotonic() - began)), _LOOK_SECONDS_MOST)
+
+
+def _goes_on(job: threading.Thread, seconds: float) -> bool:
+    job.join(seconds)
+    return job.is_alive()
 
 
 def _progress_now(store: Store, transfer: Transfer) -> Progress:

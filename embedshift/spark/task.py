@@ -70,7 +70,7 @@ class RangeTask:
         self, stores: Stores, transfer: Transfer, within: TokenRange, attempt: int, *, threads: int = 1
     ) -> None:
         self.range, self.attempt = within, attempt
-        self.heartbeat = Heartbeat(stores.catalog, transfer)
+        self.heartbeat = Heartbeat(stores.catalog, transfer, within)
         self._stores, self._transfer = stores, transfer
         self._limit = ScanLimit(within, transfer.rows_most, transfer.bytes_most)
         self._throttle = Throttle(throttle_reader(stores.catalog, transfer), stores.target)

@@ -86,6 +86,8 @@ class StepContext:
         if not migration:
             yield
             return
+        # A run that was killed could not take back what it and its tasks said.
+        forget_all(self.store, migration)
         tell_run(self.store, migration, doing)
         try:
             yield
