@@ -36,7 +36,7 @@ def test_a_run_is_seen_with_its_figures(world):
         assert snapshot.steps[1].state == "running"
         assert said["ranges"] == "4 of 40 done (10.0 %), 1 failed"
         assert said["rows"] == "20 of about 40 read: 16 written, 0 unchanged, 4 dead; 0 deleted"
-        assert "load; 4/40 ranges; 20 rows" in line(snapshot)
+        assert "load; 4/40 ranges; 20 of about 40 rows; " in line(snapshot)
         assert len(snapshot.work.slowest) == 5
     assert poller.look().running is None
 
