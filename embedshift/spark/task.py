@@ -27,7 +27,7 @@ from embedshift.telemetry.logs import trouble_level
 from embedshift.tokens import TokenRange
 
 _LOG = logging.getLogger(__name__)
-#: Windows that are compared at once: rows without new vectors are narrow, and a large page costs a server less.
+#: Windows that are compared at once if no vectors are read: such rows are narrow, and a large page costs a server less.
 _COMPARED_AT_ONCE = 4
 
 
@@ -173,11 +173,12 @@ def stage(name: str) -> Iterator[None]:
 
 def comparison_of(stores: Stores, transfer: Transfer) -> RangeComparison:
     """The comparison for a transfer."""
+    narrow = not (transfer.layout.copies_vectors or transfer.inspect)
     return RangeComparison(
         stores,
         transfer.layout,
         transfer.orphans_before_us,
-        _COMPARED_AT_ONCE * transfer.window_rows,
+        transfer.window_rows * (_COMPARED_AT_ONCE if narrow else 1),
         _protected(stores, transfer),
         transfer.clock_skew_us,
         into_live=transfer.into_live,
