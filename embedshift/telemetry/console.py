@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from embedshift.telemetry.logs import in_json
+
+# Bars are imported where they are drawn: most commands draw none.
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _LOG = logging.getLogger(__name__)
 #: Seconds between two progress lines if there is no terminal.
@@ -85,9 +88,10 @@ class Console:
             self.say(timed(doing))
             yield
             return
-        with Progress(
-            SpinnerColumn(), TextColumn(doing), TimeElapsedColumn(), console=self._rich, transient=True
-        ) as bar:
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=self._rich, transient=True) as bar:
             bar.add_task(doing)
             yield
 
@@ -120,6 +124,8 @@ class Watch:
         if not self._console.is_terminal:
             yield
             return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
         with Progress(*columns, TimeElapsedColumn(), console=self._console) as bar:
             self._bar = bar

@@ -12,12 +12,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
-from usearch.index import Index as Graph
 
 from embedshift.errors import StoreUnavailable
 from embedshift.settings import IndexSettings
@@ -27,6 +26,9 @@ from embedshift.stores.embedded.connection import Connections
 from embedshift.stores.embedded.rows import now_s
 from embedshift.stores.model import Index, IndexSize, completed
 from embedshift.stores.similarity import indexable
+
+if TYPE_CHECKING:
+    from usearch.index import Index as Graph
 
 _CONNECTIONS, _QUANTIZATION = 16, "f32"
 #: What an index has if the settings name no option.
@@ -38,6 +40,8 @@ _BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1}
 
 def new_graph(index: Index) -> Graph:
     """An empty HNSW graph with the options of an index."""
+    from usearch.index import Index as Graph
+
     options = completed(index.options, DEFAULTS)
     return Graph(
         ndim=index.dimension,
