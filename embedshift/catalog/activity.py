@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 from embedshift.catalog.actor import is_dead, whoami
 from embedshift.catalog.signals import Signal, send, signals_under, withdraw_signals
+from embedshift.errors import StoreUnavailable
 from embedshift.stores.contract import Store
 from embedshift.times import now_us
 
@@ -30,11 +32,6 @@ class Activity:
     range_start: int | None = None
 
 
-def tell_run(store: Store, migration: str, doing: str) -> None:
-    """The run says what it is doing, such as ``starting Spark``."""
-    send(store, migration, _RUN, doing)
-
-
 def tell_task(store: Store, migration: str, activity: Activity) -> None:
     """A task says what it is doing."""
     send(store, migration, _TASK + whoami(), json.dumps(asdict(activity)))
@@ -45,8 +42,21 @@ def forget_task(store: Store, migration: str) -> None:
     withdraw_signals(store, migration, [_TASK + whoami()])
 
 
-def forget_all(store: Store, migration: str) -> None:
-    """The run does nothing any more that takes time."""
+@contextmanager
+def announced(store: Store, migration: str, doing: str) -> Iterator[None]:
+    """Let watchers know what takes time until the block ends, or until tasks say more."""
+    # A run that was killed could not take back what it and its tasks said.
+    _forget_all(store, migration)
+    send(store, migration, _RUN, doing)
+    try:
+        yield
+    finally:
+        # It is only for people; if the store does not answer, the step itself will notice.
+        with suppress(StoreUnavailable):
+            _forget_all(store, migration)
+
+
+def _forget_all(store: Store, migration: str) -> None:
     withdraw_signals(store, migration, [*signals_under(store, migration, _TASK), _RUN])
 
 

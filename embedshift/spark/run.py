@@ -6,12 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from embedshift.catalog.activity import activity_of, forget_all, tell_run
+from embedshift.catalog.activity import activity_of, announced
 from embedshift.catalog.ranges import Progress, RangeRecord, open_ranges, progress, read_ranges, split_failed
 from embedshift.errors import CheckFailed, RefusedError, StoreUnavailable
 from embedshift.spark.task import carry_ranges
@@ -100,28 +99,37 @@ def run_transfer(
     if not left:
         return before
     report = recorded(transfer, before, report)
-    asked: set[TokenRange] = set()
-    trouble, tries = "", 0
-    forget_all(store, migration)
-    tell_run(store, migration, _STARTING)
-    try:
+    with announced(store, migration, _STARTING):
         report(replace(before, doing=_STARTING))
-        while left and tries < attempts:
-            if tries:
-                left = split_failed(store, migration, step, left)
-            asked = {each.range for each in left}
-            trouble = _run_job(spark, store, transfer, report, still_ours)
-            left = [each for each in read_ranges(store, migration, step) if each.state != "done"]
-            # If the tasks only left rests of their ranges, that is work to continue with, not a failure.
-            tries += any(each.range in asked for each in left)
-    finally:
-        with suppress(StoreUnavailable):
-            forget_all(store, migration)
+        job = partial(_run_job, spark, store, transfer, report, still_ours)
+        failed, trouble = _attempted(job, store, transfer, left, attempts)
     summed = progress(store, migration, step)
     report(summed)
-    if left:
-        raise _left_over([each for each in left if each.range in asked], step, trouble)
+    if failed:
+        raise _left_over(failed, step, trouble)
     return summed
+
+
+def _attempted(
+    job: Callable[[], str], store: Store, transfer: Transfer, left: Sequence[RangeRecord], attempts: int
+) -> tuple[list[RangeRecord], str]:
+    """Run jobs until no range is left, or those left have failed so many tries; each try halves them.
+
+    Returns:
+        The ranges that failed every try, and what went wrong with the last job as a whole.
+    """
+    migration, step = transfer.migration, transfer.step
+    asked: set[TokenRange] = set()
+    trouble, tries = "", 0
+    while left and tries < attempts:
+        if tries:
+            left = split_failed(store, migration, step, left)
+        asked = {each.range for each in left}
+        trouble = job()
+        left = [each for each in read_ranges(store, migration, step) if each.state != "done"]
+        # If the tasks only left rests of their ranges, that is work to continue with, not a failure.
+        tries += any(each.range in asked for each in left)
+    return [each for each in left if each.range in asked], trouble
 
 
 def _left_over(failed: Sequence[RangeRecord], step: str, trouble: str) -> CheckFailed:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from embedshift.catalog import lease as leases
-from embedshift.catalog.activity import forget_all, tell_run
+from embedshift.catalog.activity import announced
 from embedshift.catalog.lease import Lease, Listener, nobody
 from embedshift.catalog.migration import Migration
 from embedshift.catalog.vector_table import ModelRecord
-from embedshift.errors import StoreUnavailable
 from embedshift.settings import Settings
 from embedshift.stores.contract import Store
 from embedshift.telemetry.console import Console
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
+
+
+_STARTING = "starting Spark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +78,12 @@ class StepContext:
         from embedshift.spark.context import spark_context
 
         with ExitStack() as stack:
-            with self.console.busy("starting Spark"), self._telling(migration, "starting Spark"):
+            with (
+                self.console.busy(_STARTING),
+                announced(self.store, migration, _STARTING) if migration else nullcontext(),
+            ):
                 started = stack.enter_context(spark_context(self.settings, self.command, model=model))
             yield started
-
-    @contextmanager
-    def _telling(self, migration: str, doing: str) -> Iterator[None]:
-        """Let the watchers of a migration know what takes time, until the block ends."""
-        if not migration:
-            yield
-            return
-        # A run that was killed could not take back what it and its tasks said.
-        forget_all(self.store, migration)
-        tell_run(self.store, migration, doing)
-        try:
-            yield
-        finally:
-            # If the store does not answer now, the step itself will notice.
-            with suppress(StoreUnavailable):
-                forget_all(self.store, migration)
 
 
 @dataclass(frozen=True, slots=True)
