@@ -51,7 +51,7 @@ def test_nothing_to_add(articles):
 
 
 def test_a_model_that_is_another_one_now_stops_everything_before_it_writes(world, articles, monkeypatch):
-    from embedshift.catalog import vector_table as models
+    from embedshift import embedding as models
 
     class Other:
         fingerprint = "another"
