@@ -23,7 +23,7 @@ from benchmarks.bare_driver import session_of
 from benchmarks.children import Work, children
 from benchmarks.corpus import log_normal
 from benchmarks.migrating import cores, steady
-from benchmarks.node import node, processor_s
+from benchmarks.node import node, processor_s, shared_node
 from benchmarks.pairs import Result, in_pairs
 from benchmarks.scenes import DIMENSION, scene, with_vectors
 from embedshift.catalog.ranges import read_ranges
@@ -163,7 +163,7 @@ def _paged_and_inserted(world: World, session: Any) -> None:
     )
     while True:
         # Page by page: the driver fetches a page where it is asked for, which must not be its own thread.
-        rows = [(*row[:5], row[5], row[6] or 0) for row in found.current_rows]
+        rows = [(*row[:6], row[6] or 0) for row in found.current_rows]
         execute_concurrent_with_args(session, insert, rows)
         if not found.has_more_pages:
             return
@@ -177,6 +177,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=_ROWS)
     parser.add_argument("--pairs", type=int, default=2)
     options = parser.parse_args()
+    with shared_node(True) as environment:
+        # The scene uses the same node; without this it would start another one.
+        os.environ.update(environment)
+        _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
     with node() as server, _filled(options.rows) as world:
 
         def seconds(name: str, load: Callable[[], float]) -> Callable[[], float]:

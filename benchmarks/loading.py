@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from benchmarks.children import children
 from benchmarks.corpus import cranfield, log_normal, texts
 from benchmarks.embedding import MODEL, stage
 from benchmarks.migrating import carried, cores, cut, prepared
-from benchmarks.pairs import LeftOut, Result, in_pairs
+from benchmarks.pairs import Result, in_pairs, results_of
 from benchmarks.scenes import StoreName, fill, scene
 
 #: Ranges per core. With fewer, little would be left between the first and the last.
@@ -18,14 +20,8 @@ def measure(*, quick: bool) -> list[Result]:
     """In steady state: the workers are warm, and all cores are busy."""
     count, pairs = (200, 1) if quick else (300, 3)
     articles = cranfield(count) or log_normal(count)
-    results = []
-    for store, goal in _GOALS[:1] if quick else _GOALS:
-        try:
-            results.append(_measured(store, articles, goal, pairs))
-        except LeftOut:
-            if not results:
-                raise
-    return results
+    goals = _GOALS[:1] if quick else _GOALS
+    return results_of(partial(_measured, store, articles, goal, pairs) for store, goal in goals)
 
 
 def _measured(store: StoreName, articles: list[dict[str, str]], goal: float, pairs: int) -> Result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +72,18 @@ class Result:
             "reached": self.reached,
             "note": self.note,
         }
+
+
+def results_of(measures: Iterable[Callable[[], Result]]) -> list[Result]:
+    """The results of measures, as far as this machine can make them. Raises LeftOut if it cannot make the first."""
+    results: list[Result] = []
+    for measure in measures:
+        try:
+            results.append(measure())
+        except LeftOut:
+            if not results:
+                raise
+    return results
 
 
 def in_pairs(ours: Rate, theirs: Rate, pairs: int) -> tuple[list[float], list[float]]:

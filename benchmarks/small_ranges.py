@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from benchmarks.corpus import log_normal, texts
 from benchmarks.migrating import carried, cores, cut, prepared
-from benchmarks.pairs import LeftOut, Result
+from benchmarks.pairs import Result, results_of
 from benchmarks.scenes import StoreName, fill, scene
 from embedshift.catalog.vector_table import proven_model
 from embedshift.embedding import Model
@@ -17,14 +18,7 @@ _ROWS_A_RANGE = 10
 def measure(*, quick: bool) -> list[Result]:
     """Each store, in steady state."""
     stores: tuple[StoreName, ...] = ("embedded",) if quick else ("embedded", "Cassandra")
-    results = []
-    for store in stores:
-        try:
-            results.append(_measured(store, 20 if quick else 100, 1 if quick else 3))
-        except LeftOut:
-            if not results:
-                raise
-    return results
+    return results_of(partial(_measured, store, 20 if quick else 100, 1 if quick else 3) for store in stores)
 
 
 def _measured(store: StoreName, ranges_a_core: int, turns: int) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from cassandra.query import tuple_factory
 from benchmarks.children import Work, children
 from benchmarks.corpus import log_normal
 from benchmarks.migrating import carried, cores, cut, prepared
-from benchmarks.pairs import LeftOut, Result, in_pairs
+from benchmarks.pairs import Result, in_pairs, results_of
 from benchmarks.scenes import StoreName, fill, scene
 from embedshift.embedding import DIGEST
 from embedshift.tokens import WHOLE_RING
@@ -29,14 +30,8 @@ def measure(*, quick: bool) -> list[Result]:
         ("embedded", 5_000 if quick else 200_000),
         ("Cassandra", 60_000),
     )
-    results = []
-    for store, rows in sizes[:1] if quick else sizes:
-        try:
-            results.append(_measured(store, rows, 1 if quick else 5))
-        except LeftOut:
-            if not results:
-                raise
-    return results
+    chosen = sizes[:1] if quick else sizes
+    return results_of(partial(_measured, store, rows, 1 if quick else 5) for store, rows in chosen)
 
 
 def _measured(store: StoreName, rows: int, pairs: int) -> Result:

@@ -97,12 +97,11 @@ class _ThrottleDriver:
         """How many tasks share the rate: as many as ran lately; before the first, as many as can."""
         from py4j.protocol import Py4JError
 
-        context = self._spark
         try:
-            tracker = context.statusTracker()
+            tracker = self._spark.statusTracker()
             stages = [tracker.getStageInfo(each) for each in tracker.getActiveStageIds()]
             self._tasks.append(sum(each.numActiveTasks for each in stages if each is not None))
-            return max(self._tasks) or context.defaultParallelism
+            return max(self._tasks) or self._spark.defaultParallelism
         # The JVM has ended, which the step itself will say.
         except (Py4JError, OSError):
             return max(self._tasks, default=0) or 1
