@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for each in made:
         if each["left_out"]:
             console.print(f"not measured: {each['title']} ({each['left_out']})", markup=False)
-    file = write_record(record, "quick" if options.quick else "", options.output)
+    # A run of some measures must not replace the record of a whole one.
+    kind = "quick" if options.quick else "partial" if options.only else ""
+    file = write_record(record, kind, options.output)
     page = file.with_suffix(".html")
     page.write_text(html(record), encoding="utf-8")
     for written in (file, page):

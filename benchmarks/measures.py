@@ -22,6 +22,7 @@ class Measure:
 
 #: In the order in which they run, the short ones first: if the time is not enough, the last are left out.
 MEASURES = (
+    Measure("commands", "Commands that only look"),
     Measure("reading", "Reading tables and vectors", node=True),
     Measure("writing", "Writing vectors", node=True),
     Measure("neighbours", "Exact neighbours"),

@@ -21,7 +21,6 @@ class Result:
     """One line of the benchmark.
 
     Args:
-        against: what it was compared with.
         against: what it was measured against.
         unit: of both rates, such as ``documents/s``.
         ours: one rate per pair.

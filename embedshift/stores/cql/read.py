@@ -55,6 +55,8 @@ def scan(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a token range in token order; the next page is requested while the caller works on this one.
 
+    The first page is requested at once, not when it is asked for: so the pages of two scans are on their way together.
+
     Raises:
         StoreUnavailable: a page did not arrive, although it was requested several times with ever fewer rows.
     """
@@ -67,8 +69,18 @@ def scan(
         ready.fetch_size = size.rows
         return connection.session.execute_async(ready, execution_profile=SCAN, paging_state=state)
 
+    return _batches(connection, projection, within, size, ask, ask(None))
+
+
+def _batches(
+    connection: CqlConnection,
+    projection: Projection,
+    within: TokenRange,
+    size: PageSize,
+    ask: Callable[[bytes | None], Any],
+    future: Any,
+) -> Iterator[pa.RecordBatch]:
     state: bytes | None = None
-    future = ask(None)
     while True:
         page, after = _arrived(connection, future, partial(ask, state), size, projection.table.name, within)
         size.grown(page)

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embedshift.errors import InputError, SchemaError
-from embedshift.stores.cql_types import key_bytes, partition_key
+from embedshift.stores.cql_types import arrow_type, key_bytes, partition_key, vector_dimension
 from embedshift.stores.embedded.cell_sql import DELETED, NO_EXPIRY
-from embedshift.stores.embedded.columns import aligned, to_sqlite
+from embedshift.stores.embedded.columns import to_sqlite
 from embedshift.stores.model import MIN_WRITE_TIME_US, TOKEN, Column, Rejection, Table, remaining_ttl, write_time
 from embedshift.tokens import murmur3
 
@@ -39,7 +39,7 @@ class WriteBatch:
     def __init__(self, table: Table, batch: pa.RecordBatch, now: int) -> None:
         self.columns = _written_columns(table, batch)
         faults: dict[int, str] = {}
-        keys = [aligned(c, _named(table, batch, c.name), faults) for c in table.keys]
+        keys = [_aligned(c, _named(table, batch, c.name), faults) for c in table.keys]
         cells = [_Cell(c, batch, now, faults) for c in self.columns]
         _note_bad_keys(table, keys, faults)
         kept = batch
@@ -63,7 +63,7 @@ class _Cell:
         names = batch.schema.names
         if write_time(column.name) not in names:
             raise InputError(f"a batch writes {column.name} without {write_time(column.name)}")
-        self.values = aligned(column, batch.column(column.name), faults)
+        self.values = _aligned(column, batch.column(column.name), faults)
         self.times = batch.column(write_time(column.name)).cast(pa.int64())
         left = pa.nulls(batch.num_rows, pa.int64())
         if remaining_ttl(column.name) in names:
@@ -107,7 +107,7 @@ def _written_columns(table: Table, batch: pa.RecordBatch) -> list[Column]:
 def keys_of(table: Table, batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
     """Token and key values of each row, as SQLite holds them. Raises InputError if one cannot be a key."""
     faults: dict[int, str] = {}
-    keys = [aligned(c, _named(table, batch, c.name), faults) for c in table.keys]
+    keys = [_aligned(c, _named(table, batch, c.name), faults) for c in table.keys]
     _note_bad_keys(table, keys, faults)
     if faults:
         row = min(faults)
@@ -134,6 +134,48 @@ def _note_bad_keys(table: Table, keys: list[pa.Array], faults: dict[int, str]) -
         if parts == [column]:
             for row in np.flatnonzero(sizes == 0).tolist():
                 faults.setdefault(row, f"{column.name} is empty, and the whole partition key")
+
+
+def _aligned(column: Column, array: pa.Array, faults: dict[int, str]) -> pa.Array:
+    """A column of a batch in the Arrow type in which it travels; values that do not fit the type become null.
+
+    Args:
+        column: the table's column.
+        array: n values; vectors may come as lists of any length.
+        faults: receives the rows that do not fit, and the reasons.
+
+    Raises:
+        InputError: the whole column is of another type.
+    """
+    wanted = arrow_type(column.type)
+    dimension = vector_dimension(column.type)
+    try:
+        if dimension is not None and not pa.types.is_fixed_size_list(array.type):
+            array = _of_length(column, array, dimension, faults)
+        array = array.cast(wanted)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"column {column.name} holds {array.type}, but a {column.type} travels as {wanted} ({error})"
+        ) from error
+    if dimension is not None and array.values.null_count:
+        holes = pa.array([each is not None and None in each for each in array.to_pylist()], pa.bool_())
+        _note(faults, holes, f"{column.name} has a null among its numbers")
+    if column.type in ("uuid", "timeuuid"):
+        _note(faults, pc.not_equal(pc.binary_length(array), 16), f"{column.name} is not a uuid of 16 bytes")
+    if column.type == "ascii":
+        _note(faults, pc.invert(pc.string_is_ascii(array)), f"{column.name} is not ASCII")
+    return array
+
+
+def _of_length(column: Column, array: pa.Array, dimension: int, faults: dict[int, str]) -> pa.Array:
+    wrong = pc.fill_null(pc.not_equal(pc.list_value_length(array), dimension), False)
+    _note(faults, wrong, f"{column.name} does not have {dimension} dimensions")
+    return pc.if_else(wrong, pa.scalar(None, array.type), array)
+
+
+def _note(faults: dict[int, str], wrong: pa.Array, reason: str) -> None:
+    for row in np.flatnonzero(wrong.fill_null(False).to_numpy(zero_copy_only=False)).tolist():
+        faults.setdefault(row, reason)
 
 
 def _located(table: Table, keys: list[pa.Array]) -> list[tuple[Any, ...]]:

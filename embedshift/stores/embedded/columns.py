@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedshift.errors import InputError
 from embedshift.stores.cql_types import arrow_type, vector_dimension
 from embedshift.stores.model import TOKEN, Column, Table, remaining_ttl, write_time
 
@@ -102,45 +100,3 @@ def _blobs(flat: NDArray[Any], width: int, stored: str, array: pa.Array) -> list
         for row in np.flatnonzero(array.is_null().to_numpy(zero_copy_only=False)).tolist():
             blobs[row] = None
     return blobs
-
-
-def aligned(column: Column, array: pa.Array, faults: dict[int, str]) -> pa.Array:
-    """A column of a batch in the Arrow type in which it travels; values that do not fit the type become null.
-
-    Args:
-        column: the table's column.
-        array: n values; vectors may come as lists of any length.
-        faults: receives the rows that do not fit, and the reasons.
-
-    Raises:
-        InputError: the whole column is of another type.
-    """
-    wanted = arrow_type(column.type)
-    dimension = vector_dimension(column.type)
-    try:
-        if dimension is not None and not pa.types.is_fixed_size_list(array.type):
-            array = _of_length(column, array, dimension, faults)
-        array = array.cast(wanted)
-    except pa.ArrowException as error:
-        raise InputError(
-            f"column {column.name} holds {array.type}, but a {column.type} travels as {wanted} ({error})"
-        ) from error
-    if dimension is not None and array.values.null_count:
-        holes = pa.array([each is not None and None in each for each in array.to_pylist()], pa.bool_())
-        _note(faults, holes, f"{column.name} has a null among its numbers")
-    if column.type in ("uuid", "timeuuid"):
-        _note(faults, pc.not_equal(pc.binary_length(array), 16), f"{column.name} is not a uuid of 16 bytes")
-    if column.type == "ascii":
-        _note(faults, pc.invert(pc.string_is_ascii(array)), f"{column.name} is not ASCII")
-    return array
-
-
-def _of_length(column: Column, array: pa.Array, dimension: int, faults: dict[int, str]) -> pa.Array:
-    wrong = pc.fill_null(pc.not_equal(pc.list_value_length(array), dimension), False)
-    _note(faults, wrong, f"{column.name} does not have {dimension} dimensions")
-    return pc.if_else(wrong, pa.scalar(None, array.type), array)
-
-
-def _note(faults: dict[int, str], wrong: pa.Array, reason: str) -> None:
-    for row in np.flatnonzero(wrong.fill_null(False).to_numpy(zero_copy_only=False)).tolist():
-        faults.setdefault(row, reason)

@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedshift.errors import SchemaError
-from embedshift.stores.embedded.batch import WriteBatch, keys_of
 from embedshift.stores.embedded.cell_sql import deletion, key, row_alive, rows_table, selected, upsert
 from embedshift.stores.embedded.columns import batch_schema, to_batch
 from embedshift.stores.embedded.connection import Connections, rows_of
@@ -19,6 +18,8 @@ from embedshift.stores.embedded.schema import next_sequence
 from embedshift.stores.model import Rejection, Table
 from embedshift.tokens import TokenRange
 
+# What turns batches into rows is imported where rows are written or fetched: it needs pyarrow.compute, which would take
+# a tenth of the time of a command that only looks at the store.
 #: Rows of a scan's first batch, and the bytes at which its later batches aim.
 _ROWS_FIRST, _BATCH_BYTES = 256, 8 * 1024 * 1024
 
@@ -99,6 +100,8 @@ def fetch(
     connections: Connections, table: Table, keys: pa.RecordBatch, values: Sequence[str], times: Sequence[str]
 ) -> pa.RecordBatch:
     """The live rows of these keys (``contract.Store.fetch``)."""
+    from embedshift.stores.embedded.batch import keys_of
+
     reading = Reading(table, values, times)
     wanted = " AND ".join(["token = :token", *(f"{name} = :k{at}" for at, name in enumerate(reading.keys))])
     statement = f"{reading.select} WHERE {wanted} AND {reading.alive}"
@@ -113,6 +116,8 @@ def fetch(
 
 def write(connections: Connections, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
     """Write a batch in one transaction (``contract.Store.write``)."""
+    from embedshift.stores.embedded.batch import WriteBatch
+
     batch = WriteBatch(table, rows, now_s())
     if batch.rows:
         statement = upsert(table, batch.columns)
@@ -124,6 +129,8 @@ def write(connections: Connections, table: Table, rows: pa.RecordBatch) -> list[
 
 def delete(connections: Connections, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
     """Delete whole rows in one transaction (``contract.Store.delete``)."""
+    from embedshift.stores.embedded.batch import keys_of
+
     rows = list(zip(keys_of(table, keys), write_times.tolist(), strict=True))
     if rows:
         with connections.transaction() as connection:
