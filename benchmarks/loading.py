@@ -30,7 +30,7 @@ def _measured(store: StoreName, articles: list[dict[str, str]], goal: float, pai
     precision = settings["load"]["precision"]
     with scene(store, MODEL, **settings) as world:
         fill(world, articles, vectors=False)
-        with prepared(world) as session:
+        with prepared(world) as spark:
             # A window never crosses a range, so the stage alone gets as many texts at a time to sort by length.
             window = len(documents) // (_RANGES * cores())
             shares = [(documents[part :: cores()], precision, window) for part in range(cores())]
@@ -38,7 +38,7 @@ def _measured(store: StoreName, articles: list[dict[str, str]], goal: float, pai
             def ours() -> float:
                 world.step("abort")
                 world.step("prepare")
-                rows, seconds = carried(world, session, "load")
+                rows, seconds = carried(world, spark, "load")
                 return rows / seconds
 
             with children(stage, shares) as alone:

@@ -1,4 +1,4 @@
-"""A migration in one Spark session, step by step, for the measures of load and sync."""
+"""A migration in one Spark context, step by step, for the measures of load and sync."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def cut(ranges_a_core: int, model: str | None = None, documents: list[str] | Non
 
 @contextmanager
 def prepared(world: World) -> Iterator[SparkContext]:
-    """Prepare the target; yields a session whose workers have its model loaded."""
+    """Prepare the target; yields a Spark context whose workers have its model loaded."""
     world.step("prepare")
-    with spark_context(world.settings, "benchmark", model=world.migration.target.model) as session:
-        yield session
+    with spark_context(world.settings, "benchmark", model=world.migration.target.model) as spark:
+        yield spark
 
 
-def carried(world: World, session: SparkContext, step: str) -> tuple[int, float]:
+def carried(world: World, spark: SparkContext, step: str) -> tuple[int, float]:
     """Run the transfer between the tables once, as ``load`` and each pass of ``sync`` do.
 
     Returns:
@@ -52,9 +52,9 @@ def carried(world: World, session: SparkContext, step: str) -> tuple[int, float]
     forget_step(store, migration.id, step)
     transfer = transfer_of(world.settings, store, migration, step)
     plan = plan_ranges(store, "articles", world.settings.load.ranges)
-    run_transfer(session, store, transfer, plan, attempts=1, report=lambda _: None, still_ours=lambda: None)
+    run_transfer(spark, store, transfer, plan, attempts=1, report=lambda _: None, still_ours=lambda: None)
     ranges = list(read_ranges(store, migration.id, step))
-    rows, seconds = _between(ranges, session.defaultParallelism)
+    rows, seconds = _between(ranges, spark.defaultParallelism)
     return round(rows), seconds
 
 

@@ -34,12 +34,12 @@ def _measured(model: str, rows: int, some: int, pairs: int, goal: float | None) 
     settings = cut(8, model, texts(articles))
     with scene("Cassandra", model, **settings) as world:
         fill(world, articles, vectors=False)
-        with prepared(world) as session:
+        with prepared(world) as spark:
 
             def ours() -> float:
                 world.step("abort")
                 world.step("prepare")
-                done, seconds = carried(world, session, "load")
+                done, seconds = carried(world, spark, "load")
                 return done / seconds
 
             rates, others = in_pairs(ours, lambda: _row_by_row(world, model, articles[:some]), pairs)

@@ -87,11 +87,11 @@ def _record(world: World, records: list[RangeRecord]) -> None:
 def _spark(world: World, figures: Figures) -> None:
     """What a job costs before its first task: every planned range becomes a task."""
     transfer = transfer_of(world.settings, world.store, world.migration, "load")
-    with spark_context(world.settings, "ranges") as session:
+    with spark_context(world.settings, "ranges") as spark:
         ranges = planned_ranges(world.store, transfer)
-        figures.timed("send what is left to Spark", lambda: session.parallelize(ranges, len(ranges)).count())
+        figures.timed("send what is left to Spark", lambda: spark.parallelize(ranges, len(ranges)).count())
         figures.note("tasks", len(ranges))
-        jvm: Any = session._jvm
+        jvm: Any = spark._jvm
         runtime = jvm.java.lang.Runtime.getRuntime()
         figures.note("memory of the driver's JVM, MB", (runtime.totalMemory() - runtime.freeMemory()) // 1_000_000)
 

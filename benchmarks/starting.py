@@ -20,7 +20,7 @@ _DEADLINE_S = 300
 
 
 def measure(*, quick: bool) -> list[Result]:
-    """From the start of the command to the first range that is done: Python, JVM, session, workers, model."""
+    """From the start of the command to the first range that is done: Python, JVM, context, workers, model."""
     with scene("embedded", MODEL, load={"ranges": 1, "precision": "float32"}) as world:
         fill(world, log_normal(1), vectors=False)
         world.step("prepare")

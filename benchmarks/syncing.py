@@ -38,11 +38,11 @@ def _measured(store: StoreName, rows: int, pairs: int) -> Result:
     parts = [(part.start, part.end) for part in WHOLE_RING.split(cores())]
     with scene(store, **cut(_RANGES)) as world:
         fill(world, log_normal(rows))
-        with prepared(world) as session:
-            carried(world, session, "load")
+        with prepared(world) as spark:
+            carried(world, spark, "load")
 
             def ours() -> float:
-                done, seconds = carried(world, session, "sync")
+                done, seconds = carried(world, spark, "sync")
                 return done / seconds
 
             cql = world.settings.store

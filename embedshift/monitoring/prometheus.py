@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from prometheus_client import start_http_server
@@ -18,6 +17,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from embedshift import __version__
+from embedshift.background import repeated
 from embedshift.catalog.states import NEXT
 from embedshift.errors import EmbedshiftError
 from embedshift.monitoring.poller import Poller
@@ -137,20 +137,11 @@ def _written(path: Path | None, say: Callable[[str], None]) -> Iterator[None]:
     if path is None:
         yield
         return
-    ended = threading.Event()
-
-    def write_now_and_then() -> None:
-        while not ended.wait(_WRITE_S):
-            with suppress(OSError):  # reported once, at the end
-                write_textfile(path)
-
-    thread = threading.Thread(target=write_now_and_then, name="embedshift-metrics", daemon=True)
-    thread.start()
     try:
-        yield
+        # A file that cannot be written is reported once, at the end.
+        with repeated(lambda: write_textfile(path), _WRITE_S, "embedshift-metrics", despite=OSError):
+            yield
     finally:
-        ended.set()
-        thread.join()
         try:
             write_textfile(path)
         except OSError as error:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 
+from embedshift.background import repeated
 from embedshift.catalog.activity import Activity, forget_task, tell_task
 from embedshift.errors import StoreUnavailable
 from embedshift.spark.transfer import Transfer
@@ -29,17 +28,10 @@ class Heartbeat:
         """So many more rows are unchanged, embedded or copied."""
         self.rows += rows
 
-    @contextmanager
-    def beating(self) -> Iterator[None]:
+    def beating(self) -> AbstractContextManager[None]:
         """Report every two seconds until the block ends."""
-        ended = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(ended,), name="embedshift-heartbeat", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        # It is only for people; if the catalog is away, the task itself will notice.
+        return repeated(self._beat, _BEAT_S, "embedshift-heartbeat", despite=StoreUnavailable)
 
     def end(self) -> None:
         """The range is recorded: from now on its rows are counted there."""
@@ -47,10 +39,7 @@ class Heartbeat:
             with suppress(StoreUnavailable):
                 forget_task(self._catalog, self._transfer.migration)
 
-    def _beat(self, ended: threading.Event) -> None:
-        while not ended.wait(_BEAT_S):
-            # It is only for people; if the catalog is away, the task itself will notice.
-            with suppress(StoreUnavailable):
-                activity = Activity(self._transfer.step, self.doing, self.rows, self._range.start)
-                tell_task(self._catalog, self._transfer.migration, activity)
-                self._told = True
+    def _beat(self) -> None:
+        activity = Activity(self._transfer.step, self.doing, self.rows, self._range.start)
+        tell_task(self._catalog, self._transfer.migration, activity)
+        self._told = True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from embedshift.background import repeated
 from embedshift.catalog.throttle import ThrottleState, publish, requested, throttle_state, withdraw
 from embedshift.errors import StoreUnavailable
 from embedshift.settings import ThrottleSettings
@@ -41,11 +41,14 @@ def throttled(
     driver = _ThrottleDriver(spark, store, transfer, settings, say)
     # Before the first task, which would otherwise go at full speed until it reads the state again.
     driver.look()
-    driver.start()
     try:
-        yield
+        # If the store does not answer, the tasks keep to the last state until it does.
+        with repeated(driver.look, _LOOK_S, "embedshift-throttle", despite=StoreUnavailable):
+            yield
     finally:
-        driver.end()
+        # If the store does not answer now, that must not hide why the run ended.
+        with suppress(StoreUnavailable):
+            withdraw(store, transfer.migration)
 
 
 class _ThrottleDriver:
@@ -62,18 +65,6 @@ class _ThrottleDriver:
         self._settings, self._say = settings, say
         self._state: ThrottleState | None = None
         self._tasks: deque[int] = deque(maxlen=_LOOKS)
-        self._ended = threading.Event()
-        self._looking = threading.Thread(target=self._go_on_looking, name="embedshift-throttle", daemon=True)
-
-    def start(self) -> None:
-        self._looking.start()
-
-    def end(self) -> None:
-        self._ended.set()
-        self._looking.join()
-        # If the store does not answer now, that must not hide why the run ended.
-        with suppress(StoreUnavailable):
-            withdraw(self._store, self._migration)
 
     def look(self) -> None:
         """Publish the throttle state if it has changed."""
@@ -86,12 +77,6 @@ class _ThrottleDriver:
         waited, self._state = self._state.wait if self._state else "", state
         if state.wait != waited:
             self._say(f"waiting: {state.wait}" if state.wait else "continuing")
-
-    def _go_on_looking(self) -> None:
-        while not self._ended.wait(_LOOK_S):
-            # It may answer at the next read; until then the tasks keep to the last state.
-            with suppress(StoreUnavailable):
-                self.look()
 
     def _running(self) -> int:
         """How many tasks share the rate: as many as ran lately; before the first, as many as can."""

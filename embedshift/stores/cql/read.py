@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -60,58 +59,56 @@ def scan(
     Raises:
         StoreUnavailable: a page did not arrive, although it was requested several times with ever fewer rows.
     """
-    statement = connection.prepare(projection.statement(projection.by_range, connection.keyspace))
-    edges = [edge.to_bytes(8, "big", signed=True) for edge in (within.start, within.end)]
-    size = PageSize(batch_rows)
-
-    def ask(state: bytes | None) -> Any:
-        ready = RangeStatement(statement, edges, within.end)
-        ready.fetch_size = size.rows
-        return connection.session.execute_async(ready, execution_profile=SCAN, paging_state=state)
-
-    return _batches(connection, projection, within, size, ask, ask(None))
+    pages = _Pages(connection, projection, within, PageSize(batch_rows))
+    return pages.batches(pages.ask(None))
 
 
-def _batches(
-    connection: CqlConnection,
-    projection: Projection,
-    within: TokenRange,
-    size: PageSize,
-    ask: Callable[[bytes | None], Any],
-    future: Any,
-) -> Iterator[pa.RecordBatch]:
-    state: bytes | None = None
-    while True:
-        page, after = _arrived(connection, future, partial(ask, state), size, projection.table.name, within)
-        size.grown(page)
-        if after is not None:
-            state, future = after, ask(after)
-        if page.rows:
-            yield projection.batch(page)
-        if after is None:
-            return
+class _Pages:
+    """The pages of one scan."""
 
+    def __init__(self, connection: CqlConnection, projection: Projection, within: TokenRange, size: PageSize) -> None:
+        self._connection, self._projection, self._within, self._size = connection, projection, within, size
+        self._statement = connection.prepare(projection.statement(projection.by_range, connection.keyspace))
 
-def _arrived(
-    connection: CqlConnection, future: Any, again: Callable[[], Any], size: PageSize, table: str, within: TokenRange
-) -> tuple[wire.Page, bytes | None]:
-    """A page and the paging state of the next one; requested again with fewer rows after a transient failure."""
-    for attempt in range(ATTEMPTS):
-        try:
-            result = future.result()
-            return result.current_rows[0], result.paging_state
-        except driver_errors.RAISED as error:
-            if not driver_errors.is_transient(error):
-                raise connection.failed(error, f"reading {table}") from error
-            last = error
-        size.halved()
-        if attempt + 1 < ATTEMPTS:
-            time.sleep(random.uniform(0, min(5.0, 0.1 * 2**attempt)))
-            future = again()
-    raise StoreUnavailable(
-        f"the range {within} of {table} cannot be read ({driver_errors.server_words(last)})",
-        hint="try smaller ranges, or see the servers' logs",
-    ) from last
+    def ask(self, state: bytes | None) -> Any:
+        """Request the page of this paging state; None: the first. Returns the driver's future."""
+        edges = [edge.to_bytes(8, "big", signed=True) for edge in (self._within.start, self._within.end)]
+        ready = RangeStatement(self._statement, edges, self._within.end)
+        ready.fetch_size = self._size.rows
+        return self._connection.session.execute_async(ready, execution_profile=SCAN, paging_state=state)
+
+    def batches(self, future: Any) -> Iterator[pa.RecordBatch]:
+        """The rows of the page that was requested, and of all after it."""
+        state: bytes | None = None
+        while True:
+            page, after = self._arrived(future, state)
+            self._size.grown(page)
+            if after is not None:
+                state, future = after, self.ask(after)
+            if page.rows:
+                yield self._projection.batch(page)
+            if after is None:
+                return
+
+    def _arrived(self, future: Any, state: bytes | None) -> tuple[wire.Page, bytes | None]:
+        """A page and the paging state of the next one; requested again with fewer rows after a transient failure."""
+        table = self._projection.table.name
+        for attempt in range(ATTEMPTS):
+            try:
+                result = future.result()
+                return result.current_rows[0], result.paging_state
+            except driver_errors.RAISED as error:
+                if not driver_errors.is_transient(error):
+                    raise self._connection.failed(error, f"reading {table}") from error
+                last = error
+            self._size.halved()
+            if attempt + 1 < ATTEMPTS:
+                time.sleep(random.uniform(0, min(5.0, 0.1 * 2**attempt)))
+                future = self.ask(state)
+        raise StoreUnavailable(
+            f"the range {self._within} of {table} cannot be read ({driver_errors.server_words(last)})",
+            hint="try smaller ranges, or see the servers' logs",
+        ) from last
 
 
 def fetch(connection: CqlConnection, projection: Projection, keys: pa.RecordBatch) -> pa.RecordBatch:
