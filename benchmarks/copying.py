@@ -40,12 +40,13 @@ _TEXT, _CELLS = ("title", "content"), ("title", "content", "embedding", DIGEST)
 
 def measure(*, quick: bool) -> list[Result]:
     """The steady state and the server's work."""
-    rows, pairs = (_ROWS_QUICK, 1) if quick else (_ROWS, 2)
+    rows, pairs = (_ROWS_QUICK, 1) if quick else (_ROWS, 3)
     with _filled(rows) as world, node() as server:
         spent: tuple[list[float], list[float]] = ([], [])
         parts = [(world.settings.store.model_dump_json(), each.start, each.end) for each in WHOLE_RING.split(cores())]
 
         def ours() -> float:
+            _prepare(world)
             started = processor_s(server)
             _load(world)
             spent[0].append(processor_s(server) - started)
@@ -100,11 +101,15 @@ def _filled(rows: int) -> Iterator[World]:
         yield world
 
 
-def _load(world: World) -> float:
-    """Seconds of the command ``load``, after ``prepare``."""
+def _prepare(world: World) -> None:
+    """Make the target empty again."""
     if world.store.exists("articles_v2"):
         world.step("abort")
     world.step("prepare")
+
+
+def _load(world: World) -> float:
+    """Seconds of the command ``load``."""
     started = time.perf_counter()
     world.command("load").check_returncode()
     return time.perf_counter() - started
@@ -194,7 +199,11 @@ def _compare(options: argparse.Namespace) -> None:
 
             return once
 
-        here, there = seconds("here", lambda: _load(world)), seconds("there", lambda: _load_of(world, options.against))
+        def prepared_load() -> float:
+            _prepare(world)
+            return _load(world)
+
+        here, there = seconds("here", prepared_load), seconds("there", lambda: _load_of(world, options.against))
         ours, theirs = in_pairs(here, there, options.pairs)
     print("ratios", [round(each / other, 3) for each, other in zip(ours, theirs, strict=True)])
 

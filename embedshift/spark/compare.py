@@ -17,14 +17,14 @@ import pyarrow.compute as pc
 
 from embedshift.catalog.ranges import Counts
 from embedshift.embedding import DIGEST
+from embedshift.spark.compare_cells import Cells
 from embedshift.spark.compare_vectors import Vectors, greatest
 from embedshift.spark.expiry import expiry, expiry_schema, with_expiries
 from embedshift.spark.rows import DELETED_AT, Action, Layout, Window, to_carry
 from embedshift.spark.scan_limit import ScanLimit
 from embedshift.spark.stores import Stores
-from embedshift.stores.cql_types import is_many_celled
 from embedshift.stores.merge_join import Merged, empty_batch, key_array, merge, paired, scan_schema
-from embedshift.stores.model import Column, write_time
+from embedshift.stores.model import write_time
 from embedshift.tokens import TokenRange
 
 
@@ -59,11 +59,11 @@ class RangeComparison:
     _unchanged: int = 0
     _deleted: int = 0
     _vectors: Vectors = field(init=False)
-    _many_celled: list[Column] = field(init=False)
+    _cells: Cells = field(init=False)
 
     def __post_init__(self) -> None:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
-        self._many_celled = [column for column in self.layout.carried if is_many_celled(column.type)]
+        self._cells = Cells(self.layout, self.orphans_before_us, self.clock_skew_us, into_live=self.into_live)
 
     def windows(self, within: TokenRange, scan_limit: ScanLimit | None = None) -> Generator[Window]:
         """The rows to embed, write or delete, and how many were compared; with a scan limit, only up to it."""
@@ -129,7 +129,7 @@ class RangeComparison:
         carried = [column.name for column in self.layout.carried]
         text = [name for name in self._vectors.template.columns if name in carried]
         values = [DIGEST] if self.layout.target.digests else text
-        values += [column.name for column in self._many_celled]
+        values += [column.name for column in self._cells.many_celled]
         values += [self.layout.target.vector] * self.inspect
         return {"values": values, "times": [*carried, *(column.name for column in self.layout.made)]}
 
@@ -150,7 +150,7 @@ class RangeComparison:
             return
         if count:
             left, right = left.filter(pc.invert(same)), right.filter(pc.invert(same))
-        doubtful = self._erasures(left, right)
+        doubtful = self._cells.erasures(left, right)
         settled = pc.invert(doubtful)
         yield from self._changed(left.filter(settled), right.filter(settled))
         again = right.filter(doubtful)
@@ -158,14 +158,7 @@ class RangeComparison:
 
     def _same(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
         """Which pairs are seen to be the same without a closer look: in a table that is up to date, nearly all."""
-        names = [write_time(column.name) for column in self.layout.carried]
-        # Elements of a collection may differ below one write time.
-        names += [column.name for column in self._many_celled]
-        return reduce(
-            pc.and_,
-            [_alike(left.column(name), right.column(name)) for name in names],
-            self._vectors.same(left, right),
-        )
+        return reduce(pc.and_, self._cells.same(left, right), self._vectors.same(left, right))
 
     def _look_again(self, right: pa.RecordBatch, *, read: int) -> Iterator[pa.RecordBatch]:
         """Read the source again before anything is deleted: a row may have been added since its range was scanned.
@@ -213,31 +206,6 @@ class RangeComparison:
         newest = greatest([right.column(write_time(name)) for name in self._timed(right)])
         return pc.fill_null(pc.less(newest, self.orphans_before_us), True)
 
-    def _erasable(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
-        ours, theirs = left.column(write_time(name)), right.column(write_time(name))
-        gone = pc.and_(pc.is_null(ours), pc.is_valid(theirs))
-        if self.orphans_before_us is None:
-            return gone
-        return pc.and_(gone, pc.fill_null(pc.less(theirs, self.orphans_before_us), False))
-
-    def _erasures(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
-        """Where a pair has a cell, or an element of a collection, in the target only."""
-        nowhere = pa.array(np.full(left.num_rows, False))
-        erased = [self._erasable(left, right, column.name) for column in self.layout.carried]
-        apart = [self._apart(left, right, column) for column in self._many_celled]
-        return reduce(pc.or_, [*erased, *apart], nowhere)
-
-    def _apart(self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column) -> pa.Array:
-        """Where two collections differ but their times do not show it: an element was removed, or expired."""
-        if self.into_live:
-            return pa.array(np.full(left.num_rows, False))
-        name = column.name
-        differ = pc.not_equal(left.column(name), right.column(name))
-        if column.untimed:
-            return pc.fill_null(differ, pc.xor(pc.is_valid(left.column(name)), pc.is_valid(right.column(name))))
-        newer = pc.greater(left.column(write_time(name)), right.column(write_time(name)))
-        return pc.fill_null(pc.and_(differ, pc.invert(newer)), False)
-
     def _changed(
         self, left: pa.RecordBatch, right: pa.RecordBatch, looked_us: int | None = None
     ) -> Iterator[pa.RecordBatch]:
@@ -250,7 +218,7 @@ class RangeComparison:
     def _overlaid(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:
         """``left`` with the parts of the text that the target keeps as its own: a vector must fit its row's text."""
         names = [column.name for column in self.layout.carried if column.name in self._vectors.template.columns]
-        own = {name: self._kept(left, right, name) for name in names}
+        own = {name: self._cells.kept(left, right, name) for name in names}
         rows = reduce(pc.or_, own.values(), pa.array(np.full(left.num_rows, False)))
         if not pc.any(rows).as_py():
             return left
@@ -268,13 +236,6 @@ class RangeComparison:
                 left = left.set_column(left.schema.get_field_index(part), part, column)
         return left
 
-    def _kept(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
-        """Where a cell of the target stays although the source has an older one, or none."""
-        ours, theirs = left.column(write_time(name)), right.column(write_time(name))
-        alone = pc.and_(pc.is_null(ours), pc.is_valid(theirs))
-        alone = pc.and_not(alone, self._erasable(left, right, name))
-        return pc.or_(alone, pc.fill_null(pc.greater(theirs, ours), False))
-
     def _rows(self, left: pa.RecordBatch, right: pa.RecordBatch | None, looked_us: int | None = None) -> pa.RecordBatch:
         """The rows of ``left`` that the target lacks as a whole (``right`` None) or in part.
 
@@ -283,7 +244,9 @@ class RangeComparison:
         columns, touched, computed = self._vectors.of(left, right)
         for column in self.layout.carried:
             name, ours = column.name, left.column(write_time(column.name))
-            taken, at = (pc.is_valid(ours), ours) if right is None else self._cell(left, right, column, looked_us)
+            taken, at = (
+                (pc.is_valid(ours), ours) if right is None else self._cells.copied(left, right, column, looked_us)
+            )
             if name in self._vectors.template.columns:
                 # The whole text is embedded, even if the target already has a part of it.
                 whole = pc.and_(pc.and_(computed, pc.is_valid(ours)), pc.invert(taken))
@@ -294,26 +257,3 @@ class RangeComparison:
             touched = pc.or_(touched, pc.is_valid(at))
         action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
         return to_carry(self.layout, left, action, columns).filter(touched)
-
-    def _cell(
-        self, left: pa.RecordBatch, right: pa.RecordBatch, column: Column, looked_us: int | None
-    ) -> tuple[pa.Array, pa.Array]:
-        """Where a cell is copied; and when it counts as written or, if it is not copied, as deleted; null: neither."""
-        ours, theirs = (rows.column(write_time(column.name)) for rows in (left, right))
-        taken = pc.and_(pc.fill_null(pc.greater(ours, theirs), True), pc.is_valid(ours))
-        erased = self._erasable(left, right, column.name)
-        if looked_us is None or column not in self._many_celled:
-            return taken, pc.if_else(taken, ours, pc.if_else(erased, theirs, None))
-        # Later than what the target has (CQL replaces a collection by deleting what is older than the new elements),
-        # and earlier than what comes after the source was read.
-        above = pc.max_element_wise(pc.add(theirs, 1), looked_us - self.clock_skew_us, skip_nulls=True)
-        apart = self._apart(left, right, column)
-        written = pc.and_(pc.or_(taken, apart), pc.is_valid(ours))
-        at = pc.if_else(apart, above, ours)
-        return written, pc.if_else(written, at, pc.if_else(erased, above, None))
-
-
-def _alike(one: pa.Array, other: pa.Array) -> pa.Array:
-    """Where two columns are equal, or both null."""
-    equal = pc.equal(one, other)
-    return pc.coalesce(equal, pc.and_(pc.is_null(one), pc.is_null(other))) if equal.null_count else equal
