@@ -24,6 +24,8 @@ from embedshift.errors import ModelUnavailable
 #: Parameters of ``mallopt``, from glibc's ``malloc.h``, and their maximum values.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 2**31 - 1
 _MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 * 1024 * 1024
+#: As many as stages of a range that overlap: every range has threads of its own, and each of them could leave one.
+_ARENA_MAX, _ARENAS = -8, 3
 
 
 def keep_for_good() -> None:
@@ -45,6 +47,7 @@ def keep_freed() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_THRESHOLD, _MMAP_BYTES)
         mallopt(_TRIM_THRESHOLD, _TRIM_BYTES)
+        mallopt(_ARENA_MAX, _ARENAS)
 
 
 #: PySpark's own function, called in each forked worker.
