@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.children import children
@@ -37,7 +37,8 @@ def main() -> None:
                     world.step("prepare")
                     before = _spent(server)
                     carried(world, spark, "load")
-                    _print("load", _spent(server) - before)
+                    after = _spent(server)
+                    _print("load", {name: took - before.get(name, 0.0) for name, took in after.items()})
             documents = texts(articles)
             window = len(documents) // (_RANGES * cores())
             parts = [(documents[part :: cores()], world.settings.load.precision, window) for part in range(cores())]
@@ -46,21 +47,21 @@ def main() -> None:
                     print(f"the embedding stage alone: {cores() * alone.ask()[0]:.1f} s of all cores")
 
 
-def _print(what: str, spent: Counter[str]) -> None:
-    totals = ", ".join(f"{each} {spent[each]:.1f} s" for each in ("workers", "server"))
-    threads = [(name, seconds) for name, seconds in spent.most_common() if name not in ("workers", "server")]
-    print(f"{what}: {totals}; of the server: " + ", ".join(f"{name} {took:.1f} s" for name, took in threads[:_KINDS]))
+def _print(what: str, spent: dict[str, float]) -> None:
+    totals = ", ".join(f"{each} {spent.pop(each):.1f} s" for each in ("workers", "server"))
+    threads = sorted(spent.items(), key=lambda each: -each[1])[:_KINDS]
+    print(f"{what}: {totals}; of the server: " + ", ".join(f"{name} {took:.1f} s" for name, took in threads))
 
 
-def _spent(server: CassandraCluster) -> Counter[str]:
+def _spent(server: CassandraCluster) -> dict[str, float]:
     """Seconds of processor time so far: of the workers, of the server, and of the server's threads by kind."""
-    spent: Counter[str] = Counter()
+    spent: defaultdict[str, float] = defaultdict(float)
     for process in descendants(os.getpid()):
         if "embedshift.spark.worker" in command(process):
             spent["workers"] += _seconds(Path(f"/proc/{process}/stat"))[1]
-    process = Path(f"/proc/{server.nodes[0].pid}")
-    spent["server"] = _seconds(process / "stat")[1]
-    for thread in (process / "task").iterdir():
+    node_process = Path(f"/proc/{server.nodes[0].pid}")
+    spent["server"] = _seconds(node_process / "stat")[1]
+    for thread in (node_process / "task").iterdir():
         name, seconds = _seconds(thread / "stat")
         spent[re.sub(r"[-:#\d]+$", "", name)] += seconds
     return spent
