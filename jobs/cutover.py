@@ -5,8 +5,6 @@ Submit it with the options of ``embedshift cutover``:
     spark-submit --master spark://HOST:7077 jobs/cutover.py --config my.yaml
 """
 
-import sys
+from embedshift.__main__ import entry
 
-from embedshift.cli.app import main
-
-sys.exit(main(["cutover", *sys.argv[1:]]))
+entry("cutover")

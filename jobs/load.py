@@ -5,8 +5,6 @@ Submit it with the options of ``embedshift load``:
     spark-submit --master spark://HOST:7077 jobs/load.py --config my.yaml
 """
 
-import sys
+from embedshift.__main__ import entry
 
-from embedshift.cli.app import main
-
-sys.exit(main(["load", *sys.argv[1:]]))
+entry("load")

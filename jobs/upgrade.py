@@ -5,8 +5,6 @@ Submit it with the options of ``embedshift upgrade``:
     spark-submit --master spark://HOST:7077 jobs/upgrade.py --config my.yaml
 """
 
-import sys
+from embedshift.__main__ import entry
 
-from embedshift.cli.app import main
-
-sys.exit(main(["upgrade", *sys.argv[1:]]))
+entry("upgrade")

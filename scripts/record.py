@@ -98,7 +98,7 @@ def settled(seen: str) -> str:
             continue
         else:
             lines[-1] += part
-    return "\n".join(line for line in lines if not line.startswith("WARNING: Using incubator modules"))
+    return "\n".join(lines)
 
 
 def picture(session: Session, folder: Path) -> str:

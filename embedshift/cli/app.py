@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from embedshift.cli.maintenance import maintenance_app
 from embedshift.cli.migration import migration_app
 from embedshift.cli.monitor import monitor_app
 from embedshift.errors import EmbedshiftError
+from embedshift.telemetry import terminal
 from embedshift.telemetry.logs import in_json, stop_log
 
 app = typer.Typer(
@@ -91,10 +91,10 @@ def _failed(error: BaseException, line: str, code: int) -> int:
     if _debug:
         import traceback
 
-        traceback.print_exception(error)
+        traceback.print_exception(error, file=terminal.stderr())
     if in_json():
         _LOG.error(line, extra={"exit_code": code})
         return code
     with contextlib.suppress(BrokenPipeError):
-        print(f"embedshift: {line}", file=sys.stderr)
+        print(f"embedshift: {line}", file=terminal.stderr())
     return code

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from embedshift.errors import UsageError
+from embedshift.telemetry.terminal import stderr
 
 if TYPE_CHECKING:
     from embedshift.settings import Settings
@@ -118,7 +117,8 @@ def ask(table: str) -> str:
     """Ask a person to type a table's name. Raises UsageError if there is no terminal."""
     if not sys.stdin.isatty():
         raise UsageError("there is no terminal to ask on", hint="add --yes")
-    try:
-        return str(typer.prompt(f"type the name of the table to drop ({table})", err=True))
-    except typer.Abort:
-        raise KeyboardInterrupt from None
+    print(f"type the name of the table to drop ({table}): ", end="", file=stderr(), flush=True)
+    answer = sys.stdin.readline()
+    if not answer:  # the end of the input, which is how people leave
+        raise KeyboardInterrupt
+    return answer.strip()

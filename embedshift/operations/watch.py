@@ -81,7 +81,7 @@ def _shown(console: Console) -> Iterator[Show]:
     if not console.is_terminal:
         yield lambda snapshot: console.say(line(snapshot))
         return
-    with Live(console=console.rich, auto_refresh=False) as live:
+    with Live(console=console.rich, auto_refresh=False, redirect_stderr=False) as live:
         yield lambda snapshot: live.update(render_terminal(snapshot), refresh=True)
 
 

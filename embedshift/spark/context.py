@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embedshift.catalog.vector_table import ModelRecord
 from embedshift.errors import UnavailableError
 from embedshift.settings import Settings
-from embedshift.spark.interrupts import expect_hanging_up, handling, interrupt, interruptible, own_handler
+from embedshift.spark.interrupts import handling, interrupt, interruptible, own_handler
+from embedshift.spark.private_directory import fits_sockets, private_directory
+from embedshift.telemetry import terminal
 from embedshift.telemetry.logs import WORKER, current_plan
 
 if TYPE_CHECKING:
@@ -26,8 +30,6 @@ if TYPE_CHECKING:
 _CONF = {
     "spark.python.daemon.module": "embedshift.spark.worker",
     "spark.python.worker.reuse": "true",
-    # With delayed acknowledgements on TCP each task waits about 40 ms for the other side.
-    "spark.python.unix.domain.socket.enabled": "true",
     "spark.ui.showConsoleProgress": "false",
     # A failed task fails its range, which the driver plans again in halves, so that Spark need not retry.
     "spark.task.maxFailures": "2",
@@ -36,6 +38,7 @@ _CONF = {
 }
 #: One task per core: with threads of its own a matrix product would compete with its neighbours.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_UNIX_SOCKETS = "spark.python.unix.domain.socket.enabled"
 _PYTHONPATH = "spark.executorEnv.PYTHONPATH"
 #: The JVM of a local context does little but start tasks: a second compiler and a parallel collector would take
 #: time from the workers' cores and give nothing back.
@@ -83,9 +86,10 @@ def spark_context(settings: Settings, name: str, *, model: ModelRecord | None = 
                 _ship_to_daemons(conf)
                 context = SparkContext.getOrCreate(conf.setAppName(f"embedshift {name}"))
             except (PySparkException, OSError, RuntimeError) as error:
-                hint = "see its log above"
-                raise UnavailableError(f"Spark does not start ({type(error).__name__})", hint=hint) from error
-        expect_hanging_up()
+                raise UnavailableError(
+                    f"Spark does not start ({terminal.last_words() or type(error).__name__})",
+                    hint="--set log.level=debug shows all that it says",
+                ) from error
         yield from _ended(context, keep=running is not None)
 
 
@@ -149,12 +153,34 @@ def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dic
     if model is not None:
         workers |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
     if (plan := current_plan()) is not None:
+        # Workers on this machine write into the JVM's standard error, from which their lines are passed on.
+        marked = terminal.is_ours() and not submitted and settings.spark.master.partition("[")[0] == "local"
+        plan = replace(plan, mark=terminal.MARK if marked else "")
         workers |= {f"spark.executorEnv.{WORKER}": plan.to_json()}
     chosen = {key: str(value) for key, value in settings.spark.conf.items()}
+    own = {**_CONF, **_sockets(_run_directory()), **workers}
     if submitted:
-        return {**_CONF, **workers, **chosen}
-    local = _CONF_LOCAL if settings.spark.master.startswith("local") else {}
-    return {"spark.master": settings.spark.master, **_CONF, **local, **workers, **chosen}
+        return {**own, **chosen}
+    local: dict[str, str] = {}
+    if settings.spark.master.startswith("local"):
+        local = {**_CONF_LOCAL, "spark.local.dir": str(_run_directory())}
+    return {"spark.master": settings.spark.master, **own, **local, **chosen}
+
+
+@lru_cache(maxsize=1)
+def _run_directory() -> Path:
+    """This process's directory for sockets and Spark's files, to its end: a JVM keeps it for its whole life."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(private_directory())
+
+
+def _sockets(directory: Path) -> dict[str, str]:
+    """Where Python and the JVM meet: in the directory, or on the loopback interface, where both must show a secret."""
+    if fits_sockets(directory):
+        # With delayed acknowledgements on TCP each task waits about 40 ms for the other side.
+        return {_UNIX_SOCKETS: "true", "spark.python.unix.domain.socket.dir": str(directory)}
+    return {_UNIX_SOCKETS: "false"}
 
 
 def _find_java() -> None:

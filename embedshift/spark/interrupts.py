@@ -1,36 +1,18 @@
-"""What Ctrl-C does while Spark runs: the step ends at once, with one line and no trace."""
+"""What Ctrl-C does while Spark runs: the step ends at once, with one line."""
 
 from __future__ import annotations
 
-import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from socketserver import BaseServer
-
-
-def expect_hanging_up() -> None:
-    """Suppress the trace that PySpark prints when its JVM hangs up: the step says in one line what happened."""
-    from pyspark import accumulators
-
-    def handle_error(server: BaseServer, request: object, client: object) -> None:
-        if not isinstance(sys.exc_info()[1], (EOFError, ConnectionError)):
-            BaseServer.handle_error(server, request, client)  # type: ignore[arg-type]
-
-    for server in (accumulators.AccumulatorTCPServer, accumulators.AccumulatorUnixServer):
-        server.handle_error = handle_error  # type: ignore[method-assign, assignment]
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """From the start of Spark on, let Ctrl-C end the step at once and with one line."""
-    try:
-        with handling(interrupt):
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
+    """From the start of Spark on, let Ctrl-C end the step at once."""
+    with handling(interrupt):
+        yield
 
 
 @contextmanager
@@ -38,12 +20,12 @@ def own_handler() -> Iterator[None]:
     """Keep our handler of Ctrl-C while PySpark starts, and restore it afterwards.
 
     The handler that PySpark installs first asks the JVM to cancel its jobs, over the connection that the interrupted
-    call is using; that fails with pages of traces. The jobs end with the context anyway.
+    call is using, and so waits for that call. The jobs end with the context anyway.
     """
     from pyspark import SparkContext
 
     cancel = SparkContext.cancelAllJobs
-    SparkContext.cancelAllJobs = _hush  # type: ignore[method-assign, assignment]
+    SparkContext.cancelAllJobs = _leave_jobs  # type: ignore[method-assign, assignment]
     try:
         with handling(interrupt):
             yield
@@ -64,19 +46,11 @@ def handling(handler: Callable[[int, object], object]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _say_nothing(server: BaseServer, request: object, client: object) -> None:
-    del server, request, client
-
-
-def _hush(context: object = None) -> None:
-    # Running calls would log that they were interrupted, or that the JVM hung up; the person who interrupted it knows.
+def _leave_jobs(context: object) -> None:
     del context
-    logging.disable(logging.CRITICAL)
-    BaseServer.handle_error = _say_nothing  # type: ignore[assignment, method-assign]
 
 
 def interrupt(number: int, frame: object) -> None:
-    """The handler of Ctrl-C: end the step, without a trace of what it was doing."""
+    """The handler of Ctrl-C."""
     del number, frame
-    _hush()
     raise KeyboardInterrupt

@@ -12,7 +12,11 @@ import json
 import os
 import platform
 import select
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from socket import socket
 
 from pyspark import TaskContext, daemon
@@ -20,6 +24,7 @@ from pyspark import TaskContext, daemon
 from embedshift.catalog.vector_table import ModelRecord
 from embedshift.embedding import device_of, load_model, use_threads
 from embedshift.errors import ModelUnavailable
+from embedshift.spark.private_directory import PREFIX, fits_sockets, is_private, private_directory
 
 #: Parameters of ``mallopt``, from glibc's ``malloc.h``, and their maximum values.
 _TRIM_THRESHOLD, _TRIM_BYTES = -1, 2**31 - 1
@@ -52,6 +57,8 @@ def keep_freed() -> None:
 
 #: PySpark's own function, called in each forked worker.
 _SERVE = daemon.worker
+#: The environment variable that says where the daemon's socket is to be.
+_SOCKETS = "PYTHON_WORKER_FACTORY_SOCK_DIR"
 #: The environment variable that holds the model's record as JSON.
 MODEL = "EMBEDSHIFT_WORKER_MODEL"
 
@@ -93,9 +100,26 @@ def _end_with(sock: socket) -> None:
     os._exit(1)
 
 
+@contextmanager
+def own_sockets() -> Iterator[None]:
+    """Let the daemon's socket lie where nobody but this user can reach it.
+
+    The driver has made such a directory on its own machine; the daemon of an executor elsewhere makes one.
+    """
+    if os.environ.get("PYTHON_UNIX_DOMAIN_ENABLED", "").lower() != "true" or is_private(Path(os.environ[_SOCKETS])):
+        yield
+        return
+    usual = Path(tempfile.gettempdir())
+    # The JVM expects a Unix socket, so the path must be short enough for one.
+    with private_directory(usual if fits_sockets(usual / PREFIX / "xxxxxxxx") else Path("/tmp")) as directory:
+        os.environ[_SOCKETS] = str(directory)
+        yield
+
+
 if __name__ == "__main__":
     daemon.worker = serve
     keep_freed()
     if MODEL in os.environ:
         preload()
-    daemon.manager()
+    with own_sockets():
+        daemon.manager()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console as RichConsole
 
+from embedshift.telemetry import terminal
 from embedshift.telemetry.logs import in_json
 
 # Bars are imported where they are drawn: most commands draw none.
@@ -46,7 +47,9 @@ class Console:
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
-        self._rich = RichConsole(stderr=as_json, highlight=False, soft_wrap=True, quiet=quiet)
+        self._rich = RichConsole(
+            file=terminal.stderr() if as_json else None, highlight=False, soft_wrap=True, quiet=quiet
+        )
 
     @property
     def rich(self) -> RichConsole:
@@ -91,7 +94,7 @@ class Console:
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, console=self._rich, transient=True) as bar:
+        with Progress(*columns, console=self._rich, transient=True, redirect_stderr=False) as bar:
             bar.add_task(doing)
             yield
 
@@ -127,7 +130,7 @@ class Watch:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
-        with Progress(*columns, TimeElapsedColumn(), console=self._console) as bar:
+        with Progress(*columns, TimeElapsedColumn(), console=self._console, redirect_stderr=False) as bar:
             self._bar = bar
             self._task = bar.add_task(self._what, total=max(self._total, 1), figures="")
             yield

@@ -2,7 +2,9 @@
 
 Every record of a run has the run's id. Workers get it in the environment, with format and level. Records contain names,
 counts and times; never a text of an article and never a secret. So only the kind of a library's exception is logged,
-and only the template of a library's own log messages (from warning on): either could quote the data it was working on.
+and only the template of a library's own log messages: either could quote the data it was working on. What libraries
+say at all is for debugging, and so are the lines that they and their processes write to the terminal
+(``telemetry.terminal``), which are logged as they are.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ import json
 import logging
 import os
 import re
-import sys
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from embedshift.errors import EmbedshiftError
+from embedshift.telemetry import terminal
 
 if TYPE_CHECKING:
     from embedshift.settings import LogSettings
@@ -38,6 +41,8 @@ class LogPlan:
     format: str
     level: str
     run: str
+    #: What begins each line; see ``terminal.MARK``.
+    mark: str = ""
 
     def to_json(self) -> str:
         """The text for the workers."""
@@ -81,8 +86,11 @@ class ConsoleFormatter(logging.Formatter):
 
 
 def _message(record: logging.LogRecord) -> str:
-    ours = record.name.partition(".")[0] == _OURS.name
-    return record.getMessage() if ours else str(record.msg)
+    return record.getMessage() if _is_ours(record) else str(record.msg)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] == _OURS.name
 
 
 def _further(record: logging.LogRecord) -> dict[str, object]:
@@ -100,12 +108,24 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().__init__()
         self.plan = plan
         timed = plan.level in ("debug", "info")
+        self.addFilter(_is_wanted(plan))
         self.setFormatter(JsonFormatter(plan.run) if plan.format == "json" else ConsoleFormatter(timed=timed))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        self.stream = sys.stderr
+        self.stream = terminal.stderr()
         super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return self.plan.mark + super().format(record)
+
+
+def _is_wanted(plan: LogPlan) -> Callable[[logging.LogRecord], bool]:
+    """What a library logs is for debugging, however loudly it says it."""
+    if plan.level == "debug":
+        return lambda record: True
+    return _is_ours
 
 
 def plan_of(settings: LogSettings) -> LogPlan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from datetime import datetime
 
 import pytest
@@ -91,3 +92,15 @@ def test_on_a_terminal_progress_is_a_bar(capsys, monkeypatch, total):
     with Console().watching("load", total) as watch:
         watch.show(Progress(10, 10, 0, Counts(1000, 1000)))
     assert "10/10 ranges  0 dead" in capsys.readouterr().out
+
+
+def test_a_bar_leaves_standard_error_to_whoever_has_it(monkeypatch, capsys):
+    """Rich would print on the terminal what libraries write there meanwhile."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console, before = Console(), sys.stderr
+    assert console.is_terminal
+    with console.busy("starting Spark"):
+        assert sys.stderr is before
+    with console.watching("load", 10):
+        assert sys.stderr is before
+    capsys.readouterr()

@@ -152,7 +152,7 @@ def test_every_command_line_of_the_pages_is_taken(page):
 
 def test_every_spark_job_submits_the_command_of_its_own_name():
     for path in ROOT.glob("jobs/*.py"):
-        assert re.findall(r'main\(\["([a-z]+)", \*sys', path.read_text("utf-8")) == [path.stem]
+        assert re.findall(r'^entry\("([a-z]+)"\)$', path.read_text("utf-8"), re.MULTILINE) == [path.stem]
         assert len(path.read_text("utf-8").splitlines()) <= 14
     assert {path.stem for path in ROOT.glob("jobs/*.py")} >= {
         "load",

@@ -1,0 +1,129 @@
+"""The terminal has this program's lines and no others, after a success, an error and Ctrl-C, on a busy machine too."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.world import DEADLINE_S, World, some_articles
+
+#: What foreign lines look like. Where a terminal must be silent, the tests ask for no line at all.
+FOREIGN = re.compile(
+    r"WARN|Traceback|Exception|java|jdk|scala|org\.apache|py4j|pyspark|BrokenPipe|nanobind|^\s+at |^\s+File \"|Warning"
+)
+ROWS = some_articles(40)
+
+
+def _filled(new_world: Callable[..., World]) -> World:
+    world = new_world(spark={"master": "local[2]"})
+    world.create_source(ROWS)
+    world.step("prepare")
+    return world
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    """Twice as many processes as cores that compute without end."""
+    started = [multiprocessing.Process(target=_compute, daemon=True) for _ in range(2 * (os.cpu_count() or 1))]
+    for each in started:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in started:
+            each.kill()
+            each.join()
+
+
+def _compute() -> None:
+    while True:
+        sum(range(100_000))
+
+
+def _assert_own(text: str) -> None:
+    assert [line for line in text.splitlines() if FOREIGN.search(line)] == []
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_run_that_succeeds_says_only_what_is_ours(new_world, busy):
+    world = _filled(new_world)
+    if busy:
+        with _busy():
+            done = world.command("load")
+    else:
+        done = world.command("load")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "40" in done.stdout
+    _assert_own(done.stdout)
+
+
+def test_a_run_that_fails_says_it_in_one_line(new_world):
+    world = _filled(new_world)
+    world.with_settings(spark={"conf": {"spark.driver.memory": "much"}})
+    done = world.command("load")
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("embedshift: Spark does not start (")
+    assert "much" in line
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 4.0, 6.0])
+def test_ctrl_c_says_one_line_whenever_it_comes(new_world, seconds):
+    world = _filled(new_world)
+    with _busy():
+        running = world.start("load")
+        time.sleep(seconds)
+        os.killpg(running.pid, signal.SIGINT)
+        out, err = running.communicate(timeout=DEADLINE_S)
+    _assert_own(out)
+    if running.returncode == 0:  # it was quicker
+        assert err == ""
+    else:
+        assert running.returncode == 130
+        # Before Python has read the program's own modules there is nobody who could say it.
+        assert err in ("", "embedshift: interrupted: finished work is kept, run the same command again to continue\n")
+
+
+def test_what_others_say_is_in_the_log_for_debug(new_world):
+    world = _filled(new_world)
+    done = world.command("load", "--set", "log.level=debug", "--set", "log.format=json", "--json")
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    (incubator,) = [each for each in lines if "incubator" in each.get("line", "")]
+    assert (incubator["level"], incubator["message"]) == ("debug", "a library wrote")
+    # Workers are other processes; their lines come through the JVM, and come once.
+    finished = [each for each in lines if each["message"] == "a range is done"]
+    assert finished
+    assert len({(each["range"], each["attempt"]) for each in finished}) == len(finished)
+    assert {each["process"] for each in finished}.isdisjoint({incubator["process"]})
+
+
+def test_standard_output_has_nothing_but_the_result(new_world):
+    world = _filled(new_world)
+    done = world.command("load", "--json")
+    assert json.loads(done.stdout)["written"] == 40
+
+
+def test_a_library_that_writes_in_this_process_does_not_reach_the_terminal():
+    program = (
+        "import os, sys, warnings, logging\n"
+        "from embedshift.telemetry.terminal import own_terminal, stderr\n"
+        "with own_terminal():\n"
+        "    os.write(2, b'from C\\n'); os.write(1, b'from C, too\\n'); os.system('echo from a child')\n"
+        "    warnings.warn('a warning'); print('a trace', file=sys.stderr)\n"
+        "    print('the result'); print('a line of ours', file=stderr())\n"
+        "os.write(2, b'at the end\\n')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("the result\n", "a line of ours\n")
