@@ -14,7 +14,7 @@ export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
-        matrix soak bench bench-quick reference docs record dist
+        test-long matrix soak bench bench-quick reference docs record dist
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 20
@@ -86,6 +86,9 @@ cassandra-stop: $(READY)  ## stop these nodes
 demo-cassandra: $(READY) cassandra  ## the demo on that Cassandra
 	$(BIN)/python scripts/demo.py --config configs/demo-cassandra.yaml
 
+test-long: $(READY)  ## what takes long, in parts of half an hour: PART=histories (scripts/long_tests.py --list)
+	$(BIN)/python scripts/long_tests.py $(PART)
+
 matrix: $(READY)  ## every fault on three Cassandra nodes, with a table of the effects on rows (a quarter of an hour)
 	$(BIN)/python -m pytest tests/reliability -m 'matrix or not matrix' -s
 
@@ -100,6 +103,7 @@ bench-quick: $(READY)  ## the same in two minutes, less precise
 
 reference: $(READY)  ## write docs/reference and its pictures from the code
 	$(BIN)/python scripts/reference.py
+	$(BIN)/python scripts/invariants.py
 	$(BIN)/python -m scripts.pictures
 
 docs: $(READY)  ## build the documentation into site/; a warning is an error

@@ -85,7 +85,7 @@ def test_a_sample_looks_at_a_part_and_a_repair_at_all(audited):
 
 
 def test_a_row_that_is_deleted_while_it_is_repaired_stays_deleted(audited):
-    """The look at what was written finds nothing, and must not take that for a shadowed repair."""
+    """Invariant 13: the look at what was written finds nothing, and must not take that for a shadowed repair."""
     spoil(audited, ["without_vector"])
     vector_table = audited.alias.target
     transfer = transfer_in_place(audited.settings, audited.store, vector_table, "audit/1")

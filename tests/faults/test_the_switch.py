@@ -237,7 +237,7 @@ def test_after_a_switch_a_row_that_only_the_new_table_has_is_no_orphan(switched)
 
 
 def test_a_deletion_in_the_new_table_after_the_switch_does_not_keep_sync_busy_for_ever(switched):
-    """What the old table still has is shadowed by a newer deletion: counted, and not written again and again."""
+    """Invariant 13: what the old table still has is shadowed by a newer deletion: counted, and not written again."""
     switched.delete("articles_v2", {"id": "a009"})
     switched.write("articles_v2", {"id": "a010", "title": (None, now_us())})
     result = switched.step("sync")

@@ -37,6 +37,7 @@ def test_a_failed_one_names_the_checks_that_failed():
     ],
 )
 def test_what_became_of_relevance_is_always_said(record, said):
+    """Invariant 14: what was not measured is said, and never counts as passed."""
     assert said in verdict(record)
 
 
