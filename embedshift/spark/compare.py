@@ -244,9 +244,9 @@ class RangeComparison:
         columns, touched, computed = self._vectors.of(left, right)
         for column in self.layout.carried:
             name, ours = column.name, left.column(write_time(column.name))
-            taken, at = (
-                (pc.is_valid(ours), ours) if right is None else self._cells.copied(left, right, column, looked_us)
-            )
+            taken, at = pc.is_valid(ours), ours
+            if right is not None:
+                taken, at = self._cells.copied(left, right, column, looked_us)
             if name in self._vectors.template.columns:
                 # The whole text is embedded, even if the target already has a part of it.
                 whole = pc.and_(pc.and_(computed, pc.is_valid(ours)), pc.invert(taken))

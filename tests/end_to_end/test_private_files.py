@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from embedshift.spark.private_directory import PREFIX
-from tests.processes import descendants
+from tests.processes import alive, descendants
 from tests.world import DEADLINE_S, ROOT, some_articles
 
 ROWS = some_articles(3000)
@@ -120,7 +120,7 @@ def test_a_killed_run_leaves_a_directory_that_the_next_one_removes(world, tempor
     running.communicate()
     left = list(temporary.iterdir())
     assert len(left) == 1
-    while any(Path(f"/proc/{each}").exists() for each in children):
+    while alive(children):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     again = _started(world, temporary)
