@@ -36,7 +36,7 @@ _KINDS = {
     timedelta: "duration",
     Hook: "list of text, or address",
 }
-_CATALOG = {
+CATALOG = {
     "embedding_alias": "One row per alias: the table, index and model that readers follow.",
     "embedding_alias_history": "Every move of an alias. Rows are never changed.",
     "migration": "One row per migration: source, target, state, facts of its steps, and the run that owns it.",
@@ -53,7 +53,7 @@ _CATALOG = {
 _VECTOR_TABLE = "the vector table as JSON: table, text template, vector column, index with options, model"
 _ACTOR = "user, host and process"
 #: What a column contains. A text under a column's name applies in every table; ``table.name`` only in one.
-_COLUMNS = {
+COLUMNS = {
     "alias": "the name that applications search by",
     "feed": "the feed's name",
     "position": "of the last applied event: the feed's own number, or, for a change log, a time in microseconds",
@@ -261,7 +261,7 @@ def catalog_page() -> str:
         "`store.catalog.keyspace`, or beside the articles. In an embedded store each has `catalog_` before its name.",
     ]
     for table in tables.ALL:
-        lines += ["", f"## {table.name}", "", _CATALOG[table.name], ""]
+        lines += ["", f"## {table.name}", "", CATALOG[table.name], ""]
         keys = {**dict.fromkeys(table.clustering, "clustering"), **dict.fromkeys(table.partition, "partition")}
         rows = [(f"`{name}`", kind, keys.get(name, ""), _column(table, name)) for name, kind in table.columns.items()]
         lines += _table(("column", "type", "key", "what it holds"), rows)
@@ -270,7 +270,7 @@ def catalog_page() -> str:
 
 def _column(table: RecordTable, name: str) -> str:
     own = f"{table.name}.{name}"
-    return _COLUMNS[own if own in _COLUMNS else name]
+    return COLUMNS[own if own in COLUMNS else name]
 
 
 def _errors(kind: type[errors.EmbedshiftError], depth: int = 0) -> Iterator[tuple[str, ...]]:

@@ -47,7 +47,7 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
             hint="end it first: embedshift retire, rollback or abort",
         )
     vector_tables = _vector_tables(live, known)
-    _check_other_aliases(store, settings.alias, vector_tables)
+    check_other_aliases(store, settings.alias, vector_tables)
     if confirm is not None and confirm(live.table) != live.table:
         raise RefusedError(f"{live.table} was not dropped: its name was not typed", hint="type it, or add --yes")
     gone = []
@@ -85,7 +85,8 @@ def _vector_tables(live: VectorTable, known: list[Migration]) -> list[VectorTabl
     return [live, *{each.table: each for each in left if each.table != live.table}.values()]
 
 
-def _check_other_aliases(store: Store, alias: str, vector_tables: list[VectorTable]) -> None:
+def check_other_aliases(store: Store, alias: str, vector_tables: list[VectorTable]) -> None:
+    """Raises RefusedError if another alias points to one of the tables."""
     tables = {vector_table.table for vector_table in vector_tables}
     for row in store.records.select(ALIAS, {}):
         if row["alias"] != alias and VectorTable.from_json(row["target"]).table in tables:

@@ -29,11 +29,11 @@ from embedshift.validation.overlap import overlap, rank_biased_overlap
 
 _LOG = logging.getLogger(__name__)
 #: Searches that may wait for the background thread; more are dropped.
-_WAITING = 32
+WAITING = 32
 #: Seconds between two writes of the figures.
 WRITE_S = 10.0
 #: How long ``close`` waits for a running search, in seconds.
-_END_S = 5.0
+END_S = 5.0
 #: The number of results that are compared.
 _DEPTH = 10
 
@@ -77,7 +77,7 @@ class Shadowing:
         self._alias_cache = alias_cache
         self._share = share
         self._random = random.Random()
-        self._queue: Queue[_Search | None] = Queue(_WAITING)
+        self._queue: Queue[_Search | None] = Queue(WAITING)
         self._lock = Lock()
         self._thread: Thread | None = None
         self._ended = Event()
@@ -113,7 +113,7 @@ class Shadowing:
             except Empty:
                 break
         self._queue.put(None)  # wakes the background thread; nothing else is put now, so there is room
-        self._thread.join(_END_S)
+        self._thread.join(END_S)
 
     def _start(self) -> None:
         with self._lock:

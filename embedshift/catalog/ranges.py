@@ -99,7 +99,8 @@ class Progress:
         return self.ranges > 0 and self.done == self.ranges
 
 
-def _bucket(range_start: int) -> int:
+def bucket_of(range_start: int) -> int:
+    """The bucket of the catalog in which a range lies, 0 to BUCKETS - 1."""
     # The high bits of a token are its place on the ring; a multiplicative hash separates neighbours.
     return ((range_start & (2**64 - 1)) * 0x9E3779B97F4A7C15 >> 32) % BUCKETS
 
@@ -108,7 +109,7 @@ def _row(migration: str, step: str, record: RangeRecord) -> Record:
     return {
         "migration": migration,
         "step": step,
-        "bucket": _bucket(record.range.start),
+        "bucket": bucket_of(record.range.start),
         "range_start": record.range.start,
         "range_end": record.range.end,
         "state": record.state,
@@ -221,6 +222,6 @@ def _forget(store: Store, migration: str, step: str, records: Sequence[RangeReco
     for at in range(0, len(records), _ROWS_AT_ONCE):
         starts = [record.range.start for record in records[at : at + _ROWS_AT_ONCE]]
         keys = [
-            {"migration": migration, "step": step, "bucket": _bucket(start), "range_start": start} for start in starts
+            {"migration": migration, "step": step, "bucket": bucket_of(start), "range_start": start} for start in starts
         ]
         store.records.delete(RANGE, *keys)

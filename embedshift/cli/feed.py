@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 feed_app = typer.Typer()
 #: Seconds between two lines about a feed that goes on.
-_LINE_SECONDS = 10.0
+LINE_S = 10.0
 
 
 @command(feed_app, "import")
@@ -79,7 +79,7 @@ def follow(
 
     def report(fed: Fed) -> None:
         nonlocal reported
-        if time.monotonic() - reported >= _LINE_SECONDS:
+        if time.monotonic() - reported >= LINE_S:
             reported = time.monotonic()
             console.say(_figures(fed))
 

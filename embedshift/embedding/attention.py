@@ -13,7 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 #: Scores held at once: 16 MiB in bfloat16. Beyond that, blocks are better.
-_SCORES_MAX = 1 << 23
+SCORES_MAX = 1 << 23
 #: Sums of exponentials between these bounds lost nothing to overflow or underflow; bfloat16 has float32's range.
 _LEAST, _GREATEST = 1e-30, 1e36
 
@@ -56,7 +56,7 @@ def attention(
         query.dtype == torch.bfloat16
         and query.dim() == 4
         and query.shape == key.shape == value.shape
-        and query.shape[:3].numel() * query.shape[2] <= _SCORES_MAX
+        and query.shape[:3].numel() * query.shape[2] <= SCORES_MAX
         and not (dropout_p or is_causal)
     )
     found = _quick(query, key, value, attn_mask, more.get("scale")) if suits else None

@@ -132,7 +132,7 @@ def _slowest(records: Iterable[RangeRecord]) -> list[RangeRecord]:
 
 
 #: With fewer ranges than this, all are read on every poll.
-_FEW = 2_000
+FEW = 2_000
 #: How many polls until all buckets are read again: halves of a failed range may be in a bucket that was done.
 _WHOLE_EVERY = 30
 #: Spark works through the buckets in order: after this many untouched ones there is nothing new.
@@ -153,7 +153,7 @@ class RangeTotals:
     def look(self) -> RangeTotal:
         """The totals as they are now. Finished and untouched buckets are read only on every thirtieth poll."""
         # Even if all seem done, a part of a range may have been written to a bucket that was done.
-        few = sum(each.ranges for each in self._buckets) <= _FEW
+        few = sum(each.ranges for each in self._buckets) <= FEW
         whole = few or self._looks % _WHOLE_EVERY == 0 or all(each.settled for each in self._buckets)
         self._looks, self.read = self._looks + 1, 0
         if whole:

@@ -37,7 +37,7 @@ def write_position(store: Store, alias: str, feed: str, position: int) -> None:
 #: How many events are applied together, and how many seconds the first of them waits for others.
 _BATCH, _WAIT_S = 256, 0.5
 #: Seconds between two reads of a change log that has nothing new.
-_LOOK_S = 1.0
+LOOK_S = 1.0
 _OPERATIONS = ("put", "delete", "refresh")
 
 
@@ -171,7 +171,7 @@ def follow_changes(
             report(fed)
         if once:
             break
-        stopped.wait(_LOOK_S)
+        stopped.wait(LOOK_S)
     return fed
 
 

@@ -19,7 +19,7 @@ from embedshift.spark.transfer import Transfer
 from embedshift.spark.worker import keep_for_good
 
 #: Texts of a window held at once as Python strings.
-_TEXT_BYTES = 16 * 1024 * 1024
+TEXTS_MAX_BYTES = 16 * 1024 * 1024
 
 
 class EmbeddingStage:
@@ -49,7 +49,7 @@ class EmbeddingStage:
             return
         model = self._loaded()
         counts = {"counts": window.counts}
-        for rows in _bounded(window.rows, self._transfer.window_rows):
+        for rows in bounded(window.rows, self._transfer.window_rows):
             wanting = _wanting(rows)
             texts = self._template.render(rows.take(pa.array(wanting))).to_pylist() if len(wanting) else []
             yield Window(rows, texts=model.tokenized(texts), **counts)
@@ -69,7 +69,7 @@ class EmbeddingStage:
     def _loaded(self) -> Model:
         if self._model is None:
             self._loading()
-            self._model = _model_of_worker(self._transfer.layout.target, self._transfer.device)
+            self._model = model_of_worker(self._transfer.layout.target, self._transfer.device)
         return self._model
 
     def _with_vectors(self, rows: pa.RecordBatch, texts: Texts, told: Callable[[int], object] | None) -> pa.RecordBatch:
@@ -83,7 +83,8 @@ class EmbeddingStage:
 
 
 @lru_cache(maxsize=2)
-def _model_of_worker(vector_table: VectorTable, device: str) -> Model:
+def model_of_worker(vector_table: VectorTable, device: str) -> Model:
+    """The model of a vector table; a worker process keeps it for its next ranges. Raises ModelUnavailable."""
     model = proven_model(vector_table, _own_device() if device == "auto" else device)
     keep_for_good()
     return model
@@ -104,9 +105,9 @@ def _wanting(rows: pa.RecordBatch) -> NDArray[np.int64]:
     return np.flatnonzero(rows.column(ACTION).to_numpy() == Action.EMBED)
 
 
-def _bounded(rows: pa.RecordBatch, rows_max: int) -> Iterator[pa.RecordBatch]:
+def bounded(rows: pa.RecordBatch, rows_max: int) -> Iterator[pa.RecordBatch]:
     """Cut a window so that neither rows nor long texts pile up."""
-    parts = max(1, -(-rows.nbytes // _TEXT_BYTES), -(-rows.num_rows // rows_max))
+    parts = max(1, -(-rows.nbytes // TEXTS_MAX_BYTES), -(-rows.num_rows // rows_max))
     step = max(1, -(-rows.num_rows // parts))
     for start in range(0, rows.num_rows, step):
         yield rows.slice(start, step)

@@ -156,7 +156,7 @@ def _run_job(
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    job = _Job(lambda: _job(spark, store, transfer))
+    job = _Job(lambda: run_job(spark, store, transfer))
     job.start()
     try:
         _watch(job, store, transfer, report, still_ours)
@@ -221,7 +221,7 @@ def _progress_now(store: Store, transfer: Transfer) -> Progress:
     return replace(known, under_way=activity.rows, doing=activity.doing)
 
 
-def _job(spark: SparkContext, store: Store, transfer: Transfer) -> None:
+def run_job(spark: SparkContext, store: Store, transfer: Transfer) -> None:
     """One task for each planned range. No row of a table enters the JVM: a task gets its range and does everything."""
     ranges = [(each.range.start, each.range.end, each.attempts + 1) for each in planned_ranges(store, transfer)]
     threads = int(spark.getConf().get("spark.task.cpus", "1") or 1)

@@ -117,7 +117,7 @@ def slower(one: float | None, other: float | None) -> float | None:
 
 
 #: Seconds between two reads of the throttle state, for all tasks of a process together.
-_LOOK_S = 2.0
+LOOK_S = 2.0
 #: The longest sleep, so that a new state is noticed soon.
 _NAP_S = 0.5
 #: How long a task waits after its run's lease has ended, or if the store does not answer. Clocks differ.
@@ -155,7 +155,7 @@ class ThrottleReader:
             StoreUnavailable: the catalog has not answered for a minute, and the last state was to wait.
         """
         moment = time.monotonic()
-        if self._run and moment - self._looked >= _LOOK_S:
+        if self._run and moment - self._looked >= LOOK_S:
             self._look(moment)
         return self._state
 

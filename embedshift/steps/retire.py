@@ -65,7 +65,7 @@ def retire(
     if confirm is not None and confirm(old) != old:
         raise RefusedError(f"{old} was not dropped: its name was not typed", hint="type it, or add --yes")
     with context.owned(migration, "retire") as lease:
-        _check_unused(store, migration)
+        check_unused(store, migration)
         kept = store.snapshot(old) if snapshot else None
         drop_index(store, lease, migration.source.index)
         drop_table(store, lease, old)
@@ -97,7 +97,7 @@ def retire_old(context: StepContext) -> list[str]:
 
 
 def _check(context: StepContext, migration: Migration) -> None:
-    _check_unused(context.store, migration)
+    check_unused(context.store, migration)
     old, grace = migration.source.table, context.settings.retire.after
     left_s = grace.total_seconds() - (now_us() - (migration.facts.switched_us or 0)) / 1e6
     if left_s > 0:
@@ -108,7 +108,7 @@ def _check(context: StepContext, migration: Migration) -> None:
     _check_unread(context, old)
 
 
-def _check_unused(store: Store, migration: Migration) -> None:
+def check_unused(store: Store, migration: Migration) -> None:
     """Raises RefusedError if an alias or another migration names the table."""
     old = migration.source.table
     check_not_live(store, old)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 #: Seconds between two progress lines if there is no terminal.
-_LINE_SECONDS = 5.0
+LINE_S = 5.0
 
 
 class Gauge(Protocol):
@@ -140,7 +140,7 @@ class Watch:
         figures = self._figures(gauge)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=min(gauge.rows, max(self._total, 1)), figures=figures)
-        elif time.monotonic() - self._spoken >= _LINE_SECONDS:
+        elif time.monotonic() - self._spoken >= LINE_S:
             self._spoken = time.monotonic()
             self._say(timed(f"{self._what}: {figures}"))
 

@@ -10,7 +10,7 @@ import xxhash
 from numpy.typing import NDArray
 
 #: How many vectors are remembered. Above that, a sample by hash, so that all copies of a vector stay or go together.
-_REMEMBERED_MAX = 1 << 20
+REMEMBERED_MAX = 1 << 20
 
 Hashes = NDArray[np.uint64]
 
@@ -72,14 +72,14 @@ class Repeats:
             self._groups = _grouped([self._groups, *self._pending])
             self._pending, self._pending_rows = [], 0
             self._forget()
-        while len(self._groups) > _REMEMBERED_MAX:
+        while len(self._groups) > REMEMBERED_MAX:
             self.sampled *= 2
             self._forget()
 
     def _forget(self) -> None:
         groups = self._groups
         remembered = groups.mixed | (groups.vectors % np.uint64(self.sampled) == 0)
-        if np.count_nonzero(groups.mixed) > _REMEMBERED_MAX // 2:
+        if np.count_nonzero(groups.mixed) > REMEMBERED_MAX // 2:
             self._settled += int((groups.rows[groups.mixed] - 1).sum())
             remembered &= ~groups.mixed
         if not remembered.all():

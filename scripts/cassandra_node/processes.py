@@ -48,7 +48,7 @@ class ProcessRecord:
         """Running, suspended, or gone; a zombie, or another process with the same number, counts as gone."""
         try:
             state, start_ticks = _stat(self.pid)
-            line = _command_line(self.pid)
+            line = command_line(self.pid)
         except (FileNotFoundError, ProcessLookupError):
             return Life.GONE
         if state in "ZX" or start_ticks != self.start_ticks:
@@ -110,7 +110,7 @@ def _ended(handle: int, deadline_s: float) -> bool:
     return bool(poll.poll(deadline_s * 1000))
 
 
-def _command_line(pid: int) -> bytes:
+def command_line(pid: int) -> bytes:
     """The arguments, each ended by a zero; empty while the process is replaced by another program (exec)."""
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 

@@ -17,6 +17,7 @@ from embedshift.catalog.live_table import live_vector_table
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.shadow import read_shadow
 from embedshift.catalog.tables import MIGRATION
+from embedshift.stores import open_store
 from embedshift.stores.model import Column
 from tests.cluster.worlds import cluster_world
 from tests.world import ARTICLE, World
@@ -75,6 +76,18 @@ def opened() -> Iterator[Callable[[World], Articles]]:
     """Opens the articles of a world; they are closed after the test."""
     with ExitStack() as stack:
         yield lambda world: stack.enter_context(Articles.open(world.config))
+
+
+@pytest.fixture
+def opened_on() -> Iterator[Callable[[World], tuple[Articles, Any]]]:
+    """The same, with the store that these articles use, whose methods a test may wrap; both are closed after it."""
+    with ExitStack() as stack:
+
+        def open_on(world: World) -> tuple[Articles, Any]:
+            store = open_store(world.settings.store)
+            return stack.enter_context(Articles(world.settings, store)), store
+
+        yield open_on
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_a_model_that_is_missing_is_named_and_every_letter_stays(world, capfd, m
     def missing(*_: object) -> None:
         raise ModelUnavailable("the model small cannot be loaded", hint="install it")
 
-    monkeypatch.setattr(embed, "_model_of_worker", missing)
+    monkeypatch.setattr(embed, "model_of_worker", missing)
     code, _, err = run(world, capfd, "retry")
     assert code == 1
     assert "the rows could not be tried again: the model small cannot be loaded: install it" in err

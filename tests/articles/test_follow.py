@@ -157,7 +157,7 @@ def test_a_change_log_is_followed_from_where_it_was_left(world, articles):
 @pytest.mark.parametrize("new_world", ["cassandra"], indirect=True)
 def test_a_follower_goes_on_until_it_is_stopped(world, articles, monkeypatch):
     make_log(world)
-    monkeypatch.setattr("embedshift.operations.follow._LOOK_S", 0.05)
+    monkeypatch.setattr("embedshift.operations.follow.LOOK_S", 0.05)
     stopped = threading.Event()
     worker = threading.Thread(
         target=follow_changes,

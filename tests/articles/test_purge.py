@@ -81,17 +81,19 @@ def test_an_archive_overwrites_nothing_and_what_cannot_be_archived_is_not_delete
     assert not (tmp_path / "none.jsonl").exists()
 
 
-def test_what_is_touched_between_judging_and_deleting_stays(soft_world, articles, opened, monkeypatch):
-    other = opened(soft_world)
-    judge = articles._purge._judge
+def test_what_is_touched_between_judging_and_deleting_stays(soft_world, articles, opened_on, monkeypatch):
+    purging, store = opened_on(soft_world)
+    fetch, restored = store.fetch, []
 
-    def judged(*arguments):
-        found = judge(*arguments)
-        other.restore("salt")
-        return found
+    def late(*arguments, **options):
+        if not restored:  # The first rows that are fetched by key are those that were judged.
+            articles.restore("salt")
+            restored.append("salt")
+        return fetch(*arguments, **options)
 
-    monkeypatch.setattr(articles._purge, "_judge", judged)
-    purged = articles.purge(timedelta(days=30))
+    monkeypatch.setattr(store, "fetch", late)
+    purged = purging.purge(timedelta(days=30))
+    assert restored == ["salt"]
     assert (purged.chosen, purged.deleted) == (1, 0)
     assert articles.get("salt")["deactivated_at"] is None
 

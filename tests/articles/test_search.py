@@ -101,17 +101,19 @@ def test_an_unknown_alias_is_named(world, opened):
         opened(world)
 
 
-def test_hits_that_the_table_no_longer_has_are_left_out(filled, monkeypatch):
+def test_hits_that_the_table_no_longer_has_are_left_out(world, filled, opened_on, monkeypatch):
     """On Cassandra a nearest-neighbour read asks one replica, which may not know of a deletion yet."""
-    search = filled._store.search
-    late = filled.search("salt", 3)
-    stale = search(
-        filled._alias_cache.now().live.table,
-        filled._alias_cache.now().live.vector_table.index,
-        np.ones(24, np.float32),
-        3,
-    )
-    filled.delete("salt")
-    monkeypatch.setattr(filled._store, "search", lambda *_: stale)
-    assert len(late) == 3
-    assert {each.id for each in filled.search("salt", 3)} == {"river", "stone"}
+    asking, store = opened_on(world)
+    search, asked = store.search, []
+
+    def late(*arguments, **options):
+        """An answer from before the deletion."""
+        found = search(*arguments, **options)
+        if not asked:
+            asked.append(len(found))
+            filled.delete("salt")
+        return found
+
+    monkeypatch.setattr(store, "search", late)
+    assert {each.id for each in asking.search("salt", 3)} == {"river", "stone"}
+    assert asked == [3]

@@ -6,6 +6,7 @@ import pytest
 
 from embedshift import Articles
 from embedshift.articles import shadow as shadowing
+from embedshift.catalog.shadow import read_shadow
 from embedshift.reporting.data import material
 from tests.articles.conftest import figures
 from tests.world import DEADLINE_S, eventually
@@ -14,11 +15,12 @@ pytestmark = pytest.mark.parametrize("new_world", ["cassandra"], indirect=True)
 
 
 def test_both_ways_of_shadow_reading_add_up(migrating, tmp_path, monkeypatch):
-    monkeypatch.setattr(shadowing, "_END_S", DEADLINE_S)
+    monkeypatch.setattr(shadowing, "END_S", DEADLINE_S)
+    monkeypatch.setattr(shadowing, "WRITE_S", 0.01)
     with Articles.open(migrating.config, shadow=1) as articles:
         for question in ("what keeps bread", "where does water run"):
             assert len(articles.search(question)) == 3
-        eventually(lambda: articles._shadowing._stats.searches == 2)
+        eventually(lambda: (read_shadow(migrating.store, migrating.migration.id) or {}).get("searches") == 2)
     assert figures(migrating)["overlap@10"]["mean"] == 1  # three articles, and both tables have all of them
 
     questions = tmp_path / "questions.txt"

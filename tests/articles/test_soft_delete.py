@@ -55,21 +55,22 @@ def test_what_does_not_exist_is_neither_deactivated_nor_made(soft_world, article
     assert soft_world.read("articles") == {}
 
 
-def test_search_asks_for_more_until_enough_are_active(soft_world, articles, monkeypatch):
+def test_search_asks_for_more_until_enough_are_active(soft_world, opened_on, monkeypatch):
     """Of the nearest forty, all but three are inactive."""
+    articles, store = opened_on(soft_world)
     nearest = [{"id": f"near{n}", "title": "Salt", "content": "keeps bread"} for n in range(40)]
     far = [{"id": each["id"], "title": each["title"], "content": each["content"]} for each in corpus()[:20]]
     articles.add_many([*nearest, *far])
     for n in range(37):
         articles.deactivate(f"near{n}")
     asked = []
-    search = articles._store.search
+    search = store.search
 
     def counted(table_, index, query, k, **more):
         asked.append(k)
         return search(table_, index, query, k, **more)
 
-    monkeypatch.setattr(articles._store, "search", counted)
+    monkeypatch.setattr(store, "search", counted)
     found = articles.search("salt keeps bread", 5)
     assert len(found) == 5
     assert {each.id for each in found} >= {"near37", "near38", "near39"}

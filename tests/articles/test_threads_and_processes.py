@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from embedshift import Articles
+from embedshift.articles.keys import Clock
 from embedshift.errors import SettingsError, UsageError
 from tests.articles.conftest import RIVER, SALT, value
 from tests.world import now_us
@@ -118,8 +119,8 @@ def test_it_is_opened_by_settings_or_by_a_file(world, tmp_path):
         Articles.open(tmp_path / "none.yaml")
 
 
-def test_two_writes_never_have_one_time(world, articles):
-    clock = articles._clock
+def test_two_writes_never_have_one_time():
+    clock = Clock()
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: clock.next(), range(2000)))
     assert len(set(found)) == 2000

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from embedshift.articles.write import Writing
 from embedshift.errors import InputError, NotFoundError
 from tests.articles.conftest import SALT, times, value
 
@@ -51,34 +50,30 @@ def test_a_key_cannot_be_changed(world, articles):
 
 
 def test_two_clients_that_change_two_parts_of_one_text_leave_the_vector_of_the_whole(
-    world, articles, opened, monkeypatch
+    world, articles, opened_on, monkeypatch
 ):
     """Each embeds before it knows of the other's write; whoever writes last sees both, and embeds both."""
     articles.add(SALT)
-    other = opened(world)
     both = threading.Barrier(2, timeout=60)
-    embedded = Writing._embedded
-    held = threading.local()
-
-    def together(self, *arguments):
-        found = embedded(self, *arguments)
-        if getattr(held, "meet", False):
-            both.wait()
-        return found
-
-    monkeypatch.setattr(Writing, "_embedded", together)
     errors = []
 
-    def change(client, **columns):
-        held.meet = True
+    def change(columns, client, store):
+        write, met = store.write, []
+
+        def together(*arguments):
+            if not met:
+                met.append(both.wait())
+            return write(*arguments)
+
+        monkeypatch.setattr(store, "write", together)
         try:
             client.update("salt", **columns)
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             errors.append(error)
 
     threads = [
-        threading.Thread(target=change, args=(articles,), kwargs={"title": "new river"}),
-        threading.Thread(target=change, args=(other,), kwargs={"content": "changed stone"}),
+        threading.Thread(target=change, args=({"title": "new river"}, *opened_on(world))),
+        threading.Thread(target=change, args=({"content": "changed stone"}, *opened_on(world))),
     ]
     for thread in threads:
         thread.start()

@@ -91,16 +91,14 @@ SCHEMAS = {
 def make(store, settings, new_name):
     """Creates and fills a table of ``SCHEMAS``; returns it as the store describes it."""
     for statement in TYPES:
-        store._connection.define(statement.format(ks=settings.keyspace), "creating a type")
+        store.connection.define(statement.format(ks=settings.keyspace), "creating a type")
 
     def made(schema: str) -> Table:
         name = new_name()
         body, rows = SCHEMAS[schema]
-        store._connection.define(f"CREATE TABLE {settings.keyspace}.{name} ({body})", "creating a table")
+        store.connection.define(f"CREATE TABLE {settings.keyspace}.{name} ({body})", "creating a table")
         for row in rows:
-            store._connection.rows(
-                row.format(t=f"{settings.keyspace}.{name}"), doing="filling a table", profile="write"
-            )
+            store.connection.rows(row.format(t=f"{settings.keyspace}.{name}"), doing="filling a table", profile="write")
         return store.describe(name)
 
     return made
@@ -152,7 +150,7 @@ def test_rows_are_fetched_as_they_are_scanned(store, make, schema):
 def test_a_collection_takes_the_greatest_of_its_elements_times(store, make, settings):
     table = make("collections")
     name = f"{settings.keyspace}.{table.name}"
-    store._connection.rows(
+    store.connection.rows(
         f"UPDATE {name} USING TIMESTAMP 99 SET l = l + ['late'] WHERE id = 2", doing="x", profile="write"
     )
     rows = {row["id"]: row for row in content(store, table).to_pylist()}
@@ -164,7 +162,7 @@ def test_a_collection_takes_the_greatest_of_its_elements_times(store, make, sett
 def test_a_collection_whose_element_lives_for_ever_lives_for_ever(store, make, settings):
     table = make("collections")
     name = f"{settings.keyspace}.{table.name}"
-    store._connection.rows(
+    store.connection.rows(
         f"UPDATE {name} USING TIMESTAMP 99 SET s = s + {{3}} WHERE id = 1", doing="x", profile="write"
     )
     rows = {row["id"]: row for row in content(store, table).to_pylist()}
@@ -182,9 +180,7 @@ def test_static_cells_are_deleted_with_the_row_that_stands_for_them(store, make)
 
 def test_a_table_of_counters_is_refused_with_the_reason(store, settings, new_name):
     name = new_name()
-    store._connection.define(
-        f"CREATE TABLE {settings.keyspace}.{name} (id int PRIMARY KEY, clicks counter)", "creating"
-    )
+    store.connection.define(f"CREATE TABLE {settings.keyspace}.{name} (id int PRIMARY KEY, clicks counter)", "creating")
     with pytest.raises(SchemaError, match="clicks, and counters cannot be written with a time"):
         store.describe(name)
 

@@ -44,7 +44,7 @@ def world(
 
 def run(world: World, statement: str) -> list[dict[str, Any]]:
     """A statement on the world's keyspace, which it calls KS."""
-    return world.store._connection.rows(
+    return world.store.connection.rows(
         statement.replace("KS", world.settings.store.keyspace), doing="x", profile="write"
     )
 

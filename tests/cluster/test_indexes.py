@@ -50,9 +50,7 @@ def test_options_reach_the_server(store, settings, table, new_index, eventually)
     store.check_index(index)
     store.create_index(index)
     query = "SELECT index_name, options FROM system_schema.indexes WHERE keyspace_name = ?"
-    found = {
-        row["index_name"]: row["options"] for row in store._connection.rows(query, (settings.keyspace,), doing="x")
-    }
+    found = {row["index_name"]: row["options"] for row in store.connection.rows(query, (settings.keyspace,), doing="x")}
     assert dict(found[index.name]) == {
         "class_name": "StorageAttachedIndex",
         "target": "v",
@@ -79,12 +77,12 @@ def test_guardrails_hold_for_ordinary_users_alone(guarded, password_file, new_na
     tls = {"ca": files.ca, "certificate": files.client_cert, "key": files.client_key}
     index = Index(new_name(), "articles", "v", DIMENSION, IndexSettings())
     limits = {"secondary_indexes_enabled": "false"}
-    monkeypatch.setattr(dialect, "_setting", lambda connection, host, view, name, unknown: limits.get(name, unknown))
+    monkeypatch.setattr(dialect, "setting_of", lambda connection, host, view, name, unknown: limits.get(name, unknown))
     limited = tmp_path / "limited"
     limited.write_text(f"clerk\n{SECRET}\n")
     settings = settings_of(guarded, tls=tls, credentials_file=password_file)
     with closing(CqlStore.open(settings)) as store:
-        store._connection.define(
+        store.connection.define(
             f"CREATE ROLE IF NOT EXISTS clerk WITH PASSWORD = '{SECRET}' AND LOGIN = true", "a role"
         )
         store.check_index(index)
@@ -103,9 +101,9 @@ def test_guardrails_hold_for_ordinary_users_alone(guarded, password_file, new_na
 
 
 def test_a_setting_that_may_not_be_read_is_not_held_against_the_node(store):
-    (host,) = store._connection.hosts()
-    assert dialect._setting(store._connection, host, "no_such_view", "x", "unknown") == "unknown"
-    assert dialect._setting(store._connection, host, "settings", "secondary_indexes_enabled", "unknown") == "true"
+    (host,) = store.connection.hosts()
+    assert dialect.setting_of(store.connection, host, "no_such_view", "x", "unknown") == "unknown"
+    assert dialect.setting_of(store.connection, host, "settings", "secondary_indexes_enabled", "unknown") == "true"
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot_product", "euclidean"])

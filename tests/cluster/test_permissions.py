@@ -65,13 +65,13 @@ class Roles:
             store, settings = self.world.store, self.world.settings
             assert isinstance(store, CqlStore)
             role, password = f"{settings.store.keyspace}_{name}", f"secret of {name}"
-            store._connection.define(
+            store.connection.define(
                 f"CREATE ROLE {role} WITH PASSWORD = '{password}' AND LOGIN = true", "making a role"
             )
             for grant in grants:
                 here = grant.replace("embedshift_catalog", str(settings.store.catalog.keyspace))
                 here = re.sub(r"\b(KEYSPACE |ON )articles\b(?=\.| TO)", rf"\g<1>{settings.store.keyspace}", here)
-                store._connection.define(re.sub(r"\w+$", role, here), grant)
+                store.connection.define(re.sub(r"\w+$", role, here), grant)
             file = self._folder / name
             file.write_text(f"{role}\n{password}\n")
             connection = settings.store.model_copy(update={"credentials_file": file})

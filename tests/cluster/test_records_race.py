@@ -80,7 +80,7 @@ def test_no_update_of_two_processes_is_lost(settings, records):
 def test_the_catalog_lies_in_its_own_keyspace_under_names_of_its_own(settings, store, records):
     records.ensure([RecordTable("race_extra", ("a",), ("b",), {"a": "text", "b": "bigint", "c": "double"})])
     query = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?"
-    found = store._connection.rows(query, (settings.catalog.keyspace,), doing="looking")
+    found = store.connection.rows(query, (settings.catalog.keyspace,), doing="looking")
     names = {row["table_name"] for row in found}
     assert {"embedding_race", "embedshift_race_extra"} <= names
 

@@ -248,10 +248,10 @@ def test_a_permission_that_is_missing_is_named(guarded, password_file, tmp_path,
         owner.create_keyspaces()
         owner.create(table)
         owner.write(table, rows)
-        owner._connection.define(
+        owner.connection.define(
             f"CREATE ROLE IF NOT EXISTS reader WITH PASSWORD = '{SECRET}' AND LOGIN = true", "a role"
         )
-        owner._connection.define(f"GRANT SELECT ON KEYSPACE {settings.keyspace} TO reader", "a grant")
+        owner.connection.define(f"GRANT SELECT ON KEYSPACE {settings.keyspace} TO reader", "a grant")
     with closing(CqlStore.open(settings.model_copy(update={"credentials_file": limited}))) as reader:
         assert sum(batch.num_rows for batch in reader.scan(table, WHOLE_RING)) == 1
         for forbidden in (

@@ -75,7 +75,7 @@ def test_a_store_opens_again_after_close(settings, table):
 
 
 def test_the_next_page_is_asked_for_before_the_caller_is_done(store, table, monkeypatch):
-    session, asked = store._connection.session, []
+    session, asked = store.connection.session, []
     ask = session.execute_async
 
     def count(statement, **options):
@@ -92,7 +92,7 @@ def test_the_next_page_is_asked_for_before_the_caller_is_done(store, table, monk
 
 
 def test_a_page_that_times_out_is_asked_for_in_smaller_pieces(store, table, monkeypatch):
-    session, sizes = store._connection.session, []
+    session, sizes = store.connection.session, []
     ask = session.execute_async
 
     def stumble(statement, **options):
@@ -107,7 +107,7 @@ def test_a_page_that_times_out_is_asked_for_in_smaller_pieces(store, table, monk
 
 
 def test_a_range_that_never_comes_is_given_up_with_its_bounds(store, table, monkeypatch):
-    session = store._connection.session
+    session = store.connection.session
     ask = session.execute_async
     monkeypatch.setattr(session, "execute_async", lambda statement, **options: ask(statement, **options, timeout=1e-9))
     monkeypatch.setattr(scan.time, "sleep", lambda seconds: None)
@@ -120,7 +120,7 @@ def test_a_range_that_never_comes_is_given_up_with_its_bounds(store, table, monk
 def test_a_compare_and_set_whose_answer_is_lost_is_decided_by_reading(store, monkeypatch, new_name):
     table = RecordTable(new_name(), ("name",), columns={"name": "text", "owner": "text", "n": "bigint"})
     store.records.ensure([table])
-    session = store._connection.session
+    session = store.connection.session
     execute, lost = session.execute, []
 
     def lose_answers(statement, *args, **options):

@@ -25,5 +25,5 @@ def test_what_is_dropped_is_where_the_store_says(guarded, password_file, new_nam
         )
         store.drop(table.name)
         query = "SELECT name FROM system_views.snapshots WHERE keyspace_name = ? AND table_name = ? ALLOW FILTERING"
-        (found,) = store._connection.rows(query, (KEYSPACE, table.name), doing="looking for snapshots")
+        (found,) = store.connection.rows(query, (KEYSPACE, table.name), doing="looking for snapshots")
         assert found["name"].startswith("dropped-")

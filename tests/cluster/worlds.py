@@ -51,5 +51,5 @@ def cluster_world(
         assert isinstance(world.store, CqlStore)
         # A node with hundreds of tables takes minutes to make another one.
         for name in (tree["keyspace"], tree["catalog"]["keyspace"]):
-            world.store._connection.define(f"DROP KEYSPACE IF EXISTS {name}", "dropping a keyspace")
+            world.store.connection.define(f"DROP KEYSPACE IF EXISTS {name}", "dropping a keyspace")
         world.close()

@@ -39,7 +39,7 @@ def test_a_retire_that_slept_through_its_lease_drops_nothing(switched, monkeypat
 
     before = switched.read("articles")
     looks = [0]
-    check = embedshift.steps.retire._check_unused
+    check = embedshift.steps.retire.check_unused
 
     def second_look(*arguments: object) -> None:
         check(*arguments)
@@ -47,7 +47,7 @@ def test_a_retire_that_slept_through_its_lease_drops_nothing(switched, monkeypat
         if looks[0] == 2:
             rolled_back()
 
-    monkeypatch.setattr(embedshift.steps.retire, "_check_unused", second_look)
+    monkeypatch.setattr(embedshift.steps.retire, "check_unused", second_look)
     with pytest.raises(OwnedByAnother, match="lost migration"):
         switched.step("retire")
     assert switched.read("articles") == before
@@ -139,14 +139,14 @@ def test_a_task_of_a_rollback_empties_no_table_that_has_become_live(switched):
 
 def test_articles_drop_looks_once_more_before_it_drops(switched, monkeypatch):
     switched.step("retire")
-    check = embedshift.articles.drop._check_other_aliases
+    check = embedshift.articles.drop.check_other_aliases
 
     def moved(*arguments: object) -> None:
         check(*arguments)
         alias = get_alias(switched.store, "articles")
         move_alias(switched.store, None, alias, alias.target, migration="", reason="reindex")
 
-    monkeypatch.setattr(embedshift.articles.drop, "_check_other_aliases", moved)
+    monkeypatch.setattr(embedshift.articles.drop, "check_other_aliases", moved)
     with pytest.raises(RefusedError, match="decide again"):
         embedshift.articles.drop.drop(switched.settings, switched.store, None)
     assert len(switched.read("articles_v2")) == 30

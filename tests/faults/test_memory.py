@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from embedshift.settings import StoreSettings
-from embedshift.spark.embed import _TEXT_BYTES, _bounded
+from embedshift.spark.embed import TEXTS_MAX_BYTES, bounded
 from embedshift.stores import open_store
 from embedshift.stores.cql_types import vector_type
 from embedshift.stores.model import Column, Table, write_time
@@ -96,7 +96,7 @@ def test_a_range_of_four_times_the_rows_takes_no_more_memory(tmp_path, kind):
 
 def test_a_window_of_long_texts_is_cut_before_it_becomes_python_strings():
     rows = pa.RecordBatch.from_pydict({"content": pa.array(["x" * 1_000_000] * 70)})
-    parts = list(_bounded(rows, 1024))
+    parts = list(bounded(rows, 1024))
     assert sum(part.num_rows for part in parts) == 70
-    assert max(part.num_rows for part in parts) * 1_000_000 <= _TEXT_BYTES
-    assert [part.num_rows for part in _bounded(rows.slice(0, 5), 2)] == [2, 2, 1]
+    assert max(part.num_rows for part in parts) * 1_000_000 <= TEXTS_MAX_BYTES
+    assert [part.num_rows for part in bounded(rows.slice(0, 5), 2)] == [2, 2, 1]

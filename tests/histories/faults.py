@@ -51,7 +51,7 @@ class Tampered:
         in_task: Callable[[], bool] = lambda: False,
     ) -> None:
         self._in_task = in_task
-        self._inner = inner
+        self.inner = inner
         self._fault = fault
         self._act = act
         self._thread = threading.get_ident()
@@ -61,7 +61,7 @@ class Tampered:
         self.records = _Records(self)
 
     def __getattr__(self, name: str) -> Any:
-        return self.guarded(name, getattr(self._inner, name))
+        return self.guarded(name, getattr(self.inner, name))
 
     def guarded(self, name: str, function: Any) -> Any:
         """The same function, counted."""
@@ -114,4 +114,4 @@ class _Records:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:
-        return self._store.guarded(name, getattr(self._store._inner.records, name))
+        return self._store.guarded(name, getattr(self._store.inner.records, name))

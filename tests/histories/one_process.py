@@ -138,11 +138,11 @@ def one_process(clock: Clock, store: Callable[[], Any], context: Callable[[], Co
         for name, value in {
             "embedshift.spark.context.spark_context": spark_context,
             **{f"embedshift.spark.{module}.shared_store": lambda _: store() for module in STORES},
-            "embedshift.spark.run._job": lambda found, _, transfer: found.job(store(), transfer),
+            "embedshift.spark.run.run_job": lambda found, _, transfer: found.job(store(), transfer),
             "embedshift.spark.embed.keep_for_good": lambda: None,
             "embedshift.spark.compare.time_ns": clock.time_ns,
             # Tasks look at their order once a run: by the real clock each run would be another one.
-            "embedshift.spark.throttle._LOOK_S": float("inf"),
+            "embedshift.spark.throttle.LOOK_S": float("inf"),
             # A second look at what differs need not wait here: nothing is written between the two.
             "embedshift.steps.validate.survey_range": partial(survey_range, look_again_after_s=0.0),
         }.items():

@@ -66,7 +66,7 @@ def test_where_there_is_nothing_yet_that_is_said(new_world):
 
 
 def test_settled_and_untouched_buckets_are_not_read_again(world, monkeypatch):
-    monkeypatch.setattr("embedshift.monitoring.range_totals._FEW", 100)
+    monkeypatch.setattr("embedshift.monitoring.range_totals.FEW", 100)
     parts = WHOLE_RING.split(1600)
     write_ranges(world.store, "many", "load", [RangeRecord(each) for each in parts])
     totals = RangeTotals(world.store, "many", "load")

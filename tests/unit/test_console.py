@@ -45,7 +45,7 @@ def test_a_quiet_console_says_nothing(capsys):
 
 
 def test_in_a_log_progress_is_a_line_now_and_then(capsys, monkeypatch):
-    monkeypatch.setattr("embedshift.telemetry.console._LINE_SECONDS", 0.0)
+    monkeypatch.setattr("embedshift.telemetry.console.LINE_S", 0.0)
     with Console().watching("load", 1000) as watch:
         watch.show(Progress(10, 0, 0, Counts(), doing="loading the model"))
         watch.show(Progress(10, 4, 1, Counts(400, 398, dead=2), 50, "embedding"))
@@ -67,7 +67,7 @@ def test_what_takes_time_before_the_first_row_is_said(capsys, monkeypatch):
 
 
 def test_rows_of_an_earlier_run_do_not_count_as_speed(capsys, monkeypatch):
-    monkeypatch.setattr("embedshift.telemetry.console._LINE_SECONDS", 0.0)
+    monkeypatch.setattr("embedshift.telemetry.console.LINE_S", 0.0)
     with Console().watching("load", 1000) as watch:
         watch.show(Progress(10, 9, 0, Counts(900, 900)))
         watch.show(Progress(10, 9, 0, Counts(900, 900)))

@@ -16,7 +16,7 @@ import pytest
 from embedshift.errors import SchemaError, StoreUnavailable
 from embedshift.settings import IndexSettings, StoreSettings
 from embedshift.stores.cql.cassandra import Cassandra
-from embedshift.stores.cql.projection import _inherited
+from embedshift.stores.cql.projection import inherited
 from embedshift.stores.cql.schema import remarks
 from embedshift.stores.cql.scylla import Scylla, pieces_of_tablets
 from embedshift.stores.cql.store import detect
@@ -230,8 +230,8 @@ def test_a_collection_takes_the_time_of_the_row_s_latest_cell():
         (pa.array([10, 50, None, 10], pa.int64()), pa.array([None, 7, None, None], pa.int32())),
         (pa.array([20, 40, None, 10], pa.int64()), pa.array([9, None, None, None], pa.int32())),
     ]
-    assert _inherited(present, pairs, pa.int64()).to_pylist() == [20, 50, MIN_WRITE_TIME_US, None]
-    assert _inherited(present, pairs, pa.int32()).to_pylist() == [9, 7, None, None]
+    assert inherited(present, pairs, pa.int64()).to_pylist() == [20, 50, MIN_WRITE_TIME_US, None]
+    assert inherited(present, pairs, pa.int32()).to_pylist() == [9, 7, None, None]
 
 
 def test_what_scylladb_cannot_tell_is_said():

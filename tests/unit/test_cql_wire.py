@@ -95,7 +95,7 @@ def test_a_page_holds_what_the_driver_decodes(table, looked_at):
     theirs = decoded(_ProtocolHandler, body).parsed_rows
     with pytest.MonkeyPatch.context() as patch:
         # The fewer rows tell which columns vary, the more often that is found out to be wrong.
-        patch.setattr(wire, "_ROWS_LOOKED_AT", looked_at)
+        patch.setattr(wire, "ROWS_LOOKED_AT", looked_at)
         starts, lengths = wire.cells(page)
     for at, cql_type in enumerate(types):
         ours = wire.column(page, starts[:, at], lengths[:, at], cql_type)

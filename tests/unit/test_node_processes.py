@@ -14,7 +14,7 @@ from scripts.cassandra_node.processes import Life, ProcessRecord
 def test_a_process_whose_command_line_is_not_there_yet_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux closes the pipe by which the parent learns of the start before it has set the new program's arguments."""
     record = ProcessRecord.of(os.getpid(), "of a node")
-    monkeypatch.setattr(processes, "_command_line", lambda pid: b"")
+    monkeypatch.setattr(processes, "command_line", lambda pid: b"")
     assert record.life() is Life.RUNNING
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from embedshift.catalog.ranges import (
     Counts,
     RangeRecord,
-    _bucket,
+    bucket_of,
     forget_step,
     open_ranges,
     progress,
@@ -164,7 +164,7 @@ def test_many_ranges_are_spread_over_the_buckets_and_not_in_ring_order(store):
 
 
 def test_a_hundred_thousand_ranges_fill_no_partition_more_than_others():
-    rows = Counter(_bucket(each.start) for each in WHOLE_RING.split(100_000))
+    rows = Counter(bucket_of(each.start) for each in WHOLE_RING.split(100_000))
     assert len(rows) == BUCKETS
     assert max(rows.values()) < 1.05 * 100_000 / BUCKETS
 

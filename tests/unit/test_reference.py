@@ -45,10 +45,10 @@ def test_the_commands_are_the_same_on_any_terminal(monkeypatch):
 def test_every_column_of_the_catalog_has_its_sentence_and_no_sentence_is_left_over():
     reference = _reference()
     columns = [(table.name, name) for table in reference.tables.ALL for name in table.columns]
-    used = {own if (own := f"{table}.{name}") in reference._COLUMNS else name for table, name in columns}
+    used = {own if (own := f"{table}.{name}") in reference.COLUMNS else name for table, name in columns}
 
-    assert used == set(reference._COLUMNS)
-    assert {table for table, _ in columns} == set(reference._CATALOG)
+    assert used == set(reference.COLUMNS)
+    assert {table for table, _ in columns} == set(reference.CATALOG)
 
 
 def test_the_picture_of_the_states_is_of_what_may_run():

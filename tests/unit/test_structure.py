@@ -98,3 +98,44 @@ def test_the_help_imports_nothing_heavy(arguments: list[str]):
 
 def test_the_package_itself_imports_nothing_heavy():
     assert _loaded_by("import embedshift") & HEAVY == set()
+
+
+#: The only private names that tests use, and why there is no public way.
+UNAVOIDABLE = {
+    "_exit": "os's own; what a kill looks like from inside",
+    "_is_amx_tile_supported": "torch's own, which says what the processor has",
+    "_save": "a builder of an index that is killed at its last step; an index that lacks vectors",
+    "_replica": "an index that lacks vectors",
+    "_indexes": "an index that lacks vectors",
+    "_ended": "a lease that is renewed no more, in a process that lives on",
+    "_renewing": "a lease that is renewed no more, in a process that lives on",
+}
+
+
+def _private(tree: ast.Module) -> Iterator[str]:
+    """The private names of other classes and modules that a test uses, imports, or names in a text for a patch."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.fullmatch(r"_[a-zA-Z]\w*", node.attr):
+            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+                yield node.attr
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("embedshift"):
+            yield from (name.name for name in node.names if re.match(r"_[a-zA-Z]", name.name))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"^embedshift\.[\w.]+\.(_[a-zA-Z]\w*)$", node.value)
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("setattr", "object")
+        ):
+            names = [each.value for each in node.args[1:2] if isinstance(each, ast.Constant)]
+            yield from (str(name) for name in names if re.match(r"_[a-zA-Z]", str(name)))
+
+
+def test_tests_start_from_the_outside():
+    used = {
+        name: str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for name in _private(ast.parse(path.read_text("utf-8")))
+    }
+    assert {name: where for name, where in used.items() if name not in UNAVOIDABLE} == {}
+    assert set(UNAVOIDABLE) <= set(used), "no longer needed"

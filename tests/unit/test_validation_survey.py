@@ -91,7 +91,7 @@ class World:
     def write_vectors(self, vectors: dict[str, Vectors], at_us: int) -> None:
         """What an application does that knows nothing of digests."""
         column = pa.array(list(vectors.values()), pa.list_(pa.float32(), DIMENSION))
-        self._put(self.subject.target, {"id": pa.array(list(vectors)), "embedding": column}, at_us)
+        self.put(self.subject.target, {"id": pa.array(list(vectors)), "embedding": column}, at_us)
 
     def delete(self, table: Table, ids: list[str], at_us: int = WRITTEN_US + 1) -> None:
         keys = pa.RecordBatch.from_pydict({"id": pa.array(ids, pa.string())})
@@ -100,9 +100,9 @@ class World:
     def _write(self, table: Table, texts: Texts, made: dict[str, pa.Array], at_us: int) -> None:
         columns = {name: pa.array([t[i] for t in texts.values()]) for i, name in enumerate(("title", "content"))}
         typed = {name: column.cast(pa.string()) for name, column in columns.items()}
-        self._put(table, {"id": pa.array(list(texts), pa.string()), **typed, **made}, at_us)
+        self.put(table, {"id": pa.array(list(texts), pa.string()), **typed, **made}, at_us)
 
-    def _put(self, table: Table, columns: dict[str, pa.Array], at_us: int) -> None:
+    def put(self, table: Table, columns: dict[str, pa.Array], at_us: int) -> None:
         times = {
             write_time(name): pa.array(
                 [at_us if there else None for there in column.is_valid().to_pylist()], pa.int64()
@@ -198,7 +198,7 @@ def _write_again(world: World) -> None:
 
 
 def _lose_column(world: World) -> None:
-    world._put(world.subject.source, {"id": pa.array(["a7"]), "topic": pa.array(["stars"])}, WRITTEN_US)
+    world.put(world.subject.source, {"id": pa.array(["a7"]), "topic": pa.array(["stars"])}, WRITTEN_US)
 
 
 def _lose_expiry(world: World) -> None:
@@ -426,7 +426,7 @@ def test_a_target_without_digests_is_held_against_its_own_texts(world: World) ->
     world.store.create(plain)
     rows = next(world.store.scan(world.subject.target, WHOLE_RING, values=["title", "content", "embedding"]))
     columns = {name: rows.column(name) for name in ("id", "title", "content", "embedding")}
-    World(world.store, replace(world.subject, target=plain))._put(plain, columns, WRITTEN_US)
+    World(world.store, replace(world.subject, target=plain)).put(plain, columns, WRITTEN_US)
     subject = replace(world.subject, target=plain)
     _edit_source(world)
 

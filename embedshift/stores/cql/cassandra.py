@@ -76,7 +76,7 @@ class Cassandra(Dialect):
         widths = [name for name in _WIDTHS if name in asked(index)]
         guarded = _is_guarded(connection)
         for host in connection.hosts():
-            if widths and _setting(connection, host, "system_properties", ALLOW, "true") != "true":
+            if widths and setting_of(connection, host, "system_properties", ALLOW, "true") != "true":
                 named = " and ".join(f"target.index.{name}" for name in widths)
                 raise SchemaError(
                     f"the node {host.address} refuses {named}",
@@ -189,12 +189,12 @@ def _is_guarded(connection: CqlConnection) -> bool:
 
 
 def _check_guardrails(connection: CqlConnection, host: Any, index: Index) -> None:
-    if _setting(connection, host, "settings", "secondary_indexes_enabled", "true") == "false":
+    if setting_of(connection, host, "settings", "secondary_indexes_enabled", "true") == "false":
         raise SchemaError(
             f"the node {host.address} lets this user make no indexes",
             hint="set secondary_indexes_enabled: true in its cassandra.yaml",
         )
-    most = _setting(connection, host, "settings", "vector_dimensions_fail_threshold", "-1")
+    most = setting_of(connection, host, "settings", "vector_dimensions_fail_threshold", "-1")
     if most.isdigit() and 0 < int(most) < index.dimension:
         raise SchemaError(
             f"the node {host.address} lets this user have {most} dimensions at most, not {index.dimension}",
@@ -202,7 +202,7 @@ def _check_guardrails(connection: CqlConnection, host: Any, index: Index) -> Non
         )
 
 
-def _setting(connection: CqlConnection, host: Any, view: str, name: str, unknown: str) -> str:
+def setting_of(connection: CqlConnection, host: Any, view: str, name: str, unknown: str) -> str:
     """A line of a node's settings; ``unknown`` if it may not be read, ``"false"`` if a property is not set."""
     try:
         found = connection.rows(

@@ -96,7 +96,7 @@ class Projection:
         for each in self._fields:
             if each.inherits is not None:
                 pairs = [(cell(time, "bigint"), cell(ttl, "int")) for time, ttl in each.inherits]
-                arrays.append(_inherited(lengths[:, each.cell] >= 0, pairs, each.type))
+                arrays.append(inherited(lengths[:, each.cell] >= 0, pairs, each.type))
             elif each.cql_type == "list<int>" and each.type == pa.int32():
                 arrays.append(wire.longest_ttls(cell(each.cell, "blob")))
             else:
@@ -142,7 +142,7 @@ def _other(table: Table, name: str) -> Column:
     return column
 
 
-def _inherited(present: np.ndarray, pairs: list[tuple[pa.Array, pa.Array]], kind: pa.DataType) -> pa.Array:
+def inherited(present: np.ndarray, pairs: list[tuple[pa.Array, pa.Array]], kind: pa.DataType) -> pa.Array:
     """The write time (int64) or the TTL (int32) of the latest of other cells; null if this cell is not present."""
     latest = np.full(len(present), MIN_WRITE_TIME_US, np.int64)
     ttls = np.zeros(len(present), np.int64)

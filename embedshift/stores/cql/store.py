@@ -55,7 +55,8 @@ class CqlStore(Store):
     """
 
     def __init__(self, connection: CqlConnection, dialect: Dialect) -> None:
-        self._connection = connection
+        #: For statements that the contract does not have.
+        self.connection = connection
         self._dialect = dialect
         self._records = CqlRecords(connection)
 
@@ -76,7 +77,7 @@ class CqlStore(Store):
 
     @property
     def label(self) -> str:
-        return f"{self._dialect.product} {self._dialect.version} at {self._connection.where}"
+        return f"{self._dialect.product} {self._dialect.version} at {self.connection.where}"
 
     @property
     def records(self) -> Records:
@@ -84,28 +85,28 @@ class CqlStore(Store):
         return self._records
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
 
     def create_keyspaces(self) -> list[str]:
-        return schema.create_keyspaces(self._connection, self._dialect)
+        return schema.create_keyspaces(self.connection, self._dialect)
 
     def exists(self, table: str) -> bool:
-        return schema.exists(self._connection, table)
+        return schema.exists(self.connection, table)
 
     def describe(self, table: str) -> Table:
-        return schema.describe(self._connection, table, self._dialect)
+        return schema.describe(self.connection, table, self._dialect)
 
     def create(self, table: Table) -> None:
-        schema.create(self._connection, table)
+        schema.create(self.connection, table)
 
     def add_column(self, table: str, column: Column) -> None:
-        schema.add_column(self._connection, table, column)
+        schema.add_column(self.connection, table, column)
 
     def drop(self, table: str) -> None:
-        schema.drop(self._connection, table)
+        schema.drop(self.connection, table)
 
     def reads(self, table: str) -> int | None:
-        return self._dialect.reads(self._connection, table)
+        return self._dialect.reads(self.connection, table)
 
     def snapshot(self, table: str) -> str:
         """Check that every node keeps a snapshot of a table that is dropped: CQL cannot make one.
@@ -113,13 +114,13 @@ class CqlStore(Store):
         Raises:
             SchemaError: a node keeps none.
         """
-        return schema.snapshot(self._connection, self._dialect, table)
+        return schema.snapshot(self.connection, self._dialect, table)
 
     def estimate(self, table: str) -> Estimate:
-        return ring.estimate(self._connection, self.describe(table))
+        return ring.estimate(self.connection, self.describe(table))
 
     def ring(self, table: str) -> list[Piece]:
-        return ring.ring(self._connection, self._dialect, table)
+        return ring.ring(self.connection, self._dialect, table)
 
     def remarks(self, table: Table) -> list[str]:
         return schema.remarks(table, self._dialect)
@@ -133,48 +134,48 @@ class CqlStore(Store):
         times: Sequence[str] = (),
         batch_rows: int = 1000,
     ) -> Iterator[pa.RecordBatch]:
-        return read.scan(self._connection, Projection(table, self._dialect, values, times), within, batch_rows)
+        return read.scan(self.connection, Projection(table, self._dialect, values, times), within, batch_rows)
 
     def fetch(
         self, table: Table, keys: pa.RecordBatch, *, values: Sequence[str] = (), times: Sequence[str] = ()
     ) -> pa.RecordBatch:
-        return read.fetch(self._connection, Projection(table, self._dialect, values, times), keys)
+        return read.fetch(self.connection, Projection(table, self._dialect, values, times), keys)
 
     def write(self, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
-        return write.write(self._connection, table, rows)
+        return write.write(self.connection, table, rows)
 
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
-        write.delete(self._connection, table, keys, write_times)
+        write.delete(self.connection, table, keys, write_times)
 
     def latencies(self) -> list[float]:
         """Seconds that each request of ``write`` and ``delete`` took."""
-        return drained(self._connection.latencies)
+        return drained(self.connection.latencies)
 
     def keeps_changes(self, table: Table) -> bool:
-        return cdc.names_every_row(self._connection, table)
+        return cdc.names_every_row(self.connection, table)
 
     def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
-        return cdc.changes(self._connection, table, within, after_us, until_us)
+        return cdc.changes(self.connection, table, within, after_us, until_us)
 
     def index_on(self, table: str, column: str) -> Index | None:
-        return indexes.index_on(self._connection, self._dialect, table, column)
+        return indexes.index_on(self.connection, self._dialect, table, column)
 
     def check_index(self, index: Index) -> None:
-        indexes.check_index(self._connection, self._dialect, index)
+        indexes.check_index(self.connection, self._dialect, index)
 
     def create_index(self, index: Index) -> None:
-        indexes.create_index(self._connection, self._dialect, index)
+        indexes.create_index(self.connection, self._dialect, index)
 
     def index_state(self, index: Index) -> IndexState:
-        return indexes.index_state(self._connection, self._dialect, index)
+        return indexes.index_state(self.connection, self._dialect, index)
 
     def index_size(self, index: Index, rows: int) -> IndexSize:
-        return self._dialect.index_size(self._connection, index, rows)
+        return self._dialect.index_size(self.connection, index, rows)
 
     def drop_index(self, index: Index) -> None:
-        indexes.drop_index(self._connection, index)
+        indexes.drop_index(self.connection, index)
 
     def search(
         self, table: Table, index: Index, query: NDArray[np.float32], k: int, *, values: Sequence[str] = ()
     ) -> list[Hit]:
-        return search.search(self._connection, self._dialect, table, index, query, k, values)
+        return search.search(self.connection, self._dialect, table, index, query, k, values)

@@ -30,7 +30,7 @@ _NUMBERS = {
 }
 _LENGTH = struct.Struct(">i")
 #: From how many rows of a page is decided which of its columns vary in length.
-_ROWS_LOOKED_AT = 8
+ROWS_LOOKED_AT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ def cells(page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     if page.rows == 0:
         empty = np.empty((0, page.columns), np.int64)
         return empty, empty
-    first = _lengths(page, min(page.rows, _ROWS_LOOKED_AT))
+    first = _lengths(page, min(page.rows, ROWS_LOOKED_AT))
     varying = set(np.flatnonzero((first != first[0]).any(axis=0)).tolist())
     while True:
         starts, lengths = _located(page, _row_starts(page, first[0], varying), first[0], varying)

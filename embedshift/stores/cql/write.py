@@ -84,7 +84,7 @@ DIRECTIONLESS = "the vector has no direction (zeros, or numbers that are not fin
 
 def write(connection: CqlConnection, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
     """Write a batch (``contract.Store.write``)."""
-    plan = _Plan(connection, table, WriteBatch(table, rows))
+    plan = WritePlan(connection, table, WriteBatch(table, rows))
 
     def refused(place: int, reason: str) -> None:
         plan.rejected.setdefault(plan.rows[place], reason)
@@ -116,7 +116,7 @@ def delete(connection: CqlConnection, table: Table, keys: pa.RecordBatch, write_
     inflight.send(connection, requests, WRITE, doing=f"deleting from {table.name}")
 
 
-class _Plan:
+class WritePlan:
     """The statements that a batch needs, and the row of each."""
 
     def __init__(self, connection: CqlConnection, table: Table, batch: WriteBatch) -> None:
