@@ -36,7 +36,12 @@ PARTS = {
     "histories": Part(
         "thousands of random steps of the whole product, each followed by a comparison with what must be true",
         ("-m", "pytest", "tests/histories"),
-        {"HISTORIES": "15"},
+        {"HISTORIES": "10"},
+    ),
+    "kills": Part(
+        "loads killed at ten random moments, and at the others that the short tests know, on Cassandra",
+        ("-m", "pytest", "tests/cluster/test_killed_runs.py", "tests/faults/test_killed_runs.py"),
+        {"KILLS": "10"},
     ),
     "faults": Part(
         "every fault on three Cassandra nodes",
@@ -44,11 +49,11 @@ PARTS = {
     ),
     "soak": Part(
         "migrations again and again on one node, with random faults, while applications write",
-        ("scripts/soak.py", "--minutes", "20"),
+        ("scripts/soak.py", "--minutes", "10"),
     ),
     "soak-three-nodes": Part(
         "the same on three nodes, which are stopped and killed too",
-        ("scripts/soak.py", "--minutes", "20", "--nodes", "3"),
+        ("scripts/soak.py", "--minutes", "10", "--nodes", "3"),
     ),
 }
 

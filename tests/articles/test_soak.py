@@ -24,7 +24,7 @@ from tests.cluster.worlds import cluster_world
 from tests.world import ARTICLE, World, eventually, some_articles
 
 #: Seconds that the application lives at least, and articles that nobody changes.
-LIFE_S, STILL = 30, 200
+LIFE_S, STILL = 10, 100
 
 
 class Reader:

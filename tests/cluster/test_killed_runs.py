@@ -12,11 +12,12 @@ from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
 from tests.world import World, eventually, some_articles
 
-KILLS = 10
+#: Ten in the long tests.
+KILLS = int(os.environ.get("KILLS") or 3)
 RANGES = 40
 
 
-def test_a_load_killed_at_ten_random_moments_ends_complete_and_does_no_recorded_range_twice(
+def test_a_load_killed_at_random_moments_ends_complete_and_does_no_recorded_range_twice(
     tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster
 ) -> None:
     seed = random.randrange(2**32)
