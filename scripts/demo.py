@@ -21,6 +21,7 @@ from embedshift.steps.migrate import migrate
 from embedshift.stores import open_store
 from embedshift.stores.contract import Store
 from embedshift.telemetry.console import Console
+from embedshift.telemetry.terminal import own_terminal, stderr
 
 CORPUS = Path(__file__).resolve().parent.parent / "embedshift" / "data" / "demo" / "articles.jsonl"
 QUESTION = "my windows drip in the morning"
@@ -72,6 +73,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     config = parser.parse_args().config
+    with own_terminal():
+        return _run(config)
+
+
+def _run(config: Path) -> int:
     try:
         settings = load_settings(config)
         _fresh(settings)
@@ -85,10 +91,10 @@ def main() -> int:
         finally:
             store.close()
     except EmbedshiftError as error:
-        print(f"demo: {error}", file=sys.stderr)
+        print(f"demo: {error}", file=stderr())
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"demo: interrupted: embedshift migrate --config {config} continues where it stopped", file=sys.stderr)
+        print(f"demo: interrupted: embedshift migrate --config {config} continues where it stopped", file=stderr())
         return 130
     print(f'next: embedshift search "QUESTION" --config {config}; embedshift rollback --config {config}')
     return 0

@@ -39,6 +39,10 @@ _KINDS = {
 CATALOG = {
     "embedding_alias": "One row per alias: the table, index and model that readers follow.",
     "embedding_alias_history": "Every move of an alias. Rows are never changed.",
+    "table_use": "One row per table that an alias points to or ever did: who uses it, and whether it is being dropped. "
+    "The row outlives the table, so that its name is never given to another one.",
+    "ledger": "Rows that were written to both tables of a migration, and are too young for the switch to decide what "
+    "their absence in one of them means. Forgotten when the old table is retired.",
     "migration": "One row per migration: source, target, state, facts of its steps, and the run that owns it.",
     "migration_range": "One row per token range of a step: planned, done or failed, with the counts of its rows.",
     "dead_letter": "Rows that could not be embedded or written: the primary key and the reason, never the text.",
@@ -72,13 +76,27 @@ COLUMNS = {
     "target": _VECTOR_TABLE,
     "updated_us": "when the row was last written",
     "version": "increases with each move; the compare-and-set compares it",
+    "embedding_alias.claim": "the right to move it next: a number that only grows; the compare-and-set compares it too",
+    "embedding_alias.claimed_for": "the migration for which it was claimed; empty if for none",
+    "embedding_alias.claimed_by": f"who claimed it: {_ACTOR}",
+    "table_use.name": "the table",
+    "table_use.aliases": "the aliases that point to it, or are about to, as JSON",
+    "table_use.state": "empty, `dropping` or `dropped`",
+    "table_use.version": "increases with each change; the compare-and-set compares it",
+    "table_use.changed_us": "when it was last changed",
+    "table_use.changed_by": f"who changed it: {_ACTOR}",
+    "ledger.slot": "the hour of the write time, spread over 16 partitions",
+    "ledger.id": "the primary key as JSON",
+    "ledger.written_us": "the write time of the row's newest cell",
+    "ledger.into": "the table that it was written to, from the other one",
+    "ledger.arrived": "whether it was seen in both tables",
     "embedding_alias.migration": "the id of the last migration that moved it; empty if none has",
     "embedding_alias.previous": f"where it pointed before: {_VECTOR_TABLE}; empty at first",
     "embedding_alias_history.migration": "the id of the last migration that had moved it; empty if none had",
     "embedding_alias_history.reason": "`created`, `cutover`, `rollback` or `reindex`",
     "migration.id": "`SOURCE-to-TARGET`, with a number if that name was used before",
     "migration.source": "the table that is migrated",
-    "migration.target": "the table that is filled",
+    "migration.target": "the table that is filled, as the settings name it; `target_vector_table` has its real name",
     "migration.source_vector_table": _VECTOR_TABLE,
     "migration.target_vector_table": _VECTOR_TABLE,
     "migration.result_keys": "the settings that decide the result, as JSON; a run with other settings is refused",
@@ -103,7 +121,7 @@ COLUMNS = {
     "migration_range.seconds": "how long its task took",
     "dead_letter.id": "the primary key as JSON",
     "dead_letter.reason": "why it is not in the target",
-    "dead_letter.step": "`load`, `sync/N` or `client`; on the way back `back/N` or `back/client`",
+    "dead_letter.step": "`load`, `sync/N`, or `client/OPERATION/WRITE TIME`; on the way back the last two with `back`",
     "dead_letter.attempts": "the attempt of its range that found it; 1 for a letter that a client left",
     "shadow.run": f"the run that measured: {_ACTOR}, and which run of the process",
     "shadow.stats": "counts, sums and histograms as JSON; a report adds up the rows of all runs",
@@ -112,6 +130,8 @@ COLUMNS = {
     "validation.content": "rows and hash of the target that was checked; cutover compares it",
     "validation.report": "the whole record as JSON: what `validate --json` prints",
 }
+#: What closes the way back of a migration, and is no step of its own.
+NEXT_CUTOVER = "the next migration's cutover"
 #: State, step, and the state after the step. A step that finds nothing to do does not change the state.
 MOVES = (
     ("preparing", "prepare", "prepared"),
@@ -128,7 +148,12 @@ MOVES = (
     ("switched", "rollback begins", "rolling_back"),
     ("rolling_back", "rollback", "rolled_back"),
     ("rolled_back", "sync", "synced"),
-    ("switched", "retire", "retired"),
+    ("switched", NEXT_CUTOVER, "closed"),
+    ("rolling_back", NEXT_CUTOVER, "closed"),
+    ("switched", "retire begins", "retiring"),
+    ("closed", "retire begins", "retiring"),
+    ("retiring", "retire", "retired"),
+    ("switching", "abort begins", "aborting"),
     ("switched", "reindex", "switched"),
     ("synced", "dead-letters retry", "synced"),
     ("synced", "shadow", "synced"),
@@ -306,6 +331,11 @@ def metrics_page() -> str:
     return _page("Metrics", *lines, end)
 
 
+def _named(step: str) -> str:
+    command = step.split(maxsplit=1)[0]
+    return step if step == NEXT_CUTOVER else f"`{command}`{step.removeprefix(command)}"
+
+
 def states_page() -> str:
     """The states of a migration and the steps that may run in each."""
     may = {state: [step for step, states in ALLOWED.items() if state in states] for state in NEXT}
@@ -319,10 +349,7 @@ def states_page() -> str:
         "A step that finds nothing to do does not change the state. A step that fails leaves the state it reached.",
         "",
     ]
-    moves = [
-        (f"`{before}`", f"`{step.split()[0]}`{step.removeprefix(step.split()[0])}", f"`{after}`")
-        for before, step, after in MOVES
-    ]
+    moves = [(f"`{before}`", _named(step), f"`{after}`") for before, step, after in MOVES]
     lines += _table(("from", "step", "to"), moves)
     return _page("States", *lines)
 

@@ -23,10 +23,12 @@ import xxhash
 import yaml
 from sentence_transformers import SentenceTransformer
 
-from embedshift.catalog.alias import Alias, get_alias, history
+from embedshift.catalog.alias import Alias, get_alias, history, move_alias
+from embedshift.catalog.claim import claim_alias
+from embedshift.catalog.lease import Lease
 from embedshift.catalog.migration import Migration, get_migration
 from embedshift.catalog.ranges import Counts, RangeRecord, read_ranges
-from embedshift.catalog.vector_table import ModelRecord, index_name, record_of
+from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, record_of
 from embedshift.embedding import load_model
 from embedshift.settings import IndexSettings, Settings, load_settings
 from embedshift.spark.stores import Stores
@@ -262,6 +264,12 @@ class World:
     @property
     def alias(self) -> Alias:
         return get_alias(self.store, "articles")
+
+    def move(self, target: VectorTable, *, lease: Lease | None = None, reason: str = "by hand") -> Alias:
+        """Move the alias, as a step does that a test leaves out."""
+        migration = self.migration.id
+        claim = claim_alias(self.store, "articles", migration)
+        return move_alias(self.store, lease, claim, target, migration=migration, reason=reason)
 
     @property
     def moves(self) -> list[tuple[str, str]]:

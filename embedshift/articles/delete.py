@@ -43,6 +43,11 @@ class Deleting:
         self._alias_cache.writing(lambda routing: there.append(operation(routing)))
         return any(there)
 
+    def delete_versions(self, routing: Routing, keys: Sequence[Key], times: Sequence[int]) -> None:
+        """Delete what was written to rows up to a time of each, and nothing that was written later."""
+        self._store.delete(routing.live.table, keys_batch(routing.live.table, keys), np.array(times, np.int64))
+        self._dual_writer.delete(routing, keys, times)
+
     def delete_rows(self, routing: Routing, keys: Sequence[Key], at_us: int) -> list[bool]:
         """Delete rows whose locks the caller holds, with a time that was taken before the decision to delete them.
 
@@ -53,8 +58,7 @@ class Deleting:
         names = [name_of(routing.live.table, key) for key in keys]
         # A cell that was written by a clock ahead of ours would survive a deletion with our present time.
         times = [max(at_us, newest.get(name, 0) + 1) for name in names]
-        self._store.delete(routing.live.table, keys_batch(routing.live.table, keys), np.array(times, np.int64))
-        self._dual_writer.delete(routing, keys, times)
+        self.delete_versions(routing, keys, times)
         return [name in newest for name in names]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from embedshift.catalog.alias import Alias, check_unmoved, get_alias
+from embedshift.catalog.alias import Alias, check_unmoved, get_alias, history
+from embedshift.catalog.claim import claim_alias
+from embedshift.catalog.guard import drop_table
 from embedshift.catalog.migration import Migration, forget_work, is_owned, migrations, read_migration
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import STATES, label
-from embedshift.catalog.tables import ALIAS, ALIAS_HISTORY, FEED, MIGRATION
+from embedshift.catalog.table_use import leave_table
+from embedshift.catalog.tables import ALIAS, ALIAS_HISTORY, CLAIM, FEED, MIGRATION
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import RefusedError
 from embedshift.settings import Settings
@@ -50,20 +53,24 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
     check_other_aliases(store, settings.alias, vector_tables)
     if confirm is not None and confirm(live.table) != live.table:
         raise RefusedError(f"{live.table} was not dropped: its name was not typed", hint="type it, or add --yes")
+    # From now on no run that had claimed the alias can move it.
+    claim = claim_alias(store, settings.alias, "")
     gone = []
     for vector_table in vector_tables:
         if store.exists(vector_table.table):
             _confirm(store, alias, known)
-            store.drop_index(vector_table.index)
-            store.drop(vector_table.table)
+            drop_table(store, None, vector_table.table, of=settings.alias)
             gone.append(vector_table.table)
+        else:
+            leave_table(store, vector_table.table, settings.alias)
     for migration in known:
         forget_work(store, migration.id)
-        store.records.delete(MIGRATION, {"id": migration.id})
+        store.records.delete_if(MIGRATION, {"id": migration.id}, {})
     # The alias goes last: as long as it exists, the rest can be found again.
     store.records.delete(FEED, {"alias": settings.alias})
-    store.records.delete(ALIAS_HISTORY, {"alias": settings.alias})
-    store.records.delete(ALIAS, {"alias": settings.alias})
+    for move in history(store, settings.alias):
+        store.records.delete_if(ALIAS_HISTORY, {"alias": settings.alias, "version": move["version"]}, {})
+    store.records.delete_if(CLAIM, {"alias": settings.alias}, claim.expected)
     return Dropped(settings.alias, tuple(gone), tuple(each.id for each in known))
 
 

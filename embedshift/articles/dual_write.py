@@ -13,15 +13,13 @@ import numpy as np
 from embedshift.articles.keys import Key, keys_batch, name_of
 from embedshift.articles.routing import LiveTable, Routing
 from embedshift.articles.rows import Cells, Texts, cells_batch, embed, made_values, texts_of
-from embedshift.catalog.dead_letters import DeadLetter, write_dead_letters
+from embedshift.catalog.dead_letters import DeadLetter, client_step, write_client_letters
+from embedshift.catalog.ledger import Entry, enter
 from embedshift.errors import EmbedshiftError, SchemaError
 from embedshift.stores.contract import Store
 from embedshift.tokens import WHOLE_RING
 
 _LOG = logging.getLogger(__name__)
-#: The step of a dead letter that a client leaves. Sync settles the first kind; rollback settles the second with its
-#: own.
-_THERE, _BACK = "client", "back/client"
 
 
 class DualWriter:
@@ -44,13 +42,15 @@ class DualWriter:
         """
         for live_table in routing.others:
             failed = self._tried(partial(self._write, live_table, rows, embedded), len(rows))
-            self._record(routing, live_table, [(rows[row].key, reason) for row, reason in sorted(failed.items())])
+            lost = [(rows[row].key, rows[row].at_us, reason) for row, reason in sorted(failed.items())]
+            self._record(routing, live_table, "put", lost)
 
     def delete(self, routing: Routing, keys: Sequence[Key], at_us: Sequence[int]) -> None:
         """Delete rows that are already deleted from the live table, with the same times."""
         for live_table in routing.others:
             failed = self._tried(partial(self._delete, live_table, keys, at_us), len(keys))
-            self._record(routing, live_table, [(keys[row], reason) for row, reason in sorted(failed.items())])
+            lost = [(keys[row], at_us[row], reason) for row, reason in sorted(failed.items())]
+            self._record(routing, live_table, "delete", lost)
 
     def _tried(self, work: Callable[[], dict[int, str]], rows: int) -> dict[int, str]:
         try:
@@ -79,9 +79,21 @@ class DualWriter:
         whole = [row for row in range(len(rows)) if row not in failed]
         cells = [replace(rows[row], values={**rows[row].values, **made.get(row, {})}) for row in whole]
         if cells:
+            self._enter(live_table, cells)
             rejected = self._store.write(table, cells_batch(table, cells))
             failed |= {whole[each.row]: each.reason for each in rejected}
         return failed
+
+    def _enter(self, live_table: LiveTable, rows: Sequence[Cells]) -> None:
+        """Say in the ledger that these rows are in both tables: whoever deletes one in only one of them means it.
+
+        Only a reader of both tables can confirm it: the write may fail, or be hidden by a newer deletion.
+        """
+        entries = [Entry(name_of(live_table.table, row.key), row.at_us) for row in rows]
+        try:
+            enter(self._store, live_table.migration, live_table.vector_table.table, entries)
+        except SchemaError:
+            _LOG.debug("the catalog has no ledger yet")  # its migration is run by a former version
 
     def _embedded(
         self, live_table: LiveTable, at: Sequence[int], texts: Texts
@@ -96,19 +108,22 @@ class DualWriter:
         made = {row: made_values(live_table.vector_table, texts, n, vectors.get(n)) for n, row in enumerate(at)}
         return made, failed
 
-    def _record(self, routing: Routing, live_table: LiveTable, failed: Sequence[tuple[Key, str]]) -> None:
+    def _record(
+        self, routing: Routing, live_table: LiveTable, operation: str, failed: Sequence[tuple[Key, int, str]]
+    ) -> None:
+        """Leave a letter for each row: which operation failed in the other table, at which write time, and why."""
         if not failed:
             return
-        names = [name_of(routing.live.table, key) for key, _ in failed]
+        names = [name_of(routing.live.table, key) for key, _, _ in failed]
         try:
             now = self._refresh()
             if live_table.vector_table.table not in [each.vector_table.table for each in (now.live, *now.others)]:
                 return  # retired or dropped since the routing was looked up
-            step = _BACK if live_table.way_back else _THERE
             letters = [
-                DeadLetter(name, WHOLE_RING, step, reason, 1) for name, (_, reason) in zip(names, failed, strict=True)
+                DeadLetter(name, WHOLE_RING, client_step(operation, at, of_way_back=live_table.way_back), reason, 1)
+                for name, (_, at, reason) in zip(names, failed, strict=True)
             ]
-            write_dead_letters(self._store, live_table.migration, letters)
+            write_client_letters(self._store, live_table.migration, letters)
         except EmbedshiftError as error:
             # Sync compares every row, with or without a dead letter: the letter only makes the failure visible earlier.
             _LOG.warning("%d dead letters, such as that of %s, could not be recorded: %s", len(names), names[0], error)
@@ -117,5 +132,5 @@ class DualWriter:
             len(names),
             names[0],
             live_table.vector_table.table,
-            failed[0][1],
+            failed[0][2],
         )

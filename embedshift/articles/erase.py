@@ -1,8 +1,8 @@
 """Erasure: remove an article from every place where embedshift keeps it, then read each place again.
 
-The places: the live table, every other table of the alias's migrations, dead letters, the validations in the catalog
-and the files that they were written to. Not covered: the database's own files until it has compacted them, its
-snapshots and backups, archives of a purge, and what applications keep.
+The places: the live table, every other table of the alias's migrations, dead letters, the ledger, the validations in
+the catalog and the files that they were written to. Not covered: the database's own files until it has compacted them,
+its snapshots and backups, archives of a purge, and what applications keep.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 from embedshift.articles.keys import Clock, Key, RowLocks, key_of, keys_batch, name_of, plain_id
 from embedshift.articles.routing import AliasCache, Routing
 from embedshift.catalog.dead_letters import drop_dead_letter, read_dead_letters
+from embedshift.catalog.ledger import forget_row
 from embedshift.catalog.migration import migrations
 from embedshift.catalog.tables import VALIDATION
 from embedshift.catalog.validations import pages_of, record_path
@@ -74,6 +75,7 @@ class _Erasure:
             if (described := self._described(table, routing.live.table)) is not None:
                 done.append(self._of_table("table", described, key))
         done.append(self._of_letters([migration.id for migration in known], name))
+        done.append(self._of_ledger([migration.id for migration in known], name))
         traces = _Traces(json.loads(name), plain_id(routing.live.table, key))
         done.append(self._of_validations([migration.id for migration in known], traces))
         done += [self._of_file(path, traces) for path in self._files([migration.id for migration in known])]
@@ -113,6 +115,11 @@ class _Erasure:
                 )
             found += held
         return Erased("dead letters", found)
+
+    def _of_ledger(self, known: list[str], name: str) -> Erased:
+        found = sum(forget_row(self._store, migration, name) for migration in known)
+        self._prove("the ledger", sum(forget_row(self._store, migration, name) for migration in known))
+        return Erased("ledger", found)
 
     def _of_validations(self, known: list[str], traces: _Traces) -> Erased:
         found = 0

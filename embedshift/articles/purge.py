@@ -109,10 +109,11 @@ class Purge:
         values = own if archive is not None else _judged(table)
         chosen: dict[bytes, int] = {}
         total = 0
-        for batch in self._scan(table, values, own):
+        timed = [column.name for column in table.others]
+        for batch in self._scan(table, values, timed):
             total += len(batch)
             taken = [row for row in batch if rule(routing, row, _newest(row, own))]
-            chosen |= {_hash(name_of(table, row)): _newest(row, own) for row in taken}
+            chosen |= {_hash(name_of(table, row)): _newest(row, timed) for row in taken}
             if archive is not None:
                 archive.write(taken)
         return total, chosen
@@ -137,17 +138,19 @@ class Purge:
         """Delete the rows that have not changed. ``gone`` collects their names, for a repetition if the alias moves."""
         table = routing.live.table
         own = [column.name for column in own_columns(routing.live.vector_table, table)]
+        timed = [column.name for column in table.others]
         with self._locks.held(name_of(table, key) for key in keys):
-            # Taken before the rows are read: what another client writes after that is newer than the deletion.
             at_us = self._clock.next()
-            rows = self._store.fetch(table, keys_batch(table, keys), values=_judged(table), times=own).to_pylist()
-            still = []
+            rows = self._store.fetch(table, keys_batch(table, keys), values=_judged(table), times=timed).to_pylist()
+            still, times = [], []
             for row in rows:
-                name, newest = name_of(table, row), _newest(row, own)
-                if name in gone or (newest == chosen[_hash(name)] and rule(routing, row, newest)):
+                name, newest = name_of(table, row), _newest(row, timed)
+                if name in gone or (newest == chosen[_hash(name)] and rule(routing, row, _newest(row, own))):
                     still.append({key.name: row[key.name] for key in table.keys})
+                    # The very version that was judged: whatever another client writes from now on is newer.
+                    times.append(newest or at_us)
             if still:
-                self._deleting.delete_rows(routing, still, at_us)
+                self._deleting.delete_versions(routing, still, times)
                 gone |= {name_of(table, key) for key in still}
 
     def _scan(self, table: Table, values: list[str], times: list[str]) -> Iterator[list[dict[str, Any]]]:

@@ -34,14 +34,27 @@ Result = TypeVar("Result")
 class LiveTable:
     """A table that holds the articles, as described by the catalog and by the store.
 
-    ``migration`` is the running migration whose other table this is, empty for the live table. ``way_back`` says that
-    the live table is that migration's target, so that this table is kept for a rollback.
+    ``id`` tells the table from one that is created anew under its name. ``migration`` is the running migration whose
+    other table this is, empty for the live table. ``way_back`` says that the live table is that migration's target, so
+    that this table is kept for a rollback.
     """
 
     vector_table: VectorTable
     table: Table
+    id: str
     migration: str = ""
     way_back: bool = False
+
+    @classmethod
+    def of(cls, store: Store, vector_table: VectorTable, migration: str = "", *, way_back: bool = False) -> LiveTable:
+        """The table as its store describes it now. Raises SchemaError if it does not exist."""
+        name = vector_table.table
+        return cls(vector_table, store.describe(name), store.table_id(name), migration, way_back)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Name and id."""
+        return self.vector_table.table, self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +71,10 @@ class Routing:
 
     def reaches(self, other: Routing) -> bool:
         """Whether a write by this routing has reached every table of the other routing."""
-        mine = {live_table.vector_table.table for live_table in self.others}
-        return self.live.vector_table == other.live.vector_table and all(
-            live_table.vector_table.table in mine for live_table in other.others
-        )
+        mine = {live_table.identity for live_table in self.others}
+        live, theirs = self.live, other.live
+        same = live.vector_table == theirs.vector_table and live.id == theirs.id
+        return same and all(live_table.identity in mine for live_table in other.others)
 
 
 class AliasCache:
@@ -153,13 +166,15 @@ class AliasCache:
                 hint="look at embedshift status; restore the table, or run embedshift articles drop",
             )
         return Routing(
-            LiveTable(vector_table, self._store.describe(vector_table.table)), self._others(vector_table), seen_s
+            LiveTable.of(self._store, vector_table),
+            self._others(vector_table),
+            seen_s,
         )
 
     def _others(self, live: VectorTable) -> tuple[LiveTable, ...]:
         live_tables = []
         for migration in migrations(self._store, self._alias):
-            if migration.state in ("preparing", "aborting", *ENDED):
+            if migration.state in ("preparing", "aborting", "retiring", *ENDED):
                 continue
             pair = migration.source, migration.target
             if live.table not in [each.table for each in pair]:
@@ -167,8 +182,7 @@ class AliasCache:
             way_back = migration.target.table == live.table
             other = migration.source if way_back else migration.target
             try:
-                table = self._store.describe(other.table)
+                live_tables.append(LiveTable.of(self._store, other, migration.id, way_back=way_back))
             except SchemaError:
                 continue  # dropped by hand, or by a retire that is running
-            live_tables.append(LiveTable(other, table, migration.id, way_back))
         return tuple(live_tables)

@@ -225,7 +225,7 @@ def search_vector_table(store: Store, vector_table: VectorTable, question: str, 
     check_k(k)
     if not store.exists(vector_table.table):
         raise SchemaError(f"the table {vector_table.table} does not exist", hint="look at embedshift status")
-    live_table = LiveTable(vector_table, store.describe(vector_table.table))
+    live_table = LiveTable.of(store, vector_table)
     vector = embed_question(vector_table, question)
     title = [column.name for column in live_table.table.columns if column.name == "title"]
     names = list(dict.fromkeys([vector_table.id, *title]))

@@ -1,12 +1,14 @@
-"""The alias row: it is all that readers follow, and only a compare-and-set on its version moves it."""
+"""The alias row: it is all that readers follow, and only a compare-and-set on version and claim moves it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from embedshift.catalog.actor import whoami
+from embedshift.catalog.actor import shown, whoami
+from embedshift.catalog.claim import Claim, check_claim
 from embedshift.catalog.lease import Lease
-from embedshift.catalog.tables import ALIAS, ALIAS_HISTORY
+from embedshift.catalog.table_use import leave_table, renew_table, use_table
+from embedshift.catalog.tables import ALIAS, ALIAS_HISTORY, WHOLE_ALIAS
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import RefusedError, SchemaError, StateError
 from embedshift.stores.contract import Store
@@ -64,8 +66,11 @@ def aliases_of(store: Store, table: str) -> list[str]:
 
 
 def create_alias(store: Store, name: str, target: VectorTable) -> Alias:
-    """Point a new alias at a table; if the alias exists, return it unchanged."""
+    """Point a new alias at a table that exists; if the alias exists, return it unchanged."""
     row = _row(name, target, version=1, migration="", previous=None)
+    if find_alias(store, name) is None:
+        renew_table(store, target.table)
+        use_table(store, target.table, name)
     if store.records.insert(ALIAS, row):
         _remember(store, row, reason="created")
     return get_alias(store, name)
@@ -76,38 +81,48 @@ def check_unmoved(store: Store, seen: Alias) -> None:
     now = get_alias(store, seen.name)
     if now.version != seen.version:
         raise RefusedError(
-            f"{now.moved_by} has moved the alias {seen.name} to {now.target.table} (version {now.version})",
+            f"{shown(now.moved_by)} has moved the alias {seen.name} to {now.target.table} (version {now.version})",
             hint="look at embedshift status and decide again",
         )
 
 
 def move_alias(
-    store: Store, lease: Lease | None, seen: Alias, target: VectorTable, *, migration: str, reason: str
+    store: Store, lease: Lease | None, claim: Claim, target: VectorTable, *, migration: str, reason: str
 ) -> Alias:
-    """Move the alias from what was seen to a new target: table and model in one write.
+    """Move the alias to a new target, under a claim: table and model in one write.
 
     Args:
         store: has the catalog.
-        lease: of the migration that moves it, confirmed immediately before the move; None if no migration does.
-        seen: the alias that the decision to move was based on.
+        lease: of the migration that moves it, confirmed after the claim was made; None if no migration does.
+        claim: made before the last look at whatever the decision to move was based on.
         target: where it will point.
         migration: its id, for the record.
         reason: for the record.
 
     Raises:
         OwnedByAnother: this run has lost its lease; nothing is changed.
-        RefusedError: somebody else has moved it since it was seen; nothing is changed.
+        RefusedError: somebody else has claimed or moved it since, or the target is being dropped; nothing is changed.
     """
     if lease is not None:
         lease.confirm()
-    check_unmoved(store, seen)
-    row = _row(seen.name, target, version=seen.version + 1, migration=migration, previous=seen.target)
+    seen = get_alias(store, claim.alias)
+    _check_still_claimed(store, claim, seen)
+    use_table(store, target.table, seen.name)
+    row = _row(seen.name, target, version=claim.version + 1, migration=migration, previous=seen.target)
     changes = {key: value for key, value in row.items() if key != "alias"}
-    if not store.records.update_if(ALIAS, {"alias": seen.name}, changes, {"version": seen.version}):
-        check_unmoved(store, seen)
+    if not store.records.update_if(WHOLE_ALIAS, {"alias": seen.name}, changes, claim.expected):
+        # What was said of the target's use stays: whoever wants to drop that table finds out that it is not true.
+        _check_still_claimed(store, claim, seen)
         raise RefusedError(f"the alias {seen.name} could not be moved", hint="look at embedshift status")
+    if seen.target.table != target.table:
+        leave_table(store, seen.target.table, seen.name)
     _remember(store, row, reason=reason)
     return get_alias(store, seen.name)
+
+
+def _check_still_claimed(store: Store, claim: Claim, seen: Alias) -> None:
+    check_unmoved(store, replace(seen, version=claim.version))
+    check_claim(store, claim)
 
 
 def history(store: Store, name: str) -> list[Record]:

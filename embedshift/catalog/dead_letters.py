@@ -8,13 +8,18 @@ from dataclasses import dataclass
 
 from embedshift.catalog.tables import BUCKETS, DEAD_LETTER
 from embedshift.stores.contract import Store
+from embedshift.stores.records import Record
 from embedshift.times import now_us
 from embedshift.tokens import TokenRange
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A row that is not in the target. ``id`` is its primary key as JSON, ``updated_us`` when it was recorded."""
+    """A row that is not in the target, or of which a client could not delete or change something there.
+
+    ``id`` is its primary key as JSON, ``updated_us`` when it was recorded. ``step`` is what failed: a step's own name,
+    or what ``client_step`` says.
+    """
 
     id: str
     range: TokenRange
@@ -31,7 +36,29 @@ class DeadLetter:
     @property
     def of_client(self) -> bool:
         """Whether a client that could not write both tables left it; the next pass of sync then repairs the row."""
-        return self.step.rpartition("/")[2] == "client"
+        return "client" in self.step.split("/")
+
+    @property
+    def deletes(self) -> bool:
+        """Whether what failed there was a deletion; else it was a write."""
+        return "delete" in self.step.split("/")
+
+    @property
+    def at_us(self) -> int:
+        """The write time, in microseconds, of what a client could not do there; 0 if the letter does not say."""
+        last = self.step.rpartition("/")[2]
+        return int(last) if self.of_client and last.isdecimal() else 0
+
+
+def client_step(operation: str, at_us: int, *, of_way_back: bool) -> str:
+    """The step of a letter that a client leaves: ``client/put/1700000000000000``, or with ``back/`` before it.
+
+    Args:
+        operation: ``put`` or ``delete``.
+        at_us: with which write time.
+        of_way_back: whether the other table is the one that was left by the last switch.
+    """
+    return f"{'back/' if of_way_back else ''}client/{operation}/{at_us}"
 
 
 def write_dead_letters(store: Store, migration: str, letters: Sequence[DeadLetter]) -> None:
@@ -55,12 +82,25 @@ def write_dead_letters(store: Store, migration: str, letters: Sequence[DeadLette
     )
 
 
+def write_client_letters(store: Store, migration: str, letters: Sequence[DeadLetter]) -> None:
+    """Record what a client could not do; a letter of the same row that tells of something later stays."""
+    for letter in letters:
+        key = {"migration": migration, "bucket": zlib.crc32(letter.id.encode()) % BUCKETS, "id": letter.id}
+        former = next(map(_letter, store.records.select(DEAD_LETTER, key)), None)
+        if former is None or former.at_us <= letter.at_us:
+            write_dead_letters(store, migration, [letter])
+
+
 def read_dead_letters(store: Store, migration: str) -> Iterator[DeadLetter]:
     """Every dead letter of a migration."""
     for bucket in range(BUCKETS):
         for row in store.records.select(DEAD_LETTER, {"migration": migration, "bucket": bucket}):
-            token_range = TokenRange(row["range_start"], row["range_end"])
-            yield DeadLetter(row["id"], token_range, row["step"], row["reason"], row["attempts"], row["updated_us"])
+            yield _letter(row)
+
+
+def _letter(row: Record) -> DeadLetter:
+    token_range = TokenRange(row["range_start"], row["range_end"])
+    return DeadLetter(row["id"], token_range, row["step"], row["reason"], row["attempts"], row["updated_us"])
 
 
 def drop_dead_letter(store: Store, migration: str, letter: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from embedshift.catalog.actor import is_dead
+from embedshift.catalog.actor import is_dead, shown
 from embedshift.catalog.tables import CONTROL, MIGRATION, SHADOW, VALIDATION
 from embedshift.errors import StateError
 from embedshift.stores.contract import Store
@@ -69,7 +69,7 @@ def _check_at_rest(rows: list[Record]) -> None:
         owner, until_us = row["owner"] or "", row["lease_until_us"] or 0
         if owner and until_us > now_us() and not is_dead(owner):
             raise StateError(
-                f"migration {row['id']} is owned by {owner}, maybe a run of a former version of embedshift",
+                f"migration {row['id']} is owned by {shown(owner)}, maybe a run of a former version of embedshift",
                 hint="wait until it has ended, then run the same command again",
             )
 

@@ -1,39 +1,51 @@
-"""Irreversible actions. Each checks immediately before that the lease is still ours and the alias has not moved.
-
-The checks are serial reads. They make it unlikely that a run that was paused acts on outdated information; they cannot
-rule it out.
-"""
+"""Acts that cannot be undone. Each is written down first, in a row that every rival has to change as well."""
 
 from __future__ import annotations
 
 from embedshift.catalog.alias import Alias, aliases_of, check_unmoved, get_alias
+from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.lease import Lease
 from embedshift.catalog.migration import read_migration
-from embedshift.errors import OwnedByAnother, RefusedError
+from embedshift.catalog.table_use import close_table, leave_table, mark_dropped, reopen_table
+from embedshift.errors import OwnedByAnother, RefusedError, SchemaError
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Index
 
 
-def drop_table(store: Store, lease: Lease | None, table: str) -> None:
-    """Drop a table that no alias names.
+def drop_table(store: Store, lease: Lease | None, table: str, *, of: str = "") -> None:
+    """Drop a table, with its index, to which no alias points. From its first step on, none can move to it.
 
     Args:
         store: has the table and the catalog.
         lease: of the migration that the table belongs to; None if it belongs to none.
         table: its name.
+        of: an alias that may point to it, since it is dropped with it.
 
     Raises:
         OwnedByAnother: this run has lost its lease.
         RefusedError: an alias names the table.
+        SchemaError: the store refuses, for instance because a view depends on the table; it is in use as before.
     """
-    _confirm(store, lease, table)
-    store.drop(table)
+    _close(store, table, of)
+    if lease is not None:
+        lease.confirm()
+    try:
+        store.drop(table)
+    except SchemaError:
+        reopen_table(store, table)
+        raise
+    mark_dropped(store, table)
 
 
-def drop_index(store: Store, lease: Lease | None, index: Index) -> None:
-    """Drop the index of a table that no alias names. Raises the same errors as ``drop_table``."""
-    _confirm(store, lease, index.table)
-    store.drop_index(index)
+def _close(store: Store, table: str, of: str) -> None:
+    check_not_live(store, table, besides=of)
+    for alias in close_table(store, table, frozenset({of})):
+        # Either a run is about to move the alias here, or it was killed: after this claim it cannot move it any more.
+        claim_alias(store, alias, "")
+        check_not_live(store, table, besides=of)
+        leave_table(store, table, alias)
+    if using := close_table(store, table, frozenset({of})):
+        raise RefusedError(f"the alias {min(using)} is about to move to {table}", hint="look at embedshift status")
 
 
 def drop_live_index(store: Store, lease: Lease | None, index: Index, seen: Alias) -> None:
@@ -49,20 +61,14 @@ def drop_live_index(store: Store, lease: Lease | None, index: Index, seen: Alias
     store.drop_index(index)
 
 
-def _confirm(store: Store, lease: Lease | None, table: str) -> None:
-    if lease is not None:
-        lease.confirm()
-    check_not_live(store, table)
-
-
-def check_not_live(store: Store, table: str, hint: str = "move that alias first") -> None:
-    """Raises RefusedError if an alias names the table."""
-    if naming := aliases_of(store, table):
+def check_not_live(store: Store, table: str, hint: str = "move that alias first", *, besides: str = "") -> None:
+    """Raises RefusedError if an alias, besides one, names the table."""
+    if naming := [alias for alias in aliases_of(store, table) if alias != besides]:
         raise RefusedError(f"{table} is live: the alias {naming[0]} names it", hint=hint)
 
 
 def check_may_delete(store: Store, migration: str, owner: str, table: str, *, live: bool) -> None:
-    """Before a task deletes a batch of rows.
+    """The serial look of a task before it deletes a batch of rows.
 
     Args:
         store: has the table and the catalog.

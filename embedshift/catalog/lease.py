@@ -10,7 +10,8 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
-from embedshift.catalog.actor import new_run
+from embedshift.catalog.actor import new_run, shown
+from embedshift.catalog.claim import revoke_claim
 from embedshift.catalog.migration import Migration, is_owned, read_migration
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.signals import STEP, send
@@ -70,7 +71,7 @@ class Lease:
         now = now_us()
         if is_owned(seen):
             raise OwnedByAnother(
-                f"migration {self.migration} is owned by {seen.owner} since {utc_text(seen.owned_since_us)}",
+                f"migration {self.migration} is owned by {shown(seen.owner)} since {utc_text(seen.owned_since_us)}",
                 hint=f"wait for it; a dead run loses it in {(seen.lease_until_us - now) / 1e6:.0f} s at most",
             )
         taken = self._store.records.update_if(
@@ -80,9 +81,11 @@ class Lease:
             {"owner": seen.owner, "lease_until_us": seen.lease_until_us},
         )
         if not taken:
-            other = read_migration(self._store, self.migration).owner or "another run"
+            other = shown(read_migration(self._store, self.migration).owner) or "another run"
             raise OwnedByAnother(f"migration {self.migration} was just taken by {other}", hint="wait for it")
         self._renewing.start()
+        # A run that had the lease before may be about to move the alias, and only sleep.
+        revoke_claim(self._store, seen.alias, self.migration)
 
     def change(self, *, state: str | None = None, **facts: Any) -> Migration:
         """Set the state and fields of ``Facts`` while the lease is ours. Raises OwnedByAnother if it was lost."""

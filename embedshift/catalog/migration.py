@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from embedshift.catalog.actor import is_dead
+from embedshift.catalog.ledger import forget_ledger
 from embedshift.catalog.setup import check_current
 from embedshift.catalog.states import ENDED, STATES
 from embedshift.catalog.tables import BUCKETS, CONTROL, DEAD_LETTER, MIGRATION, RANGE, SHADOW, VALIDATION
@@ -52,7 +53,11 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """A migration as the catalog has it."""
+    """A migration as the catalog has it.
+
+    ``wanted`` is the name of the target in the settings. The target has another one if a table of that name was dropped
+    before.
+    """
 
     id: str
     alias: str
@@ -66,6 +71,7 @@ class Migration:
     lease_until_us: int
     created_us: int
     updated_us: int
+    wanted: str = ""
 
     @property
     def copies_vectors(self) -> bool:
@@ -92,6 +98,7 @@ def _of(row: Record) -> Migration:
         row["lease_until_us"] or 0,
         row["created_us"],
         row["updated_us"],
+        row["target"],
     )
 
 
@@ -109,7 +116,8 @@ def migrations(store: Store, alias: str | None = None) -> list[Migration]:
 
 def find_migration(store: Store, settings: Settings) -> Migration | None:
     """The migration of these settings, ended or not: the newest one into their target."""
-    fitting = [each for each in migrations(store, settings.alias) if each.target.table == settings.target.table]
+    name = settings.target.table
+    fitting = [each for each in migrations(store, settings.alias) if name in (each.target.table, each.wanted)]
     return fitting[-1] if fitting else None
 
 
@@ -158,7 +166,7 @@ def create_migration(
             "id": name,
             "alias": settings.alias,
             "source": source.table,
-            "target": target.table,
+            "target": settings.target.table,
             "source_vector_table": source.to_json(),
             "target_vector_table": target.to_json(),
             "result_keys": json.dumps(settings.result_keys()),
@@ -176,7 +184,7 @@ def create_migration(
 
 
 def forget_work(store: Store, migration: str) -> None:
-    """Remove the ranges, dead letters, validations, signals and shadow figures of a migration; its own row stays."""
+    """Remove ranges, dead letters, validations, signals, shadow figures and ledger of a migration; its row stays."""
     rows = store.records.select(RANGE, {})
     steps = {(row["step"], row["bucket"]) for row in rows if row["migration"] == migration}
     store.records.delete(RANGE, *({"migration": migration, "step": step, "bucket": at} for step, at in steps))
@@ -184,6 +192,7 @@ def forget_work(store: Store, migration: str) -> None:
         store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket})
     for table in (VALIDATION, CONTROL, SHADOW):
         store.records.delete(table, {"migration": migration})
+    forget_ledger(store, migration)
 
 
 def read_migration(store: Store, migration: str) -> Migration:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from embedshift.catalog.former import has_former_columns, is_former, take_over
-from embedshift.catalog.tables import ALL
+from embedshift.catalog.table_use import use_table
+from embedshift.catalog.tables import ALIAS, ALL, CLAIM, TABLE_USE
+from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import StateError
 from embedshift.stores.contract import Store
 
@@ -16,6 +18,18 @@ def ensure_catalog(store: Store) -> None:
     """
     store.records.ensure(ALL)
     take_over(store)
+    _add_claims(store)
+
+
+def _add_claims(store: Store) -> None:
+    """What catalogs lack that were made before aliases were claimed: the columns, and what is known of each table."""
+    if not set(CLAIM.columns) <= store.records.columns(CLAIM):
+        store.records.add_columns(CLAIM)
+    known = {row["name"] for row in store.records.select(TABLE_USE, {})}
+    for row in store.records.select(ALIAS, {}):
+        table = VectorTable.from_json(row["target"]).table
+        if table not in known:
+            use_table(store, table, row["alias"])
 
 
 def take_over_former(store: Store) -> None:

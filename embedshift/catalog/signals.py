@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from embedshift.catalog.actor import whoami
+from embedshift.catalog.actor import new_run
 from embedshift.catalog.tables import CONTROL
 from embedshift.stores.contract import Store
 from embedshift.stores.records import Record
@@ -28,7 +28,7 @@ class Signal:
 
 def send(store: Store, migration: str, name: str, text: str = "") -> Signal:
     """Send a signal under a name; it replaces the one before."""
-    signal = Signal(text, now_us(), whoami())
+    signal = Signal(text, now_us(), new_run())
     row = {"migration": migration, "name": name, "value": text, "set_us": signal.sent_us, "set_by": signal.sent_by}
     store.records.put(CONTROL, [row])
     return signal

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from embedshift.stores.records import declared
 
-ALIAS = declared(
-    "embedding_alias",
-    "alias text, target text, version bigint, migration text, previous text, moved_us bigint, moved_by text",
-    partition="alias",
-)
+_MOVED = "alias text, target text, version bigint, migration text, previous text, moved_us bigint, moved_by text"
+_CLAIMED = "claim bigint, claimed_for text, claimed_by text"
+#: What everybody reads of an alias. An application needs no more, so that it bears a catalog that knows no claims yet.
+ALIAS = declared("embedding_alias", _MOVED, partition="alias")
+#: The same row, as those see it who want to move the alias.
+CLAIM = declared("embedding_alias", f"alias text, version bigint, {_CLAIMED}", partition="alias")
+#: The whole of it, as it is created and moved.
+WHOLE_ALIAS = declared("embedding_alias", f"{_MOVED}, {_CLAIMED}", partition="alias")
 ALIAS_HISTORY = declared(
     "embedding_alias_history",
     "alias text, version bigint, reason text, target text, migration text, moved_us bigint, moved_by text",
@@ -61,7 +64,18 @@ SHADOW = declared(
     partition="migration",
     clustering="run",
 )
-ALL = (ALIAS, ALIAS_HISTORY, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED, CONTROL, SHADOW)
+TABLE_USE = declared(
+    "table_use",
+    "name text, aliases text, state text, version bigint, changed_us bigint, changed_by text",
+    partition="name",
+)
+LEDGER = declared(
+    "ledger",
+    "migration text, slot bigint, id text, written_us bigint, into text, arrived boolean",
+    partition="migration slot",
+    clustering="id written_us",
+)
+ALL = (WHOLE_ALIAS, ALIAS_HISTORY, TABLE_USE, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED, CONTROL, SHADOW, LEDGER)
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
 #: rows, a megabyte or two; more of them would make every look at a small migration slow.
 BUCKETS = 16

@@ -21,14 +21,14 @@ _VERSIONS = 1000
 def next_table(store: Store, alias: str, live: str) -> str:
     """The name of the next version: ``articles`` is followed by ``articles_v2``, and that by ``articles_v3``.
 
-    A name that a table or an open migration already has is skipped.
+    A name that a table or a migration has, or ever had, is skipped.
 
     Raises:
         UsageError: the name is longer than a table's may be.
     """
     found = re.fullmatch(r"(?P<base>.+?)(?:_v(?P<number>\d+))?", live)
     assert found is not None
-    taken = {each.target.table.lower() for each in migrations(store, alias) if each.state not in ENDED}
+    taken = {each.target.table.lower() for each in migrations(store, alias)}
     first = int(found["number"] or 1) + 1
     names = (f"{found['base']}_v{number}" for number in range(first, first + _VERSIONS))
     name = next(each for each in names if each.lower() not in taken and not store.exists(each))
@@ -39,7 +39,7 @@ def next_table(store: Store, alias: str, live: str) -> str:
 
 def open_migration(store: Store, alias: str) -> Migration | None:
     """The newest migration of an alias that has neither switched nor ended."""
-    found = [each for each in migrations(store, alias) if each.state not in ("switched", *ENDED)]
+    found = [each for each in migrations(store, alias) if each.state not in ("switched", "closed", "retiring", *ENDED)]
     return found[-1] if found else None
 
 
@@ -63,7 +63,7 @@ def as_prepared(settings: Settings, migration: Migration) -> Settings:
     """The settings, with everything that decides a migration's result as it was when the migration was prepared."""
     source, target = migration.source, migration.target
     copied = json.loads(migration.result_keys.get("target.model", "{}")) is None
-    made = between(settings, source, target.table, target.model.settings(settings.target_model.device))
+    made = between(settings, source, migration.wanted, target.model.settings(settings.target_model.device))
     precision = json.loads(migration.result_keys["load.precision"])
     text = {name: getattr(source, name) for name in ("id", "text", "vector")}
     index = {"index": target.index_options, **({"model": None} if copied else {})}

@@ -63,15 +63,15 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns the exit code; an error has been printed as one line by then."""
-    command = typer.main.get_command(app)
     try:
-        return _main(command, arguments)
+        return _main(arguments)
     finally:
         stop_log()
 
 
-def _main(command: Any, arguments: Sequence[str] | None) -> int:
+def _main(arguments: Sequence[str] | None) -> int:
     try:
+        command: Any = typer.main.get_command(app)
         code = command.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except EmbedshiftError as error:
         return _failed(error, str(error), error.exit_code)

@@ -145,12 +145,15 @@ def retire(
     snapshot: Annotated[
         bool, typer.Option("--snapshot", help="Refuse if the store keeps no copy of what is dropped.")
     ] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Drop it even if it has rows that are nowhere else.")
+    ] = False,
 ) -> None:
     """Drop the old table and its index after the grace time; after that no rollback is possible."""
     from embedshift.steps.retire import retire as step
 
     confirm = None if yes else ask
-    call.step(step, dry_run=dry_run, snapshot=snapshot, confirm=confirm)
+    call.step(step, dry_run=dry_run, snapshot=snapshot, discard=discard, confirm=confirm)
 
 
 @command(migration_app)

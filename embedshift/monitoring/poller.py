@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import Lock
 
 from embedshift.catalog.activity import Activity, activity_of
+from embedshift.catalog.actor import shown
 from embedshift.catalog.alias import find_alias
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.migration import Migration, find_migration, is_owned
@@ -81,7 +82,7 @@ class Poller:
             state=migration.state,
             steps=steps_of(migration.state, running),
             running=running,
-            owner=migration.owner if owned else None,
+            owner=shown(migration.owner) if owned else None,
             since_us=since_us if owned else None,
             work=work_of(step, total, since_us, self._total_us, _about(migration), activity.rows)
             if step and total.ranges

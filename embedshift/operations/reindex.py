@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-from embedshift.catalog.alias import Alias, get_alias, move_alias
+from embedshift.catalog.alias import Alias, check_unmoved, get_alias, move_alias
+from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.guard import drop_live_index
 from embedshift.catalog.lease import Lease
 from embedshift.catalog.migration import migrations
@@ -43,7 +44,9 @@ def reindex(context: StepContext, *, dry_run: bool = False, accepted: bool = Fal
     with _alone(context, alias) as lease:
         # The alias row first: if a run is killed in between, it has the new options, and the run can be repeated.
         if wanted != alias.target:
-            alias = move_alias(store, lease, alias, wanted, migration=alias.migration, reason="reindex")
+            claim = claim_alias(store, alias.name, alias.migration)
+            check_unmoved(store, alias)
+            alias = move_alias(store, lease, claim, wanted, migration=alias.migration, reason="reindex")
         present = store.index_on(wanted.table, wanted.vector)
         drop_live_index(store, lease, present or wanted.index, alias)
         store.create_index(wanted.index)

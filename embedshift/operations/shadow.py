@@ -110,8 +110,8 @@ class _Run:
     def __init__(self, store: Store, migration: str, old: VectorTable, new: VectorTable) -> None:
         self._store = store
         self._migration = migration
-        self._old = LiveTable(old, store.describe(old.table))
-        self._new = LiveTable(new, store.describe(new.table))
+        self._old = LiveTable.of(store, old)
+        self._new = LiveTable.of(store, new)
         self._name = new_run()
         self._lock = Lock()
         self._free = BoundedSemaphore(_AT_ONCE)

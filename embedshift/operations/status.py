@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from embedshift.catalog.actor import is_dead
+from embedshift.catalog.actor import is_dead, shown
 from embedshift.catalog.alias import Alias, find_alias
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.migration import Migration, find_migration
@@ -70,7 +70,7 @@ def _migration(store: Store, migration: Migration, throttle: ThrottleSettings) -
         "ranges": {"done": load.done, "failed": load.failed, "total": load.ranges},
         "load": asdict(load.counts),
         "dead_letters": sum(1 for _ in read_dead_letters(store, migration.id)),
-        "owner": migration.owner or None,
+        "owner": shown(migration.owner) or None,
         "owned_since": utc_iso(migration.owned_since_us) if migration.owner else None,
         "updated": utc_iso(migration.updated_us),
         "waiting": _waiting(store, migration),
@@ -84,7 +84,7 @@ def _waiting(store: Store, migration: Migration) -> dict[str, str] | None:
     held = read_signal(store, migration.id, HOLD)
     if held is None or is_dead(held.sent_by):
         return None
-    return {"cutover": held.sent_by, "since": utc_iso(held.sent_us)}
+    return {"cutover": shown(held.sent_by), "since": utc_iso(held.sent_us)}
 
 
 def _say(result: dict[str, Any], console: Console) -> None:

@@ -20,7 +20,8 @@ from embedshift.embedding import DIGEST
 from embedshift.spark.compare_cells import Cells
 from embedshift.spark.compare_vectors import Vectors, greatest
 from embedshift.spark.expiry import expiry, expiry_schema, with_expiries
-from embedshift.spark.rows import DELETED_AT, Action, Layout, Window, to_carry
+from embedshift.spark.known import Known
+from embedshift.spark.rows import DELETED_AT, NEWEST, Action, Layout, Window, to_carry
 from embedshift.spark.scan_limit import ScanLimit
 from embedshift.spark.stores import Stores
 from embedshift.stores.merge_join import Merged, empty_batch, key_array, merge, paired, scan_schema
@@ -35,9 +36,9 @@ class RangeComparison:
     Args:
         stores: where the two tables are.
         layout: which columns are carried.
-        orphans_before_us: what was written to the target at this time or later is never deleted; None: anything may be.
+        orphans_before_us: what was written to the target at this time or later is deleted only if ``known`` knows it.
         window_rows: rows read at once from each side.
-        protected: names (``Layout.names``) of rows that are never deleted.
+        known: what is known of rows that one table has and the other lacks.
         clock_skew_us: how far the clocks of writers may be apart.
         into_live: whether the target is live: if write times do not decide, the target's value stays.
         inspect: whether the target's vectors are read and checked.
@@ -47,9 +48,9 @@ class RangeComparison:
 
     stores: Stores
     layout: Layout
-    orphans_before_us: int | None
+    orphans_before_us: int
     window_rows: int
-    protected: frozenset[str] = frozenset()
+    known: Known = field(default_factory=Known)
     clock_skew_us: int = 0
     into_live: bool = False
     inspect: bool = False
@@ -136,16 +137,38 @@ class RangeComparison:
     def _of(self, merged: Merged) -> Iterator[pa.RecordBatch]:
         self._read += merged.left.num_rows + merged.left_only.num_rows
         if merged.left_only.num_rows:
-            yield self._rows(merged.left_only, None)
+            yield from self._missing(merged.left_only)
         if merged.left.num_rows:
             yield from self._of_pairs(merged.left, merged.right)
         orphans = merged.right_only.filter(self._deletable(merged.right_only))
         yield from self._look_again(orphans, read=0)
 
+    def _missing(self, left: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The rows that the target lacks, but for those that were deleted there while it was live."""
+        if self.into_live:
+            newest = greatest([left.column(write_time(column.name)) for column in self.layout.carried], left.num_rows)
+            young = pc.fill_null(pc.greater_equal(newest, self.orphans_before_us), False)
+            gone = self._known(self.layout.source.table, left, newest, young)
+            self._unchanged += pc.sum(gone).as_py()
+            left = left.filter(pc.invert(gone))
+        if left.num_rows:
+            yield self._rows(left, None)
+
+    def _known(self, table: str, rows: pa.RecordBatch, newest: pa.Array, young: pa.Array) -> pa.Array:
+        """Which of the young rows of a table, missing in the other one, are known to have been deleted there."""
+        places = np.flatnonzero(young.to_numpy(zero_copy_only=False))
+        found = np.zeros(rows.num_rows, np.bool_)
+        if len(places):
+            chosen = pa.array(places)
+            times = newest.take(chosen).to_pylist()
+            found[places] = self.known.deleted(table, self.layout.names(rows.take(chosen)), times)
+        return pa.array(found)
+
     def _of_pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         same = self._same(left, right)
         count = pc.sum(same).as_py() or 0
         self._unchanged += count
+        self._confirm(right, same)
         if count == left.num_rows:
             return
         if count:
@@ -155,6 +178,13 @@ class RangeComparison:
         yield from self._changed(left.filter(settled), right.filter(settled))
         again = right.filter(doubtful)
         yield from self._look_again(again, read=again.num_rows)
+
+    def _confirm(self, right: pa.RecordBatch, same: pa.Array) -> None:
+        """Enter in the ledger the young ones among rows that are the same in both tables."""
+        newest = greatest([right.column(write_time(name)) for name in self._timed(right)], right.num_rows)
+        young = pc.and_(same, pc.fill_null(pc.greater_equal(newest, self.orphans_before_us), False))
+        if pc.any(young).as_py():
+            self.known.seen(self.layout.names(right.filter(young)), newest.filter(young).to_pylist())
 
     def _same(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
         """Which pairs are seen to be the same without a closer look: in a table that is up to date, nearly all."""
@@ -177,10 +207,9 @@ class RangeComparison:
         if pc.any(there).as_py():
             yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there), looked_us)
         orphans = right.filter(pc.invert(there))
-        if self.protected:
-            orphans = orphans.filter(
-                pa.array([name not in self.protected for name in self.layout.names(orphans)], pa.bool_())
-            )
+        if self.known.only_copies:
+            kept = self.known.only_copies
+            orphans = orphans.filter(pa.array([name not in kept for name in self.layout.names(orphans)], pa.bool_()))
         if orphans.num_rows:
             self._deleted += orphans.num_rows
             newest = greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
@@ -193,18 +222,16 @@ class RangeComparison:
         It is just before the source was seen to lack the row: what is inserted later, or by a clock within the skew,
             stays.
         """
-        at = looked_us - self.clock_skew_us
-        return at if self.orphans_before_us is None else min(at, self.orphans_before_us)
+        return min(looked_us - self.clock_skew_us, self.orphans_before_us)
 
     def _timed(self, rows: pa.RecordBatch) -> list[str]:
         names = [column.name for column in (*self.layout.carried, *self.layout.made)]
         return [name for name in names if write_time(name) in rows.schema.names]
 
     def _deletable(self, right: pa.RecordBatch) -> pa.Array:
-        if self.orphans_before_us is None:
-            return pa.array(np.full(right.num_rows, True))
         newest = greatest([right.column(write_time(name)) for name in self._timed(right)])
-        return pc.fill_null(pc.less(newest, self.orphans_before_us), True)
+        old = pc.fill_null(pc.less(newest, self.orphans_before_us), True)
+        return pc.or_(old, self._known(self.layout.target.table, right, newest, pc.invert(old)))
 
     def _changed(
         self, left: pa.RecordBatch, right: pa.RecordBatch, looked_us: int | None = None
@@ -255,5 +282,9 @@ class RangeComparison:
             columns[write_time(name)] = at
             columns[expiry(name)] = pc.if_else(taken, left.column(expiry(name)), None)
             touched = pc.or_(touched, pc.is_valid(at))
+        times = [columns[write_time(column.name)] for column in (*self.layout.carried, *self.layout.made)]
+        if right is not None:
+            times += [right.column(write_time(name)) for name in self._timed(right)]
+        columns[NEWEST] = greatest(times)
         action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
         return to_carry(self.layout, left, action, columns).filter(touched)

@@ -20,7 +20,7 @@ class Cells:
 
     Args:
         layout: which columns are carried.
-        orphans_before_us: what was written to the target at this time or later is never deleted; None: anything may be.
+        orphans_before_us: a cell that was written to the target at this time or later is never deleted.
         clock_skew_us: how far the clocks of writers may be apart.
         into_live: whether the target is live: if write times do not decide, the target's value stays.
 
@@ -28,7 +28,7 @@ class Cells:
         many_celled: the columns whose values are several cells, such as collections.
     """
 
-    def __init__(self, layout: Layout, orphans_before_us: int | None, clock_skew_us: int, *, into_live: bool) -> None:
+    def __init__(self, layout: Layout, orphans_before_us: int, clock_skew_us: int, *, into_live: bool) -> None:
         self._carried = layout.carried
         self.many_celled = [column for column in layout.carried if is_many_celled(column.type)]
         self._orphans_before_us, self._clock_skew_us, self._into_live = orphans_before_us, clock_skew_us, into_live
@@ -88,8 +88,6 @@ class Cells:
     def _erasable(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
         ours, theirs = left.column(write_time(name)), right.column(write_time(name))
         gone = pc.and_(pc.is_null(ours), pc.is_valid(theirs))
-        if self._orphans_before_us is None:
-            return gone
         return pc.and_(gone, pc.fill_null(pc.less(theirs, self._orphans_before_us), False))
 
 

@@ -8,10 +8,11 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING
 
 from embedshift.catalog.vector_table import ModelRecord
@@ -39,6 +40,9 @@ _CONF = {
 #: One task per core: with threads of its own a matrix product would compete with its neighbours.
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _UNIX_SOCKETS = "spark.python.unix.domain.socket.enabled"
+_JAVA = "spark.driver.extraJavaOptions"
+#: Seconds that a killed JVM has to end.
+_END_S = 10.0
 _PYTHONPATH = "spark.executorEnv.PYTHONPATH"
 #: The JVM of a local context does little but start tasks: a second compiler and a parallel collector would take
 #: time from the workers' cores and give nothing back.
@@ -52,7 +56,6 @@ _CONF_LOCAL = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "1g",
-    "spark.driver.extraJavaOptions": " ".join(_JVM_LOCAL),
 }
 
 
@@ -163,8 +166,17 @@ def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dic
         return {**own, **chosen}
     local: dict[str, str] = {}
     if settings.spark.master.startswith("local"):
-        local = {**_CONF_LOCAL, "spark.local.dir": str(_run_directory())}
+        local = _CONF_LOCAL | _files(_run_directory())
+        # A user's own options come on top of these.
+        local[_JAVA] = f"{local[_JAVA]} {chosen.pop(_JAVA, '')}".rstrip()
     return {"spark.master": settings.spark.master, **own, **local, **chosen}
+
+
+def _files(directory: Path) -> dict[str, str]:
+    """Where Spark's JVM, the libraries that it unpacks, and the workers' libraries have their temporary files."""
+    quoted = str(directory).replace("\\", "\\\\").replace('"', '\\"')
+    options = " ".join((*_JVM_LOCAL, f'"-Djava.io.tmpdir={quoted}"'))
+    return {"spark.local.dir": str(directory), "spark.executorEnv.TMPDIR": str(directory), _JAVA: options}
 
 
 @lru_cache(maxsize=1)
@@ -172,7 +184,21 @@ def _run_directory() -> Path:
     """This process's directory for sockets and Spark's files, to its end: a JVM keeps it for its whole life."""
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(private_directory())
+    path = stack.enter_context(private_directory())
+    # Before it is removed: a JVM that still lives would make parts of it again, with the umask.
+    stack.callback(_end_jvm)
+    return path
+
+
+def _end_jvm() -> None:
+    """End the JVM that this process started, if there is one."""
+    if (pyspark := sys.modules.get("pyspark")) is None:
+        return
+    process = getattr(pyspark.SparkContext._gateway, "proc", None)
+    if process is not None and process.poll() is None:
+        process.kill()
+        with suppress(TimeoutExpired):
+            process.wait(_END_S)
 
 
 def _sockets(directory: Path) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from embedshift.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters
 from embedshift.embedding import DIGEST, Template, digest_texts
 from embedshift.errors import CheckFailed, EmbedshiftError
+from embedshift.spark.compare_vectors import greatest
 from embedshift.spark.embed import EmbeddingStage
 from embedshift.spark.rows import Layout
 from embedshift.spark.stores import Stores
@@ -19,6 +20,7 @@ from embedshift.spark.transfer import Transfer
 from embedshift.spark.writer import Writer
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type, from_json
+from embedshift.stores.model import write_time
 
 
 def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
@@ -30,7 +32,7 @@ def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
     layout = transfer.layout
     remaining = []
     for letter in read_dead_letters(store, transfer.migration):
-        if letter.of_way_back != transfer.protect_dead:
+        if letter.of_way_back != transfer.backwards:
             continue
         if _settled(store, layout, letter):
             drop_dead_letter(store, transfer.migration, letter.id)
@@ -66,17 +68,25 @@ def _keys(layout: Layout, letters: Sequence[DeadLetter]) -> pa.RecordBatch:
 
 
 def _settled(store: Store, layout: Layout, letter: DeadLetter) -> bool:
+    """Whether what the letter tells of is true in the target: the row is there as it is in the source, or is gone."""
     values, key = json.loads(letter.id), _keys(layout, [letter])
     template = Template.parse(layout.source.text)
     text = [name for name in template.columns if name not in values]
     row = store.fetch(layout.source_table, key, values=text)
+    times = [column.name for column in (*layout.carried, *layout.made)]
+    copy = store.fetch(layout.target_table, key, values=[DIGEST] if layout.target.digests else [], times=times)
+    if copy.num_rows == 0:
+        return bool(row.num_rows == 0)
+    newest = greatest([copy.column(write_time(name)) for name in times])[0].as_py() or 0
     if row.num_rows == 0:
-        return True
+        # Of a letter that does not say when, the next pass decides; a newer row there is somebody's own.
+        return not letter.at_us or (letter.deletes and newest > letter.at_us)
+    if not letter.deletes and newest < letter.at_us:
+        return False
     if not layout.target.digests:
-        return bool(store.fetch(layout.target_table, key).num_rows == 1)
-    copy = store.fetch(layout.target_table, key, values=[DIGEST])
+        return True
     wanted = digest_texts(layout.target.model.fingerprint, template.render(row), template.empty(row))
-    return copy.num_rows == 1 and bool(copy.column(DIGEST)[0] == wanted[0])
+    return bool(copy.column(DIGEST)[0] == wanted[0])
 
 
 def check_dead_letters(letters: list[DeadLetter], rows: int, tolerated: float) -> None:

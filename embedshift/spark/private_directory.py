@@ -29,7 +29,7 @@ def private_directory(base: Path | None = None) -> Iterator[Path]:
     Args:
         base: where it is made; None: in the system's directory for temporary files.
     """
-    base = base or Path(tempfile.gettempdir())
+    base = base or _base()
     _sweep(base)
     path, lock = _made(base)
     process = os.getpid()
@@ -39,6 +39,12 @@ def private_directory(base: Path | None = None) -> Iterator[Path]:
         if os.getpid() == process:  # a forked child leaves it to its parent
             shutil.rmtree(path, ignore_errors=True)
         os.close(lock)
+
+
+def _base() -> Path:
+    """The system's directory for temporary files; Spark takes a comma in its name for the end of it."""
+    base = Path(tempfile.gettempdir())
+    return Path("/tmp") if "," in str(base) else base
 
 
 def is_private(path: Path) -> bool:
@@ -58,14 +64,22 @@ def fits_sockets(path: Path) -> bool:
 def _made(base: Path) -> tuple[Path, int]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-        path.chmod(0o700)
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        os.fchmod(lock, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # Another start may have taken it for a dead run's between the file and its lock.
-        if (path / _LOCK).exists():
-            return path, lock
-        os.close(lock)
+        # Until it is locked, another start may take it for a dead run's: then another one is made.
+        with suppress(FileNotFoundError):
+            path.chmod(0o700)
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            if _locked(lock) and os.fstat(lock).st_nlink:
+                os.fchmod(lock, 0o600)
+                return path, lock
+            os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _sweep(base: Path) -> None:
@@ -73,9 +87,10 @@ def _sweep(base: Path) -> None:
         with suppress(OSError):
             if path.is_symlink() or path.lstat().st_uid != os.getuid():
                 continue
-            lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            # One without a lock was left between two steps of its making or of its removal.
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                if _locked(lock):
+                    shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(lock)

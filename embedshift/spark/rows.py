@@ -31,6 +31,8 @@ class Action(IntEnum):
 ACTION = "action()"
 #: Why a row is dead.
 REASON = "reason()"
+#: The write time of the newest cell that the row has in the target once it is written, in microseconds.
+NEWEST = "newest()"
 #: The time with which a DELETE row is deleted, in microseconds.
 DELETED_AT = "deleted_at()"
 
@@ -40,6 +42,7 @@ class Layout:
     """Which columns are carried between two tables, and the schema of the rows.
 
     The tables may be in two stores. ``in_place`` says that they are one, which is repaired from itself.
+    The ids (``Store.table_id``) tell them from tables that were created anew under their names.
     """
 
     source: VectorTable
@@ -47,6 +50,8 @@ class Layout:
     source_table: Table
     target_table: Table
     in_place: bool = False
+    source_id: str = ""
+    target_id: str = ""
 
     @property
     def keys(self) -> tuple[Column, ...]:
@@ -86,6 +91,7 @@ class Layout:
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows."""
         fields = [pa.field(ACTION, pa.int8()), pa.field(REASON, pa.string()), pa.field(DELETED_AT, pa.int64())]
+        fields.append(pa.field(NEWEST, pa.int64()))
         fields += [pa.field(key.name, arrow_type(key.type)) for key in self.keys]
         for column in (*self.carried, *self.made):
             fields.append(pa.field(column.name, arrow_type(column.type)))

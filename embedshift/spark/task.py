@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from embedshift.catalog.actor import whoami
-from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters, write_dead_letters
+from embedshift.catalog.dead_letters import DeadLetter, write_dead_letters
 from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
 from embedshift.errors import CheckFailed, EmbedshiftError, OwnedByAnother
 from embedshift.spark.compare import RangeComparison
 from embedshift.spark.embed import EmbeddingStage
+from embedshift.spark.fence import Fence
 from embedshift.spark.heartbeat import Heartbeat
+from embedshift.spark.known import Known
 from embedshift.spark.overlap import ahead, behind
 from embedshift.spark.ranges import cut_rest
 from embedshift.spark.rows import Window
@@ -78,6 +80,7 @@ class RangeTask:
         self._writer = Writer(stores, transfer)
         self._started = time.monotonic()
         self._read = Counts()
+        self._fence = Fence(stores, transfer)
 
     def compared(self) -> Generator[Window]:
         """The windows of what differs, their texts tokenised."""
@@ -116,6 +119,7 @@ class RangeTask:
             raise  # a run that is over writes nothing
         except EmbedshiftError as failure:
             error = str(failure)
+        self._fence.check_owner()
         self._record(error or self._imbalance())
 
     def _loading(self) -> None:
@@ -179,20 +183,13 @@ def comparison_of(stores: Stores, transfer: Transfer) -> RangeComparison:
         transfer.layout,
         transfer.orphans_before_us,
         transfer.window_rows * (_COMPARED_AT_ONCE if narrow else 1),
-        _protected(stores, transfer),
+        Known.of(stores.catalog, transfer),
         transfer.clock_skew_us,
         into_live=transfer.into_live,
         inspect=transfer.inspect,
         since_us=transfer.since_us,
         by_log=transfer.by_log,
     )
-
-
-def _protected(stores: Stores, transfer: Transfer) -> frozenset[str]:
-    if not transfer.protect_dead:
-        return frozenset()
-    letters = read_dead_letters(stores.catalog, transfer.migration)
-    return frozenset(letter.id for letter in letters if not letter.of_way_back)
 
 
 def log_range(transfer: Transfer, record: RangeRecord) -> None:

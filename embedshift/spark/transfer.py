@@ -15,7 +15,7 @@ from embedshift.settings import Settings, StoreSettings, TlsSettings
 from embedshift.spark.ranges import task_bounds
 from embedshift.spark.rows import Layout
 from embedshift.stores.contract import Store
-from embedshift.times import to_us
+from embedshift.times import now_us, to_us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +29,10 @@ class TransferRules:
         throttled: whether tasks keep to the limits that operators set.
         read_back: check whether written rows are there.
         into_live: the alias names the target: if write times do not decide, the target's value stays.
-        overwrite_shadowed: write what a newer delete hides again, with the present time.
-        orphans_before_us: only rows of the target written before then may be deleted; None: all.
-        protect_dead: never delete rows of dead letters: in a rollback they are missing because they never arrived.
+        overwrite_shadowed: write what a newer delete hides again, with the present time; never into a live table.
+        orphans_before_us: rows of the target that were written at this time or later are deleted only if it is known
+            that they were in both tables.
+        backwards: from a migration's target to its source, as a rollback carries.
         clock_skew_us: how far apart the clocks of writers may be.
         device: where the model runs, as in the settings.
         inspect: also check the target's vectors, and replace one that is broken or was not written with its digest.
@@ -44,8 +45,8 @@ class TransferRules:
     read_back: bool
     into_live: bool
     overwrite_shadowed: bool
-    orphans_before_us: int | None
-    protect_dead: bool
+    orphans_before_us: int
+    backwards: bool
     clock_skew_us: int
     device: str
     inspect: bool
@@ -110,22 +111,29 @@ def transfer_of(
         migration: what is carried.
         step: the name under which the catalog keeps the ranges.
         backwards: from target to source, as a rollback needs it.
-        read_back, orphans_before_us, since_us, owner, throttled: as in ``TransferRules``.
+        read_back, since_us, owner, throttled: as in ``TransferRules``.
+        orphans_before_us: the same; None for what follows from the time and from the migration's switch.
     """
     source, target = migration.source, migration.target
     if backwards:
         source, target = target, source
     log = since_us is not None and settings.sync.change_log == "auto"
+    into_live = get_alias(store, migration.alias).target.table == target.table
     rules = TransferRules(
         migration=migration.id,
         step=step,
         owner=owner,
         throttled=throttled,
         read_back=read_back,
-        into_live=get_alias(store, migration.alias).target.table == target.table,
-        overwrite_shadowed=settings.sync.shadowed == "overwrite",
-        orphans_before_us=orphans_before_us,
-        protect_dead=backwards,
+        into_live=into_live,
+        # Who deletes from a live table means it.
+        overwrite_shadowed=settings.sync.shadowed == "overwrite" and not into_live,
+        orphans_before_us=(
+            _orphan_limit(settings, migration, after_switch=backwards or into_live)
+            if orphans_before_us is None
+            else orphans_before_us
+        ),
+        backwards=backwards,
         device=(settings.source.model if backwards else settings.target_model).device,
         clock_skew_us=to_us(settings.sync.clock_skew),
         inspect=settings.sync.inspect,
@@ -135,9 +143,21 @@ def transfer_of(
     return _between(settings, store, source, target, rules)
 
 
+def _orphan_limit(settings: Settings, migration: Migration, *, after_switch: bool) -> int:
+    """Before which time a row must have been written for its absence on the other side to mean that it was deleted.
+
+    As long as the source is live, that is the beginning of this pass: what is younger may have been written while the
+    tables are compared. After a switch, and on the way back, each of the tables may have rows of its own since. Both
+    times are less what the clocks of writers may be apart.
+    """
+    since_us = migration.facts.switched_us if after_switch else now_us()
+    assert since_us is not None
+    return since_us - to_us(settings.sync.clock_skew)
+
+
 def transfer_in_place(settings: Settings, store: Store, vector_table: VectorTable, step: str) -> Transfer:
     """The transfer of a table into itself: it writes only vectors that are missing, stale or broken."""
-    of_target = vector_table.table == settings.target.table
+    of_target = vector_table.table != settings.source.table
     rules = TransferRules(
         migration=f"audit-{vector_table.table}",
         step=step,
@@ -145,7 +165,7 @@ def transfer_in_place(settings: Settings, store: Store, vector_table: VectorTabl
         into_live=True,
         overwrite_shadowed=True,
         orphans_before_us=0,
-        protect_dead=False,
+        backwards=False,
         device=(settings.target_model if of_target else settings.source.model).device,
         clock_skew_us=0,
         inspect=True,
@@ -164,7 +184,13 @@ def _between(
         target=at,
         catalog=at,
         layout=Layout(
-            source, target, store.describe(source.table), store.describe(target.table), source.table == target.table
+            source,
+            target,
+            store.describe(source.table),
+            store.describe(target.table),
+            source.table == target.table,
+            store.table_id(source.table),
+            store.table_id(target.table),
         ),
         window_rows=settings.load.window_rows,
         batch_tokens=0 if settings.load.batch_tokens == "auto" else settings.load.batch_tokens,

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedshift.catalog.guard import check_may_delete
+from embedshift.catalog.ledger import Entry, confirm, enter
 from embedshift.catalog.ranges import Counts
 from embedshift.spark.expiry import with_ttls
-from embedshift.spark.rows import ACTION, DELETED_AT, REASON, Action, Layout
+from embedshift.spark.fence import Fence
+from embedshift.spark.rows import ACTION, DELETED_AT, NEWEST, REASON, Action, Layout
 from embedshift.spark.stores import Stores
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.merge_join import key_array
@@ -27,8 +28,8 @@ class Writer:
 
     def __init__(self, stores: Stores, transfer: Transfer) -> None:
         self.letters: list[tuple[str, str]] = []
-        self._store, self._catalog = stores.target, stores.catalog
-        self._transfer = transfer
+        self._source, self._store, self._catalog = stores.source, stores.target, stores.catalog
+        self._transfer, self._fence = transfer, Fence(stores, transfer)
         self._layout: Layout = transfer.layout
         self._written = self._dead = self._deleted = self._shadowed = 0
 
@@ -51,7 +52,9 @@ class Writer:
     def _write(self, rows: pa.RecordBatch) -> None:
         if rows.num_rows == 0:
             return
+        self._fence.before_writing()
         cells = self._cells(rows)
+        entries = self._entered(rows)
         refused = self._store.write(self._layout.target_table, cells)
         names = self._layout.names(rows.take(pa.array([each.row for each in refused], pa.int64())))
         self.letters += zip(names, (each.reason for each in refused), strict=True)
@@ -59,27 +62,52 @@ class Writer:
         self._written += rows.num_rows - len(refused)
         if self._transfer.read_back:
             taken = np.setdiff1d(np.arange(rows.num_rows), [each.row for each in refused])
-            self._look_for_shadows(cells.take(pa.array(taken)))
+            hidden = self._look_for_shadows(cells.take(pa.array(taken)))
+            absent = {*names, *self._layout.names(hidden)}
+            confirm(self._catalog, self._transfer.migration, [each for each in entries if each.id not in absent])
 
     def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows in the store's form."""
         rows = with_ttls(rows)
-        return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT)])
+        return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT, NEWEST)])
 
-    def _look_for_shadows(self, cells: pa.RecordBatch) -> None:
-        """Read back what was written: cells that a newer delete hides were acknowledged but are not there."""
+    def _entered(self, rows: pa.RecordBatch) -> list[Entry]:
+        """Enter in the ledger, before they are written, the rows that are too young for the switch to decide."""
+        newest = rows.column(NEWEST)
+        young = rows.filter(pc.fill_null(pc.greater_equal(newest, self._transfer.orphans_before_us), False))
+        return self._enter(young, young.column(NEWEST).to_pylist())
+
+    def _enter(self, rows: pa.RecordBatch, times: list[int]) -> list[Entry]:
+        if not self._transfer.owner:
+            return []
+        entries = [Entry(*each) for each in zip(self._layout.names(rows), times, strict=True)]
+        enter(self._catalog, self._transfer.migration, self._layout.target.table, entries)
+        return entries
+
+    def _look_for_shadows(self, cells: pa.RecordBatch) -> pa.RecordBatch:
+        """Read back what was written. Returns what was acknowledged but is not there: a newer delete hides it."""
         # Taken before the reading: what is deleted after it stays deleted.
         looked_us = now_us()
         hidden = self._hidden(cells)
         if hidden.num_rows and self._transfer.overwrite_shadowed:
-            now = pa.array(np.full(hidden.num_rows, looked_us))
-            for column in self._columns:
-                name = write_time(column)
-                times = pc.if_else(pc.is_valid(hidden.column(name)), now, None)
-                hidden = hidden.set_column(hidden.schema.get_field_index(name), name, times)
-            self._store.write(self._layout.target_table, hidden)
+            self._overwrite(hidden, looked_us)
             hidden = self._hidden(hidden)
         self._shadowed += hidden.num_rows
+        return hidden
+
+    def _overwrite(self, hidden: pa.RecordBatch, looked_us: int) -> None:
+        """Write hidden rows again at the present time, but for those that their source has lost meanwhile."""
+        keys = [key.name for key in self._layout.keys]
+        there = self._source.fetch(self._layout.source_table, hidden.select(keys))
+        hidden = hidden.filter(pc.is_valid(pc.index_in(key_array(hidden, keys), value_set=key_array(there, keys))))
+        now = pa.array(np.full(hidden.num_rows, looked_us))
+        for column in self._columns:
+            name = write_time(column)
+            times = pc.if_else(pc.is_valid(hidden.column(name)), now, None)
+            hidden = hidden.set_column(hidden.schema.get_field_index(name), name, times)
+        if hidden.num_rows:
+            self._enter(hidden, now.to_pylist())
+            self._store.write(self._layout.target_table, hidden)
 
     def _hidden(self, cells: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of which a written value is not there."""
@@ -103,14 +131,7 @@ class Writer:
 
     def _delete(self, rows: pa.RecordBatch) -> None:
         if rows.num_rows:
-            if self._transfer.owner:
-                check_may_delete(
-                    self._catalog,
-                    self._transfer.migration,
-                    self._transfer.owner,
-                    self._layout.target.table,
-                    live=self._transfer.into_live,
-                )
+            self._fence.before_deleting()
             keys = rows.select([key.name for key in self._layout.keys])
             self._store.delete(self._layout.target_table, keys, rows.column(DELETED_AT).to_numpy())
             self._deleted += rows.num_rows

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from embedshift.catalog.guard import check_not_live, drop_index, drop_table
-from embedshift.catalog.migration import find_migration, forget_work
+from embedshift.catalog.alias import find_alias
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.guard import check_not_live, drop_table
+from embedshift.catalog.migration import Migration, find_migration, forget_work
 from embedshift.catalog.states import check_step
 from embedshift.errors import RefusedError, StateError
 from embedshift.steps.context import StepContext, StepResult
-from embedshift.steps.retire import Confirm, NotDropped
+from embedshift.steps.retire import Confirm, NotDropped, check_unused
+from embedshift.stores.contract import Store
 from embedshift.times import now_us
 
 _LIVE_HINT = "run embedshift rollback"
@@ -49,19 +52,37 @@ def abort(context: StepContext, *, dry_run: bool = False, confirm: Confirm | Non
     if migration.state == "aborted":
         return NotDropped(dry_run, target, "aborted")
     check_step("abort", migration.state, migration.id)
-    check_not_live(store, target, _LIVE_HINT)
+    _check(store, migration)
     if dry_run:
         return NotDropped(True, target, migration.state)
     if confirm is not None and confirm(target) != target:
         raise RefusedError(f"{target} was not dropped: its name was not typed", hint="type it, or add --yes")
     with context.owned(migration, "abort") as lease:
+        _check(store, migration)
         lease.change(state="aborting")
         # Clients that know of the migration write into the target until they look again.
         threading.Event().wait(settings.cutover.client_cache.total_seconds())
-        check_not_live(store, target, _LIVE_HINT)
-        drop_index(store, lease, migration.target.index)
         drop_table(store, lease, target)
         forget_work(store, migration.id)
         lease.change(state="aborted", aborted_us=now_us())
     console.say(f"dropped {target}; {migration.source.table} is live as before")
     return AbortResult(target)
+
+
+def _check(store: Store, migration: Migration) -> None:
+    """Raises RefusedError if the target holds what is nowhere else, or somebody uses it."""
+    target = migration.target.table
+    check_not_live(store, target, _LIVE_HINT)
+    check_unused(store, migration, target)
+    alias = find_alias(store, migration.alias)
+    if migration.state == "rolling_back" and alias is not None and alias.target.table == migration.source.table:
+        raise RefusedError(
+            f"the rollback from {target} has not ended: clients may have written to it since", hint=_LIVE_HINT
+        )
+    only_copies = [each.id for each in read_dead_letters(store, migration.id) if each.of_way_back]
+    if only_copies:
+        raise RefusedError(
+            f"{target} has the only copy of {len(only_copies)} rows that could not be carried back, such as "
+            f"{only_copies[0]}",
+            hint="try them again, or give them up: embedshift dead-letters retry, or dead-letters drop",
+        )

@@ -7,9 +7,11 @@ import time
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from embedshift.catalog.actor import is_dead
+from embedshift.catalog.actor import is_dead, shown
 from embedshift.catalog.alias import Alias, get_alias, move_alias
-from embedshift.catalog.migration import Migration, get_migration, read_migration
+from embedshift.catalog.claim import claim_alias
+from embedshift.catalog.lease import held
+from embedshift.catalog.migration import Migration, get_migration, migrations, read_migration
 from embedshift.catalog.signals import GO, HOLD, read_signal, send
 from embedshift.catalog.states import check_step
 from embedshift.catalog.validations import ValidationRecord, last_validation
@@ -126,20 +128,40 @@ def _switch(syncing: Syncing, migration: Migration, alias: Alias) -> None:
     if alias.target.table != migration.source.table:
         raise RefusedError(
             f"the alias {alias.name} points to {alias.target.table}, not to {migration.source.table}",
-            hint="look at embedshift status: something else has moved it",
+            hint="something else has moved it: look at embedshift status, and embedshift abort this migration if it is "
+            "not wanted any more",
         )
     if migration.state == "switching":
         # An earlier run ended just before the move: as long as the alias has not moved, sync and validate may follow.
         lease.change(state="validated")
+    claim = claim_alias(store, alias.name, migration.id)
     check_validation(settings, store, migration)
     # Before the last passes, so that nothing but them lies between the proof of the content and the move.
     ask_before_cutover(settings, migration, context.command, context.console.say)
     syncing.passes()
     proof = check_validation(settings, store, migration)
     _check_content(syncing.context, migration, proof)
+    _close_older_ways_back(context, migration)
     # Before the alias moves, so that the time from which the target has rows of its own is always known.
     lease.change(state="switching", switched_us=now_us())
-    move_alias(store, lease, alias, migration.target, migration=migration.id, reason="cutover")
+    move_alias(store, lease, claim, migration.target, migration=migration.id, reason="cutover")
+
+
+def _close_older_ways_back(context: StepContext, migration: Migration) -> None:
+    """After the switch clients no longer write to tables that were left earlier, so nothing can go back to them.
+
+    Raises:
+        OwnedByAnother: a run is just going back to one of them.
+    """
+    store = context.store
+    for other in migrations(store, migration.alias):
+        if other.state in ("switched", "rolling_back") and other.target.table == migration.source.table:
+            with held(store, other, context.settings.cutover.lease) as lease:
+                lease.change(state="closed")
+            context.console.say(
+                f"after this switch there is no way back to {other.source.table} any more, only to "
+                f"{migration.source.table}: clients no longer write to it"
+            )
 
 
 def _rolled_back(context: StepContext, error: EmbedshiftError) -> CheckFailed:
@@ -166,8 +188,8 @@ def release_cutover(context: StepContext) -> ReleaseResult:
             f"no cutover of {migration.id} is waiting for release", hint="run embedshift cutover --hold first"
         )
     send(store, migration.id, GO)
-    context.console.say(f"released: the cutover of {waiting.sent_by} switches as soon as the target is ready")
-    return ReleaseResult(waiting.sent_by)
+    context.console.say(f"released: the cutover of {shown(waiting.sent_by)} switches as soon as the target is ready")
+    return ReleaseResult(shown(waiting.sent_by))
 
 
 def _keep_ready(context: StepContext, trigger: CutoverTrigger) -> None:

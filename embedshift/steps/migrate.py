@@ -60,7 +60,7 @@ def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutove
     console.title("prepare")
     done: dict[str, StepResult] = {"prepare": prepare(context)}
     migration = get_migration(context.store, context.settings)
-    if migration.state == "switched":
+    if migration.state in ("switched", "closed"):
         console.say("the alias already points to the new table")
         return MigrateResult(done, next="embedshift retire")
     if STATES[migration.state].decide:

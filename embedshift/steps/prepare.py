@@ -13,6 +13,7 @@ from embedshift.catalog.migration import Facts, Migration, check_settings, creat
 from embedshift.catalog.ranges import open_ranges
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import ENDED, label
+from embedshift.catalog.table_use import free_name
 from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, record_of
 from embedshift.embedding import DIGEST, Template, choose_precision, load_model
 from embedshift.errors import RefusedError
@@ -99,7 +100,10 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
             return _result(found, 0)
     source_table = store.describe(settings.source.table)
     source = live_vector_table(settings, store, source_table)
-    target_table, target = _target(settings, store, console, source_table, source)
+    name = found.target.table if found is not None and running else free_name(store, settings.target.table)
+    target_table, target = _target(settings, store, console, source_table, source, name)
+    if name != settings.target.table:
+        console.say(f"a table {settings.target.table} was dropped before, so the target is named {name}")
     if not running and store.exists(target.table):
         raise RefusedError(
             f"the table {target.table} exists, and no open migration fills it",
@@ -145,13 +149,12 @@ def _named(model: ModelRecord) -> str:
 
 
 def _target(
-    settings: Settings, store: Store, console: Console, table: Table, source: VectorTable
+    settings: Settings, store: Store, console: Console, table: Table, source: VectorTable, name: str
 ) -> tuple[Table, VectorTable]:
     vector = settings.source.vector
     model = _target_model(settings, store, console, table, source)
     kept = [column for column in table.columns if column.name not in (vector, DIGEST)]
     columns = (*kept, Column(vector, vector_type(model.dimension)), Column(DIGEST, "blob"))
-    name = settings.target.table
     vector_table = VectorTable(
         name,
         settings.source.id,

@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from embedshift.catalog.guard import check_not_live, drop_index, drop_table
+from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.guard import check_not_live, drop_table
+from embedshift.catalog.ledger import forget_ledger
 from embedshift.catalog.migration import Migration, get_migration, migrations
 from embedshift.catalog.states import ENDED, check_step, label
 from embedshift.catalog.versions import as_prepared
-from embedshift.errors import RefusedError
+from embedshift.errors import RefusedError, SchemaError
 from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.sync import would_carry
 from embedshift.stores.contract import Store
 from embedshift.times import format_duration, now_us
 
@@ -39,7 +42,12 @@ class NotDropped(StepResult):
 
 
 def retire(
-    context: StepContext, *, dry_run: bool = False, snapshot: bool = False, confirm: Confirm | None = None
+    context: StepContext,
+    *,
+    dry_run: bool = False,
+    snapshot: bool = False,
+    discard: bool = False,
+    confirm: Confirm | None = None,
 ) -> RetireResult | NotDropped:
     """Drop the source table of a migration that has been cut over.
 
@@ -47,11 +55,13 @@ def retire(
         context: what the step works with.
         dry_run: check, and drop nothing.
         snapshot: refuse if no copy outlives the table.
+        discard: drop it even if it has rows that are nowhere else.
         confirm: asks for the table's name; None if the caller has said yes.
 
     Raises:
-        RefusedError: the grace time is not over, somebody still uses the table, or the name was not typed.
-        SchemaError: the store offers no snapshot.
+        RefusedError: the grace time is not over, somebody still uses the table, it has rows that are nowhere else, or
+            the name was not typed.
+        SchemaError: the store offers no snapshot, or refuses to drop the table; nothing is dropped.
     """
     store, console = context.store, context.console
     migration = get_migration(store, context.settings)
@@ -60,15 +70,24 @@ def retire(
     if migration.state != "retired":
         check_step("retire", migration.state, migration.id)
         _check(context, migration)
+        _check_copied(context, migration, discard=discard)
+    # A run that was killed in the middle leaves it retiring; what it was before does not matter any more.
+    before = "closed" if migration.state == "retiring" else migration.state
     if dry_run or migration.state == "retired":
         return NotDropped(dry_run, old, migration.state)
     if confirm is not None and confirm(old) != old:
         raise RefusedError(f"{old} was not dropped: its name was not typed", hint="type it, or add --yes")
     with context.owned(migration, "retire") as lease:
-        check_unused(store, migration)
+        check_unused(store, migration, old)
         kept = store.snapshot(old) if snapshot else None
-        drop_index(store, lease, migration.source.index)
-        drop_table(store, lease, old)
+        # Written down first: from now on a rollback is refused in one line.
+        lease.change(state="retiring")
+        try:
+            drop_table(store, lease, old)
+        except (RefusedError, SchemaError):
+            lease.change(state=before)
+            raise
+        forget_ledger(store, migration.id)
         lease.change(state="retired", retired_us=now_us())
     console.say(f"dropped {old}" + (f"; kept: {kept}" if kept else ""))
     return RetireResult(old, kept)
@@ -83,7 +102,9 @@ def retire_old(context: StepContext) -> list[str]:
     keep = settings.retire.keep
     if keep is None:
         return []
-    old = [each for each in migrations(context.store, settings.alias) if each.state == "switched"]
+    old = [
+        each for each in migrations(context.store, settings.alias) if each.state in ("switched", "closed", "retiring")
+    ]
     old.sort(key=lambda each: each.facts.switched_us or 0)
     gone: list[str] = []
     for migration in old[: max(0, len(old) - keep)]:
@@ -97,8 +118,8 @@ def retire_old(context: StepContext) -> list[str]:
 
 
 def _check(context: StepContext, migration: Migration) -> None:
-    check_unused(context.store, migration)
     old, grace = migration.source.table, context.settings.retire.after
+    check_unused(context.store, migration, old)
     left_s = grace.total_seconds() - (now_us() - (migration.facts.switched_us or 0)) / 1e6
     if left_s > 0:
         raise RefusedError(
@@ -108,14 +129,39 @@ def _check(context: StepContext, migration: Migration) -> None:
     _check_unread(context, old)
 
 
-def check_unused(store: Store, migration: Migration) -> None:
-    """Raises RefusedError if an alias or another migration names the table."""
-    old = migration.source.table
-    check_not_live(store, old)
+def _check_copied(context: StepContext, migration: Migration, *, discard: bool) -> None:
+    """Compare once more what was written to the old table since the cutover, and look at what never left it.
+
+    Raises:
+        RefusedError: some of it is not in the new table, and ``discard`` does not accept that.
+    """
+    if migration.state == "retiring":
+        return  # it may be half dropped; it was compared before that began
+    old, new = migration.source.table, migration.target.table
+    lost = []
+    if stuck := [each.id for each in read_dead_letters(context.store, migration.id) if not each.of_way_back]:
+        lost.append(f"{len(stuck)} rows that could not be carried to {new}, such as {stuck[0]}")
+    if migration.state == "switched" and context.store.exists(old):
+        found = would_carry(context, migration, since_us=migration.facts.switched_us)
+        if found["written"]:
+            lost.append(f"{found['written']:,} rows that were written to it since the cutover and are not in {new}")
+    if lost and not discard:
+        raise RefusedError(
+            f"{old} has {' and '.join(lost)}",
+            hint="run embedshift sync to carry them over, dead-letters to see why some could not be; "
+            "or drop them with the table: --discard",
+        )
+    for each in lost:
+        context.console.say(f"dropped with {old}: {each}")
+
+
+def check_unused(store: Store, migration: Migration, table: str) -> None:
+    """Raises RefusedError if an alias, or another migration than this one, names the table."""
+    check_not_live(store, table)
     for other in migrations(store):
-        if other.id != migration.id and other.state not in ENDED and old in (other.source.table, other.target.table):
+        if other.id != migration.id and other.state not in ENDED and table in (other.source.table, other.target.table):
             raise RefusedError(
-                f"{old} also belongs to the migration {other.id}, which is {label(other.state)}",
+                f"{table} also belongs to the migration {other.id}, which is {label(other.state)}",
                 hint="end that one first: embedshift abort or retire, with its settings",
             )
 

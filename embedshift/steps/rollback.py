@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from embedshift.catalog.alias import Alias, get_alias, move_alias
+from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.migration import Migration, get_migration, read_migration
 from embedshift.catalog.states import check_step
 from embedshift.errors import RefusedError
@@ -48,6 +49,7 @@ def rollback(context: StepContext, *, dry_run: bool = False) -> RollbackResult |
 def _roll_back(syncing: Syncing, migration: Migration) -> RollbackResult:
     context, lease = syncing.context, syncing.lease
     settings, store, console = context.settings, context.store, context.console
+    claim = claim_alias(store, settings.alias, migration.id)
     before = get_alias(store, settings.alias)
     _check_target_known(before, migration)
     if before.target.table == migration.source.table and migration.state == "switching":
@@ -61,7 +63,7 @@ def _roll_back(syncing: Syncing, migration: Migration) -> RollbackResult:
         syncing.passes()
         # Before the alias moves: the old index may have been dropped meanwhile.
         check_index_answers(store, migration.source.index)
-        now = move_alias(store, lease, before, migration.source, migration=migration.id, reason="rollback")
+        now = move_alias(store, lease, claim, migration.source, migration=migration.id, reason="rollback")
     threading.Event().wait(settings.cutover.client_cache.total_seconds())
     syncing.passes()
     check_index_answers(store, now.target.index)
@@ -78,7 +80,8 @@ def _check_target_known(alias: Alias, migration: Migration) -> None:
     if alias.target.table not in (migration.source.table, migration.target.table):
         raise RefusedError(
             f"the alias {alias.name} points to {alias.target.table}, which this migration does not know",
-            hint="look at embedshift status: something else has moved it",
+            hint="something else has moved it: look at embedshift status, and embedshift abort this migration if it is "
+            "not wanted any more",
         )
 
 

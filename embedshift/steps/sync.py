@@ -8,14 +8,13 @@ from typing import Any
 
 from pyspark import SparkContext
 
-from embedshift.catalog.alias import get_alias
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.lease import Lease
+from embedshift.catalog.ledger import HOUR_US, forget_hours
 from embedshift.catalog.migration import Migration, get_migration, read_migration
 from embedshift.catalog.ranges import Counts, forget_step, progress
 from embedshift.catalog.states import after, check_step
 from embedshift.errors import CheckFailed
-from embedshift.settings import Settings
 from embedshift.spark.aggregate import preview
 from embedshift.spark.dead_letters import check_dead_letters, settle_dead_letters
 from embedshift.spark.ranges import plan_ranges
@@ -23,7 +22,6 @@ from embedshift.spark.run import run_transfer
 from embedshift.spark.throttle_driver import throttled
 from embedshift.spark.transfer import transfer_of
 from embedshift.steps.context import DryRun, StepContext, StepResult
-from embedshift.stores.contract import Store
 from embedshift.times import now_us, parse_since, to_us
 
 #: The step under which the ranges of ``sync --since`` are kept while it runs.
@@ -112,10 +110,7 @@ def would_carry(
 ) -> dict[str, int]:
     """Compare both tables and count the rows that a pass would write or delete now; nothing is written."""
     settings, store = context.settings, context.store
-    limit = orphan_limit(settings, store, migration, backwards=backwards)
-    transfer = transfer_of(
-        settings, store, migration, "preview", backwards=backwards, orphans_before_us=limit, since_us=since_us
-    )
+    transfer = transfer_of(settings, store, migration, "preview", backwards=backwards, since_us=since_us)
     table, other = migration.source.table, migration.target.table
     if backwards:
         table, other = other, table
@@ -188,6 +183,7 @@ class Syncing:
 
     def _open(self, migration: Migration, *, whole: bool) -> None:
         """Write down what the next pass compares, so that a run that is killed in it can be resumed."""
+        self._forget_settled(migration)
         self.lease.change(
             sync_pass=migration.facts.sync_pass + 1,
             sync_pass_open=True,
@@ -196,6 +192,14 @@ class Syncing:
             # A rollback writes the source, at times of long ago.
             compared_us=None if self.backwards else migration.facts.compared_us,
         )
+
+    def _forget_settled(self, migration: Migration) -> None:
+        """Before the switch, rows that are older than the pass need no entry in the ledger: the switch will decide."""
+        facts = migration.facts
+        if facts.switched_us is None:
+            since_us = facts.compared_us or migration.created_us
+            skew_us = to_us(self.context.settings.sync.clock_skew)
+            forget_hours(self.context.store, migration.id, since_us - skew_us - HOUR_US, now_us() - skew_us)
 
     def _since(self, migration: Migration) -> int | None:
         """Since when the source's change log has all that the last pass has not compared; None: it cannot tell."""
@@ -230,7 +234,6 @@ class Syncing:
             step,
             backwards=self.backwards,
             read_back=True,
-            orphans_before_us=orphan_limit(settings, store, migration, backwards=self.backwards),
             since_us=since_us,
             owner=self.lease.owner,
             throttled=self.throttled,
@@ -265,16 +268,3 @@ def _line(name: str, compared: str, counts: Counts, dead: int, seconds: float) -
         f"{name}: {rows} compared: {repaired} repaired, {counts.deleted} deleted, "
         f"{counts.shadowed} hidden by newer deletes, {dead} dead, in {seconds:.1f} s"
     )
-
-
-def orphan_limit(settings: Settings, store: Store, migration: Migration, *, backwards: bool) -> int | None:
-    """Before which time a row must have been written for its absence on the other side to mean that it is an orphan.
-
-    Before the switch the source is the truth, and everything else in the target an orphan. After it each table may have
-    rows of its own: what was written since the switch, less the skew of clocks, is somebody's new article.
-    """
-    if not backwards and get_alias(store, migration.alias).target.table != migration.target.table:
-        return None
-    switched_us = migration.facts.switched_us
-    assert switched_us is not None
-    return switched_us - to_us(settings.sync.clock_skew)

@@ -66,6 +66,13 @@ class Store(Protocol):
             SchemaError: there is no such table, or it cannot be copied (counters).
         """
 
+    def table_id(self, table: str) -> str:
+        """What tells this table from any other that had, or will have, the same name.
+
+        Raises:
+            SchemaError: there is no such table.
+        """
+
     def create(self, table: Table) -> None:
         """Create a table, empty.
 

@@ -77,5 +77,15 @@ class Records(Protocol):
             Whether the row was changed.
         """
 
+    def delete_if(self, table: RecordTable, key: Record, expected: Record) -> bool:
+        """Compare-and-set: delete the row only if every column of ``expected`` holds that value.
+
+        A row that ``insert`` or ``update_if`` has ever written is deleted only so: a plain deletion has the time of
+        this process's clock, and one that is ahead would hide the row's next creation.
+
+        Returns:
+            Whether there was such a row.
+        """
+
     def delete(self, table: RecordTable, *keys: Record) -> None:
         """Delete the row of each key. A partition key alone deletes all rows of that partition."""

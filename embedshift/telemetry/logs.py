@@ -116,6 +116,12 @@ class _Handler(logging.StreamHandler[TextIO]):
         self.stream = terminal.stderr()
         super().emit(record)
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop a record that cannot be written, on a full disk or into a closed pipe: it must not end the command.
+
+        What logging itself would do is to print a traceback to ``sys.stderr``, which leads back to this handler.
+        """
+
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         return self.plan.mark + super().format(record)

@@ -74,11 +74,18 @@ def own_terminal() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError, ValueError):
-            out.flush()
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (out, error):
+            try:
+                stream.flush()
+            except OSError:
+                # A full device: what could not be written was said before, and Python would fail of it once more.
+                os.dup2(nowhere, stream.fileno())
+            except ValueError:
+                pass
+        with suppress(OSError):
             os.write(2, _END)
             passed_on.wait(_PATIENCE_S)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
         for number in (1, 2):
             os.dup2(nowhere, number)
 
@@ -97,15 +104,17 @@ def _pass_on(read: int, ended: threading.Event) -> None:
         for line in lines:
             if line.endswith(_END.lstrip()):
                 ended.set()
-            else:
+            elif line.strip():
                 _hear(line.decode(errors="replace").rstrip("\n"))
 
 
 def _hear(line: str) -> None:
-    if line.startswith(MARK):
+    # Another may have begun the line, such as a progress bar, which ends none.
+    theirs, mark, ours = line.partition(MARK)
+    if theirs.strip():
+        _heard.append(theirs)
+        _LOG.debug("a library wrote", extra={"line": theirs[:_LINE_MOST]})
+    if mark:
         with suppress(OSError, ValueError):
-            stderr().write(line.removeprefix(MARK) + "\n")
+            stderr().write(ours + "\n")
             stderr().flush()
-    elif line.strip():
-        _heard.append(line)
-        _LOG.debug("a library wrote", extra={"line": line[:_LINE_MOST]})

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from embedshift.catalog.alias import move_alias
 from embedshift.errors import SchemaError
 from embedshift.settings import load_settings
 from embedshift.spark.dead_letters import settle_dead_letters
@@ -34,7 +33,7 @@ def same_times(world, id_):
 
 
 def move(world, there):
-    return move_alias(world.store, None, world.alias, there, migration=world.migration.id, reason="cutover")
+    return world.move(there, reason="cutover")
 
 
 def test_every_verb_writes_both_tables_at_one_time_each_with_its_own_model(moving, articles):
@@ -86,7 +85,9 @@ def test_a_text_that_only_the_new_model_refuses_is_a_dead_letter_and_the_call_su
     moving.assert_embedded("articles", moving.old_model())
     assert value(moving, "salt", "title", "articles_v2") == "Salt"
     (letter,) = letters(moving)
-    assert (json.loads(letter.id), letter.step, letter.of_way_back) == ({"id": "salt"}, "client", False)
+    assert (json.loads(letter.id), letter.of_client, letter.of_way_back) == ({"id": "salt"}, True, False)
+    assert not letter.deletes
+    assert letter.at_us == times(moving, "salt")["title"]
     assert "not finite" in letter.reason
     assert "poison" not in caplog.text
     assert "sync will repair them" in caplog.text

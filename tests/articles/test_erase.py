@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from embedshift.catalog.dead_letters import DeadLetter, write_dead_letters
+from embedshift.catalog.ledger import Entry, enter
+from embedshift.catalog.tables import LEDGER
 from embedshift.catalog.validations import last_validation, write_validation
 from embedshift.tokens import WHOLE_RING
 from tests.articles.conftest import RIVER, SALT, letters
@@ -30,6 +32,7 @@ def written(world, opened):
     migration = world.migration.id
     names = ['{"id": "salt"}', '{"id": "river"}']
     write_dead_letters(world.store, migration, [DeadLetter(name, WHOLE_RING, "client", "x", 1) for name in names])
+    enter(world.store, migration, "articles_v2", [Entry(name, at) for name in names for at in (1, 7_200_000_000)])
     write_validation(world.store, migration, passed=True, content="hash", report=REPORT)
     Path(world.settings.validation.report).write_text(json.dumps(REPORT))
     return world
@@ -42,6 +45,7 @@ def test_an_erased_article_is_nowhere(written, opened):
         "live table articles": 1,
         "table articles_v2": 1,
         "dead letters": 1,
+        "ledger": 2,
         "validations in the catalog": 2,
         f"report {written.settings.validation.report}": 2,
     }
@@ -49,6 +53,7 @@ def test_an_erased_article_is_nowhere(written, opened):
     for table in ("articles", "articles_v2"):
         assert written.read(table).keys() == {("river",)}
     assert [letter.id for letter in letters(written)] == ['{"id": "river"}']
+    assert {row["id"] for row in written.store.records.select(LEDGER, {})} == {'{"id": "river"}'}
     report = Path(written.settings.validation.report).read_text()
     assert "salt" not in report
     assert json.loads(report)["relevance"]["lost_most"][0]["old"] == ["(erased)", "river"]

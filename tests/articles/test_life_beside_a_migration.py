@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from embedshift.catalog.alias import move_alias
 from tests.articles.applications import Application, assert_true, calls_of, truth_of
 from tests.world import eventually, now_us
 
@@ -35,17 +34,13 @@ def test_a_migration_there_and_back_beside_applications(new_world, opened):
         grow()
         world.carry("sync/2", read_back=True)
         switched_us = now_us()
-        move_alias(
-            world.store, None, world.alias, world.migration.target, migration=world.migration.id, reason="cutover"
-        )
+        world.move(world.migration.target, reason="cutover")
         time.sleep(0.2)  # what a cutover does: it waits for the clients' caches
         limit = {"read_back": True, "orphans_before_us": switched_us - SKEW_US}
         world.carry("sync/3", **limit)
         grow()
         world.carry("back/1", backwards=True, **limit)
-        move_alias(
-            world.store, None, world.alias, world.migration.source, migration=world.migration.id, reason="rollback"
-        )
+        world.move(world.migration.source, reason="rollback")
         time.sleep(0.2)
         world.carry("back/2", backwards=True, **limit)
         grow()

@@ -103,11 +103,10 @@ def test_an_element_that_the_application_adds_to_both_tables_outlives_a_repair(w
 
 
 def test_the_way_back_carries_what_was_removed_from_the_new_table(world: World) -> None:
-    from embedshift.catalog.alias import move_alias
 
     migration = world.migration
     world.store.create_index(migration.target.index)
-    move_alias(world.store, None, world.alias, migration.target, migration=migration.id, reason="cutover")
+    world.move(migration.target, reason="cutover")
     change(world, "tags = tags - {'y'} WHERE id = 'a000'", "articles_v2")
     back = partial(passes, world, backwards=True, orphans_before_us=now_us())
     assert back()[-1] == 0

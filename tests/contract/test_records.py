@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -206,3 +207,25 @@ def test_of_many_that_insert_one_row_exactly_one_wins(store, alias):
     outcomes = _race(4, lambda number: store.records.insert(alias, row(target=f"v{number}")))
     assert outcomes.count(True) == 1
     assert store.records.get(alias, {"name": "news"})["target"] == f"v{outcomes.index(True)}"
+
+
+def test_a_row_is_deleted_only_if_it_is_as_expected(store, alias):
+    store.records.insert(alias, row())
+    assert store.records.delete_if(alias, {"name": "news"}, {"version": 2}) is False
+    assert store.records.get(alias, {"name": "news"}) == row()
+    assert store.records.delete_if(alias, {"name": "news"}, {"version": 1, "target": "v1"}) is True
+    assert store.records.get(alias, {"name": "news"}) is None
+    assert store.records.delete_if(alias, {"name": "news"}, {}) is False
+    assert store.records.insert(alias, row()) is True
+
+
+def test_a_clock_that_is_ahead_when_it_deletes_hides_nothing_that_comes_after_it(store, alias, monkeypatch):
+    store.records.insert(alias, row())
+    ahead = time.time() + 3600
+    with monkeypatch.context() as skewed:
+        skewed.setattr(time, "time", lambda: ahead)
+        skewed.setattr(time, "time_ns", lambda: int(ahead * 1e9))
+        assert store.records.delete_if(alias, {"name": "news"}, {}) is True
+    assert store.records.insert(alias, row(version=7)) is True
+    assert store.records.get(alias, {"name": "news"}) == row(version=7)
+    assert store.records.update_if(alias, {"name": "news"}, {"version": 8}, {"version": 7}) is True

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from embedshift.catalog.actor import shown
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.lease import owned
 from embedshift.catalog.tables import ALIAS
@@ -261,10 +262,10 @@ def test_a_second_driver_is_exit_4_and_told_who_owns_the_migration(run, new_worl
     with owned(world.store, world.migration, "load", world.settings.cutover.lease) as first:
         code, _, err = run(world, "load")
         assert code == 4
-        assert f"is owned by {first.owner} since" in line_of(err)
+        assert f"is owned by {shown(first.owner)} since" in line_of(err)
         assert "a dead run loses it in" in line_of(err)
         status = json.loads(run(world, "status", "--json")[1])
-        assert status["migration"]["owner"] == first.owner
+        assert status["migration"]["owner"] == shown(first.owner)
     assert json.loads(run(world, "status", "--json")[1])["migration"]["owner"] is None
 
 

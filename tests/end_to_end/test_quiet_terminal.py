@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.world import DEADLINE_S, World, some_articles
+from tests.world import DEADLINE_S, ROOT, World, some_articles
 
 #: What foreign lines look like. Where a terminal must be silent, the tests ask for no line at all.
 FOREIGN = re.compile(
@@ -127,3 +128,83 @@ def test_a_library_that_writes_in_this_process_does_not_reach_the_terminal():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert (done.stdout, done.stderr) == ("the result\n", "a line of ours\n")
+
+
+def _within(*lines: str) -> subprocess.CompletedProcess[str]:
+    """Run lines of a program that keeps the terminal to itself."""
+    head = "import logging, os, sys\nfrom embedshift.telemetry.terminal import own_terminal, stderr\n"
+    program = head + "with own_terminal():\n" + "".join(f"    {line}\n" for line in lines)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_line_of_ours_behind_the_unfinished_one_of_another_arrives():
+    done = _within(r"os.write(2, b'\r 50%|##'); os.write(2, b'\x1eour warning\n')")
+    assert (done.stdout, done.stderr) == ("", "our warning\n")
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_command_bears_a_closed_stream(closed):
+    command = f"exec {sys.executable} -m embedshift --version {closed}{'<' if closed == 0 else '>'}&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.startswith("embedshift ") or closed == 1
+
+
+def test_a_full_device_is_an_error_of_ours(new_world):
+    world = _filled(new_world)
+    command = f"exec {sys.executable} -m embedshift status --config {world.config} >/dev/full"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("embedshift: ")
+    assert "No space left" in line
+
+
+def test_a_log_that_cannot_be_written_does_not_hold_up_a_run(new_world):
+    world = _filled(new_world)
+    command = f"exec {sys.executable} -m embedshift load --config {world.config} --set log.level=debug 2>/dev/full"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert done.returncode == 0
+    assert "40" in done.stdout
+
+
+def test_on_a_real_terminal_there_is_nothing_foreign_either(new_world):
+    world = _filled(new_world)
+    control, terminal = pty.openpty()
+    running = subprocess.Popen(
+        [sys.executable, "-m", "embedshift", "load", "--config", str(world.config)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "160"},
+        start_new_session=True,
+    )
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # the other side is closed when the command has ended
+        while chunk := os.read(control, 4096):
+            shown += chunk
+    assert running.wait(DEADLINE_S) == 0
+    text = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).decode()
+    assert "40" in text
+    _assert_own(text.replace("\r", "\n"))
+
+
+def test_the_demo_has_the_terminal_to_itself(tmp_path):
+    config = tmp_path / "demo.yaml"
+    text = (ROOT / "configs" / "demo.yaml").read_text("utf-8")
+    config.write_text(text.replace(".embedshift", str(tmp_path / "demo")))
+    command = [sys.executable, "scripts/demo.py", "--config", str(config)]
+    running = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert running.stdout is not None
+    said = []
+    for line in running.stdout:
+        said.append(line)
+        if "load" in line:  # Spark has begun to work: its first words are said before
+            break
+    os.killpg(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=DEADLINE_S)
+    _assert_own("".join(said) + out + err)

@@ -8,8 +8,9 @@ import embedshift.articles.drop
 import embedshift.steps.cutover
 import embedshift.steps.retire
 from embedshift.catalog.alias import get_alias, move_alias
+from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.dead_letters import read_dead_letters
-from embedshift.catalog.guard import drop_index, drop_table
+from embedshift.catalog.guard import drop_table
 from embedshift.catalog.lease import held
 from embedshift.catalog.tables import MIGRATION
 from embedshift.errors import OwnedByAnother, RefusedError
@@ -35,7 +36,7 @@ def test_a_retire_that_slept_through_its_lease_drops_nothing(switched, monkeypat
 
     def rolled_back() -> None:
         stolen(switched)
-        move_alias(switched.store, None, switched.alias, switched.migration.source, migration="", reason="rollback")
+        switched.move(switched.migration.source, reason="rollback")
 
     before = switched.read("articles")
     looks = [0]
@@ -71,32 +72,30 @@ def test_a_cutover_that_slept_before_its_move_does_not_move_the_alias(loaded, mo
 
 
 def test_an_alias_that_moved_since_it_was_seen_is_not_moved_again(switched):
-    seen = switched.alias
+    claim = claim_alias(switched.store, "articles", switched.migration.id)
     elsewhere = switched.migration.source
-    move_alias(switched.store, None, seen, elsewhere, migration="", reason="by hand")
+    switched.move(elsewhere)
     with (
         held(switched.store, switched.migration, switched.settings.cutover.lease) as lease,
         pytest.raises(RefusedError, match=r"has moved the alias articles to articles \(version 3\): .*decide again"),
     ):
-        move_alias(switched.store, lease, seen, elsewhere, migration="", reason="late")
+        move_alias(switched.store, lease, claim, elsewhere, migration="", reason="late")
     assert switched.alias.version == 3
 
 
 def test_a_table_or_index_that_an_alias_names_is_not_dropped(switched):
     live = switched.migration.target
-    with held(switched.store, switched.migration, switched.settings.cutover.lease) as lease:
-        with pytest.raises(RefusedError, match="articles_v2 is live: the alias articles names it"):
-            drop_table(switched.store, lease, live.table)
-        with pytest.raises(RefusedError, match="articles_v2 is live"):
-            drop_index(switched.store, lease, live.index)
+    with (
+        held(switched.store, switched.migration, switched.settings.cutover.lease) as lease,
+        pytest.raises(RefusedError, match="articles_v2 is live: the alias articles names it"),
+    ):
+        drop_table(switched.store, lease, live.table)
     assert switched.store.index_state(live.index).status == "serving"
 
 
 def test_nothing_is_dropped_without_the_lease(loaded):
     with held(loaded.store, loaded.migration, loaded.settings.cutover.lease) as lease:
         stolen(loaded)
-        with pytest.raises(OwnedByAnother):
-            drop_index(loaded.store, lease, loaded.migration.target.index)
         with pytest.raises(OwnedByAnother):
             drop_table(loaded.store, lease, "articles_v2")
     assert loaded.store.exists("articles_v2")
@@ -130,7 +129,7 @@ def test_a_task_of_a_rollback_empties_no_table_that_has_become_live(switched):
             owner=lease.owner,
             throttled=False,
         )
-        move_alias(switched.store, lease, switched.alias, switched.migration.source, migration="", reason="rollback")
+        switched.move(switched.migration.source, lease=lease, reason="rollback")
         before = switched.read("articles")
         with pytest.raises(OwnedByAnother, match="moved while a task was about to delete rows of articles"):
             carry_range(Stores.one(switched.store), late, WHOLE_RING, 1)
@@ -144,7 +143,7 @@ def test_articles_drop_looks_once_more_before_it_drops(switched, monkeypatch):
     def moved(*arguments: object) -> None:
         check(*arguments)
         alias = get_alias(switched.store, "articles")
-        move_alias(switched.store, None, alias, alias.target, migration="", reason="reindex")
+        switched.move(alias.target, reason="reindex")
 
     monkeypatch.setattr(embedshift.articles.drop, "check_other_aliases", moved)
     with pytest.raises(RefusedError, match="decide again"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from embedshift.articles.search import search
-from embedshift.catalog.alias import get_alias, move_alias
+from embedshift.catalog.alias import get_alias
 from embedshift.catalog.validations import last_validation
 from embedshift.errors import CheckFailed, RefusedError, SchemaError, StateError
 from tests.world import World, now_us
@@ -141,7 +141,7 @@ def test_one_switch_of_two_cutovers_at_once_exactly_one_moves_the_alias(loaded):
 def test_one_switch_an_alias_that_somebody_else_moved_is_left_alone(loaded):
     loaded.step("validate")
     elsewhere = replace(loaded.alias.target, table="elsewhere")
-    move_alias(loaded.store, None, loaded.alias, elsewhere, migration="", reason="by hand")
+    loaded.move(elsewhere)
     with pytest.raises(RefusedError, match="the alias articles points to elsewhere"):
         loaded.step("cutover")
     assert loaded.alias.target.table == "elsewhere"

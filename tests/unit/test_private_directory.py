@@ -7,6 +7,8 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from embedshift.spark.private_directory import PREFIX, fits_sockets, is_private,
 
 _HOLDER = """
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from embedshift.spark.private_directory import private_directory
 with private_directory(Path(sys.argv[1])) as path:
@@ -88,11 +92,35 @@ def test_what_only_looks_like_one_is_left_alone(tmp_path):
     elsewhere.mkdir()
     (elsewhere / "lock").touch()
     (tmp_path / f"{PREFIX}link").symlink_to(elsewhere)
-    (tmp_path / f"{PREFIX}unfinished").mkdir()  # another start has not yet made its lock
     with private_directory(tmp_path):
         pass
     assert (elsewhere / "lock").exists()
-    assert (tmp_path / f"{PREFIX}unfinished").is_dir()
+
+
+def test_what_was_left_between_two_steps_of_making_or_removing_it_is_swept(tmp_path):
+    (tmp_path / f"{PREFIX}unlocked" / "deep").mkdir(parents=True)
+    with private_directory(tmp_path) as own:
+        assert list(tmp_path.iterdir()) == [own]
+
+
+def test_starts_at_once_take_nothing_from_each_other(tmp_path):
+    """Each sweeps while the others are between making a directory and locking it."""
+
+    def started(_: int) -> bool:
+        with private_directory(tmp_path) as path:
+            return (path / "lock").exists()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(started, range(200)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_comma_which_spark_takes_for_the_end_of_a_path_is_avoided(tmp_path, monkeypatch):
+    base = tmp_path / "a,b"
+    base.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(base))
+    with private_directory() as path:
+        assert "," not in str(path)
 
 
 def test_a_forked_child_that_leaves_the_block_does_not_remove_it(tmp_path):

@@ -53,7 +53,7 @@ def test_every_column_of_the_catalog_has_its_sentence_and_no_sentence_is_left_ov
 
 def test_the_picture_of_the_states_is_of_what_may_run():
     reference = _reference()
-    moves = {(before, step.split()[0]) for before, step, _ in reference.MOVES}
+    moves = {(before, step.split()[0]) for before, step, _ in reference.MOVES if step != reference.NEXT_CUTOVER}
     may = {(state, step) for step, states in reference.ALLOWED.items() for state in states}
 
     assert moves <= may

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from embedshift.catalog.alias import create_alias, move_alias
+from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.migration import check_settings, read_migration
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.versions import as_prepared, between, is_served_by, next_table, open_migration, settings_now
@@ -50,8 +51,9 @@ def chain(store: Any, models: str, **more: Any) -> list[Settings]:
         made.append(between(made[0], live, f"articles_v{number}", ModelSettings(name=new)))
         make_table(store, f"articles_v{number}")
         record(store, made[-1], "switched", upgrade=True)
-        alias = create_alias(store, "articles", live)
-        move_alias(store, None, alias, vector_table(f"articles_v{number}", new), migration="", reason="cutover")
+        create_alias(store, "articles", live)
+        claim = claim_alias(store, "articles", "")
+        move_alias(store, None, claim, vector_table(f"articles_v{number}", new), migration="", reason="cutover")
     return made[1:]
 
 
@@ -129,8 +131,8 @@ def test_the_same_model_with_another_prompt_is_another_one():
         (0, ["articles_v4"]),
     ],
 )
-def test_the_newest_old_tables_are_kept_and_the_live_one_always(store, keep, left):
-    file = settings(retire={"after": 0, "watch": 0, "keep": keep})
+def test_the_newest_old_tables_are_kept_and_the_live_one_always(store, tmp_path, keep, left):
+    file = settings(retire={"after": 0, "watch": 0, "keep": keep}, store={"path": str(tmp_path / "articles.sqlite")})
     chain(store, "abcd")
     names = ["articles", "articles_v2", "articles_v3", "articles_v4"]
 

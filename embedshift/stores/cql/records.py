@@ -114,6 +114,20 @@ class CqlRecords(Records):
             open_still=lambda found: _holds(found, expected),
         )
 
+    def delete_if(self, table: RecordTable, key: Record, expected: Record) -> bool:
+        condition = _equal(expected) if expected else "EXISTS"
+        query = f"DELETE FROM {self._name(table)} WHERE {_equal(key)} IF {condition}"
+        statement = self._connection.prepare(query, idempotent=False).bind([*key.values(), *expected.values()])
+        if self.get(table, key) is None:
+            return False  # of a row that does not exist, CQL holds every comparison with None to be true
+        return self._decided(
+            statement,
+            table,
+            key,
+            applied=lambda found: found is None,
+            open_still=lambda found: _holds(found, expected),
+        )
+
     def delete(self, table: RecordTable, *keys: Record) -> None:
         requests = []
         for key in keys:

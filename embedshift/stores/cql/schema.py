@@ -27,6 +27,17 @@ def exists(connection: CqlConnection, name: str) -> bool:
     return bool(connection.rows(query, (connection.keyspace, name), doing=f"looking for the table {name}"))
 
 
+def table_id(connection: CqlConnection, name: str) -> str:
+    """The table's own id. Raises SchemaError if there is no such table."""
+    query = "SELECT id FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?"
+    rows = connection.rows(query, (connection.keyspace, name), doing=f"looking for the table {name}")
+    if not rows:
+        raise SchemaError(
+            f"{connection.where} has no table {connection.keyspace}.{name}", hint="look at embedshift status"
+        )
+    return str(rows[0]["id"])
+
+
 def keyspace_exists(connection: CqlConnection, keyspace: str) -> bool:
     """Whether the cluster has that keyspace."""
     query = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?"

@@ -96,6 +96,9 @@ class CqlStore(Store):
     def describe(self, table: str) -> Table:
         return schema.describe(self.connection, table, self._dialect)
 
+    def table_id(self, table: str) -> str:
+        return schema.table_id(self.connection, table)
+
     def create(self, table: Table) -> None:
         schema.create(self.connection, table)
 

@@ -86,6 +86,11 @@ class EmbeddedRecords(Records):
         with self._connections.transaction() as connection:
             return connection.execute(statement, [*changes.values(), *parameters]).rowcount == 1
 
+    def delete_if(self, table: RecordTable, key: Record, expected: Record) -> bool:
+        condition, parameters = _matching(table, {name: key[name] for name in table.keys} | expected)
+        with self._connections.transaction() as connection:
+            return connection.execute(f"DELETE FROM {_name(table)} WHERE {condition}", parameters).rowcount == 1
+
     def delete(self, table: RecordTable, *keys: Record) -> None:
         with self._connections.transaction() as connection:
             for key in keys:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import uuid
 from functools import lru_cache
 
 from embedshift.errors import SchemaError
@@ -17,9 +18,11 @@ _TABLES = """
 CREATE TABLE embedshift_tables (
     name TEXT PRIMARY KEY COLLATE NOCASE,
     columns TEXT NOT NULL,
-    sequence INTEGER NOT NULL DEFAULT 0
+    sequence INTEGER NOT NULL DEFAULT 0,
+    id TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID
 """
+_HAS_ID = "SELECT 1 FROM pragma_table_info('embedshift_tables') WHERE name = 'id'"
 _ROLES = ("partition", "clustering", "static", "regular")
 _OPAQUE = re.compile(r"decimal|varint|inet|date|time|duration|(frozen|list|set|map|tuple|vector)\s*<.+>", re.DOTALL)
 _SAMPLE_ROWS = 100
@@ -31,6 +34,10 @@ class Schema:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         connections.ensure({"embedshift_tables": _TABLES})
+        with connections.borrow() as connection:
+            former = not connection.execute(_HAS_ID).fetchone()
+        if former:
+            _add_id(connections)
 
     def exists(self, table: str) -> bool:
         """Whether there is a table of that name; capital and small letters are the same."""
@@ -42,6 +49,14 @@ class Schema:
         with self._connections.borrow() as connection:
             return describe(connection, table)
 
+    def table_id(self, table: str) -> str:
+        """The table's own id; empty for one that was created before tables had ids. Raises SchemaError: it is gone."""
+        with self._connections.borrow() as connection:
+            row = connection.execute("SELECT id FROM embedshift_tables WHERE name = ?", (table,)).fetchone()
+        if row is None:
+            raise _missing(table)
+        return str(row[0])
+
     def create(self, table: Table) -> None:
         """Create a table, empty. Raises SchemaError if the name is taken or a column is not supported."""
         ordered = Table(table.name, tuple(sorted(table.columns, key=lambda c: _ROLES.index(c.role))))
@@ -49,7 +64,8 @@ class Schema:
         with self._connections.transaction() as connection:
             if _columns_text(connection, table.name) is not None:
                 raise SchemaError(f"table {table.name} exists already", hint="choose another name")
-            connection.execute("INSERT INTO embedshift_tables (name, columns) VALUES (?, ?)", _written(ordered))
+            written = (*_written(ordered), uuid.uuid4().hex)
+            connection.execute("INSERT INTO embedshift_tables (name, columns, id) VALUES (?, ?, ?)", written)
             for statement in created(ordered):
                 connection.execute(statement)
 
@@ -91,8 +107,19 @@ def describe(connection: sqlite3.Connection, table: str) -> Table:
     """The table's columns as that connection sees them. Raises SchemaError if it does not exist."""
     found = _columns_text(connection, table)
     if found is None:
-        raise SchemaError(f"there is no table {table}", hint="check the table's name: embedshift schema show")
+        raise _missing(table)
     return _read(*found)
+
+
+def _missing(table: str) -> SchemaError:
+    return SchemaError(f"there is no table {table}", hint="check the table's name: embedshift schema show")
+
+
+def _add_id(connections: Connections) -> None:
+    """A file of a former version; another process may do the same at this moment."""
+    with connections.transaction() as connection:
+        if not connection.execute(_HAS_ID).fetchone():
+            connection.execute("ALTER TABLE embedshift_tables ADD COLUMN id TEXT NOT NULL DEFAULT ''")
 
 
 def next_sequence(connection: sqlite3.Connection, table: str) -> int:
@@ -101,7 +128,7 @@ def next_sequence(connection: sqlite3.Connection, table: str) -> int:
         "UPDATE embedshift_tables SET sequence = sequence + 1 WHERE name = ? RETURNING sequence", (table,)
     ).fetchall()
     if not found:
-        raise SchemaError(f"there is no table {table}", hint="check the table's name: embedshift schema show")
+        raise _missing(table)
     return int(found[0][0])
 
 

@@ -90,6 +90,9 @@ class EmbeddedStore(Store):
     def describe(self, table: str) -> Table:
         return self._schema.describe(table)
 
+    def table_id(self, table: str) -> str:
+        return self._schema.table_id(table)
+
     def create(self, table: Table) -> None:
         self._schema.create(table)
 

@@ -1,0 +1,188 @@
+"""A row that one table lacks was deleted there, or is new in the other: what is known decides. Invariants 6 and 13.
+
+Plain writers know no alias; they write one table with their clock's time.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from embedshift import Articles
+from embedshift.articles import dual_write
+from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters, write_dead_letters
+from embedshift.catalog.ledger import Entry, confirm, enter, known_in_both
+from embedshift.errors import RefusedError, StoreUnavailable
+from embedshift.tokens import WHOLE_RING
+from tests.world import World, now_us
+
+
+def written(world: World, table: str, name: str, *, at_us: int | None = None) -> int:
+    """A row from a plain writer, with the vector of its text. Returns its write time."""
+    at_us = at_us or now_us()
+    source, target = world.migration.source, world.migration.target
+    model = source.model if table == source.table else target.model
+    row = {"id": name, "title": ("Salt", at_us), "content": ("keeps bread", at_us)}
+    world.write(table, *world.embedded(model, row))
+    return at_us
+
+
+def has(world: World, table: str, name: str) -> bool:
+    return (name,) in world.read(table)
+
+
+def test_a_row_carried_back_and_then_deleted_in_the_live_table_does_not_come_back(switched):
+    """Inserted after the cutover, carried by the first pass of a rollback, deleted before the alias moves."""
+    written(switched, "articles_v2", "new")
+    switched.carry("back/1", backwards=True, read_back=True, owner=hold(switched), throttled=False)
+    assert has(switched, "articles", "new")
+    switched.delete("articles_v2", {"id": "new"})
+    switched.step("rollback")
+    assert not has(switched, "articles", "new")
+    assert not has(switched, "articles_v2", "new")
+
+
+def hold(world: World) -> str:
+    """A run that has the migration, and does not renew its lease: it is over when a step takes it."""
+    from embedshift.catalog.tables import MIGRATION
+
+    owner = "somebody@elsewhere:1/abcdef"
+    changes = {"owner": owner, "owned_since_us": now_us(), "lease_until_us": now_us()}
+    assert world.store.records.update_if(MIGRATION, {"id": world.migration.id}, changes, {"owner": ""})
+    return owner
+
+
+def test_a_row_of_the_last_seconds_that_was_deleted_before_the_move_is_in_neither_table(loaded, monkeypatch):
+    """A plain writer inserts just before the switch, and deletes between the last pass and the move."""
+    from embedshift.steps import cutover
+
+    written(loaded, "articles", "young")
+    loaded.step("sync")
+    loaded.step("validate")
+    move = cutover.move_alias
+
+    def late(*arguments, **options):
+        loaded.delete("articles", {"id": "young"})
+        return move(*arguments, **options)
+
+    monkeypatch.setattr(cutover, "move_alias", late)
+    loaded.step("cutover")
+    assert not has(loaded, "articles_v2", "young")
+
+
+def test_a_row_of_somebody_else_that_only_one_table_has_stays(switched):
+    """What a program that knows no alias writes into the old table is there again after a rollback."""
+    written(switched, "articles", "stray")
+    switched.step("rollback")
+    assert has(switched, "articles", "stray")
+
+
+def test_a_row_that_a_client_wrote_to_both_and_a_plain_writer_deleted_in_the_live_one_stays_deleted(switched):
+    with Articles.open(switched.config) as articles:
+        articles.add({"id": "new", "title": "Salt", "content": "keeps bread"})
+    assert has(switched, "articles", "new")
+    switched.delete("articles_v2", {"id": "new"})
+    switched.step("rollback")
+    assert not has(switched, "articles", "new")
+
+
+def test_a_row_hidden_by_a_newer_deletion_is_never_deleted_at_its_source(switched):
+    """It was acknowledged there and was never there, so its absence says nothing of the table that it came from."""
+    at_us = now_us()
+    switched.delete("articles", {"id": "hidden"}, at_us=at_us + 1_000_000)
+    written(switched, "articles_v2", "hidden", at_us=at_us)
+    switched.step("rollback")
+    assert has(switched, "articles_v2", "hidden")
+
+
+def test_a_delete_after_a_failed_touch_stays_a_delete(switched, monkeypatch):
+    """The client reaches the live table alone, twice; what it did last is what the old table gets on the way back."""
+    with Articles.open(switched.config) as articles:
+        articles.add({"id": "new", "title": "Salt", "content": "keeps bread"})
+        store = monkeypatch.context()
+        with store as away:
+            unreachable(away)
+            articles.update("new", title="Sea salt")
+            articles.delete("new")
+    (letter,) = [each for each in read_dead_letters(switched.store, switched.migration.id) if "new" in each.id]
+    assert letter.deletes
+    assert letter.of_way_back
+    assert has(switched, "articles", "new")
+    switched.step("rollback")
+    assert not has(switched, "articles", "new")
+    assert [each for each in read_dead_letters(switched.store, switched.migration.id) if "new" in each.id] == []
+
+
+def unreachable(patch: pytest.MonkeyPatch) -> None:
+    """The other table does not answer to any client."""
+
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("the other table does not answer")
+
+    patch.setattr(dual_write.DualWriter, "_write", away)
+    patch.setattr(dual_write.DualWriter, "_delete", away)
+
+
+def test_a_letter_of_the_way_back_is_the_only_copy_and_is_spared_by_sync_and_abort(switched):
+    written(switched, "articles_v2", "only")
+    switched.step("rollback")
+    # As after a rollback that tolerated a row which the old model cannot embed.
+    switched.delete("articles", {"id": "only"})
+    letter = DeadLetter('{"id": "only"}', WHOLE_RING, "back/1", "the model failed: ValueError", 1)
+    write_dead_letters(switched.store, switched.migration.id, [letter])
+    switched.step("sync")
+    assert has(switched, "articles_v2", "only")
+    with pytest.raises(RefusedError, match=r"articles_v2 has the only copy of 1 rows .* \{\"id\": \"only\"\}"):
+        switched.step("abort")
+    assert switched.store.exists("articles_v2")
+
+
+def test_overwriting_what_is_hidden_does_not_undo_a_deletion_in_the_live_table(loaded, monkeypatch):
+    """After the switch the target is live: who deletes there means it, whatever sync.shadowed says."""
+    from embedshift.steps import cutover
+
+    loaded.with_settings(sync={"shadowed": "overwrite"})
+    written(loaded, "articles", "gone", at_us=now_us() - 60_000_000)
+    loaded.step("sync")
+    loaded.step("validate")
+    move = cutover.move_alias
+
+    def late(*arguments, **options):
+        moved = move(*arguments, **options)
+        loaded.delete("articles_v2", {"id": "gone"})
+        return moved
+
+    monkeypatch.setattr(cutover, "move_alias", late)
+    loaded.step("cutover")
+    assert not has(loaded, "articles_v2", "gone")
+
+
+def test_retire_names_what_it_would_destroy(switched):
+    written(switched, "articles", "stray")
+    with pytest.raises(RefusedError, match="articles has 1 rows that were written to it since the cutover"):
+        switched.step("retire")
+    switched.step("sync")
+    assert has(switched, "articles_v2", "stray")
+    switched.step("retire")
+    assert switched.migration.state == "retired"
+
+
+def test_retire_discards_only_when_it_is_told_to(switched):
+    letter = DeadLetter('{"id": "a001"}', WHOLE_RING, "load", "its vector is zero", 1)
+    write_dead_letters(switched.store, switched.migration.id, [letter])
+    with pytest.raises(RefusedError, match=r"articles has 1 rows that could not be carried to articles_v2, such as"):
+        switched.step("retire")
+    switched.step("retire", discard=True)
+    assert not switched.store.exists("articles")
+
+
+def test_the_ledger_knows_rows_by_their_write_time_and_where_they_were_seen(switched):
+    migration, store = switched.migration.id, switched.store
+    one, other = Entry('{"id": "a"}', 5_000_000), Entry('{"id": "b"}', 7_000_000)
+    enter(store, migration, "articles_v2", [one, other])
+    assert known_in_both(store, migration, "articles_v2", [one, other]) == [True, True]
+    # Whether it arrived there is not known: on the other side it may be the only copy.
+    assert known_in_both(store, migration, "articles", [one, other]) == [False, False]
+    confirm(store, migration, [other])
+    assert known_in_both(store, migration, "articles", [one, other]) == [False, True]
+    # Written again since: another row.
+    assert known_in_both(store, migration, "articles_v2", [Entry(one.id, 6_000_000)]) == [False]
