@@ -91,6 +91,10 @@ class StoreUnavailable(UnavailableError):
     """The database does not answer, or refuses the connection."""
 
 
+class NotPermitted(StoreUnavailable):
+    """The database answers, and does not let this user do it; nothing was changed."""
+
+
 class ModelUnavailable(UnavailableError):
     """A model cannot be loaded, or is not the one that was recorded."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from embedshift.catalog.alias import Alias, check_unmoved, get_alias, history
-from embedshift.catalog.claim import claim_alias
+from embedshift.catalog.claim import check_claim, claim_alias
 from embedshift.catalog.guard import drop_table
 from embedshift.catalog.migration import Migration, forget_work, is_owned, migrations, read_migration
 from embedshift.catalog.setup import ensure_catalog
@@ -70,7 +70,8 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
     store.records.delete(FEED, {"alias": settings.alias})
     for move in history(store, settings.alias):
         store.records.delete_if(ALIAS_HISTORY, {"alias": settings.alias, "version": move["version"]}, {})
-    store.records.delete_if(CLAIM, {"alias": settings.alias}, claim.expected)
+    if not store.records.delete_if(CLAIM, {"alias": settings.alias}, claim.expected):
+        check_claim(store, claim)
     return Dropped(settings.alias, tuple(gone), tuple(each.id for each in known))
 
 

@@ -15,7 +15,7 @@ from embedshift.articles.routing import LiveTable, Routing
 from embedshift.articles.rows import Cells, Texts, cells_batch, embed, made_values, texts_of
 from embedshift.catalog.dead_letters import DeadLetter, client_step, write_client_letters
 from embedshift.catalog.ledger import Entry, enter
-from embedshift.errors import EmbedshiftError, SchemaError
+from embedshift.errors import EmbedshiftError, NotPermitted, SchemaError
 from embedshift.stores.contract import Store
 from embedshift.tokens import WHOLE_RING
 
@@ -32,6 +32,7 @@ class DualWriter:
     def __init__(self, store: Store, refresh: Callable[[], Routing]) -> None:
         self._store = store
         self._refresh = refresh
+        self._warned = False
 
     def write(self, routing: Routing, rows: Sequence[Cells], embedded: Mapping[int, Mapping[str, Any]]) -> None:
         """Write rows that are already in the live table.
@@ -92,8 +93,11 @@ class DualWriter:
         entries = [Entry(name_of(live_table.table, row.key), row.at_us) for row in rows]
         try:
             enter(self._store, live_table.migration, live_table.vector_table.table, entries)
-        except SchemaError:
-            _LOG.debug("the catalog has no ledger yet")  # its migration is run by a former version
+        except (SchemaError, NotPermitted) as error:
+            # The migration is run by a former version, or this application has the permissions that one needed.
+            if not self._warned:
+                self._warned = True
+                _LOG.warning("rows of both tables are not entered in the ledger: %s", error)
 
     def _embedded(
         self, live_table: LiveTable, at: Sequence[int], texts: Texts

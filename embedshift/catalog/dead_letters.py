@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from embedshift.catalog.tables import BUCKETS, DEAD_LETTER
+from embedshift.errors import NotPermitted
 from embedshift.stores.contract import Store
 from embedshift.stores.records import Record
 from embedshift.times import now_us
@@ -86,7 +88,9 @@ def write_client_letters(store: Store, migration: str, letters: Sequence[DeadLet
     """Record what a client could not do; a letter of the same row that tells of something later stays."""
     for letter in letters:
         key = {"migration": migration, "bucket": zlib.crc32(letter.id.encode()) % BUCKETS, "id": letter.id}
-        former = next(map(_letter, store.records.select(DEAD_LETTER, key)), None)
+        former = None
+        with suppress(NotPermitted):  # an application that may write letters, and not read them
+            former = next(map(_letter, store.records.select(DEAD_LETTER, key)), None)
         if former is None or former.at_us <= letter.at_us:
             write_dead_letters(store, migration, [letter])
 

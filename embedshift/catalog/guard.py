@@ -7,7 +7,7 @@ from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.lease import Lease
 from embedshift.catalog.migration import read_migration
 from embedshift.catalog.table_use import close_table, leave_table, mark_dropped, reopen_table
-from embedshift.errors import OwnedByAnother, RefusedError, SchemaError
+from embedshift.errors import NotPermitted, OwnedByAnother, RefusedError, SchemaError
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Index
 
@@ -24,14 +24,15 @@ def drop_table(store: Store, lease: Lease | None, table: str, *, of: str = "") -
     Raises:
         OwnedByAnother: this run has lost its lease.
         RefusedError: an alias names the table.
-        SchemaError: the store refuses, for instance because a view depends on the table; it is in use as before.
+        SchemaError, NotPermitted: the store refuses, for instance because a view depends on the table; its index is
+            still there, and it can be used as before.
     """
     _close(store, table, of)
     if lease is not None:
         lease.confirm()
     try:
         store.drop(table)
-    except SchemaError:
+    except (SchemaError, NotPermitted):
         reopen_table(store, table)
         raise
     mark_dropped(store, table)

@@ -38,7 +38,7 @@ class RangeComparison:
         layout: which columns are carried.
         orphans_before_us: what was written to the target at this time or later is deleted only if ``known`` knows it.
         window_rows: rows read at once from each side.
-        known: what is known of rows that one table has and the other lacks.
+        known: what is known of rows that one table has and the other lacks; None: nothing.
         clock_skew_us: how far the clocks of writers may be apart.
         into_live: whether the target is live: if write times do not decide, the target's value stays.
         inspect: whether the target's vectors are read and checked.
@@ -50,7 +50,7 @@ class RangeComparison:
     layout: Layout
     orphans_before_us: int
     window_rows: int
-    known: Known = field(default_factory=Known)
+    known: Known | None = None
     clock_skew_us: int = 0
     into_live: bool = False
     inspect: bool = False
@@ -158,7 +158,7 @@ class RangeComparison:
         """Which of the young rows of a table, missing in the other one, are known to have been deleted there."""
         places = np.flatnonzero(young.to_numpy(zero_copy_only=False))
         found = np.zeros(rows.num_rows, np.bool_)
-        if len(places):
+        if len(places) and self.known is not None:
             chosen = pa.array(places)
             times = newest.take(chosen).to_pylist()
             found[places] = self.known.deleted(table, self.layout.names(rows.take(chosen)), times)
@@ -183,7 +183,7 @@ class RangeComparison:
         """Enter in the ledger the young ones among rows that are the same in both tables."""
         newest = greatest([right.column(write_time(name)) for name in self._timed(right)], right.num_rows)
         young = pc.and_(same, pc.fill_null(pc.greater_equal(newest, self.orphans_before_us), False))
-        if pc.any(young).as_py():
+        if self.known is not None and pc.any(young).as_py():
             self.known.seen(self.layout.names(right.filter(young)), newest.filter(young).to_pylist())
 
     def _same(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
@@ -207,8 +207,7 @@ class RangeComparison:
         if pc.any(there).as_py():
             yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there), looked_us)
         orphans = right.filter(pc.invert(there))
-        if self.known.only_copies:
-            kept = self.known.only_copies
+        if kept := self.known.only_copies if self.known is not None else frozenset():
             orphans = orphans.filter(pa.array([name not in kept for name in self.layout.names(orphans)], pa.bool_()))
         if orphans.num_rows:
             self._deleted += orphans.num_rows

@@ -1,56 +1,28 @@
-"""What the catalog knows of rows that one of two tables has and the other lacks."""
+"""What the catalog knows of rows that one of two tables has and the other lacks. It is read only once it is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 
-from embedshift.catalog.dead_letters import read_dead_letters
+from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters
 from embedshift.catalog.ledger import Entry, confirm, known_in_both
 from embedshift.catalog.tables import LEDGER
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 
 
-@dataclass(frozen=True, slots=True)
 class Known:
-    """Rows are named as in ``Layout.names``.
+    """What is known for the range of a transfer. Rows are named as in ``Layout.names``."""
 
-    Args:
-        only_copies: rows that one table has and the other could not be given: they are never deleted.
-        deletions: rows that a client has deleted in the other table, and could not delete in this one; and when.
-        catalog: has the ledger; None if there is none.
-        migration: whose ledger it is.
-        confirms: whether rows that are seen in both tables are entered there.
-    """
+    def __init__(self, catalog: Store, transfer: Transfer) -> None:
+        self._catalog, self._transfer = catalog, transfer
 
-    only_copies: frozenset[str] = frozenset()
-    deletions: Mapping[str, int] = field(default_factory=dict)
-    catalog: Store | None = None
-    migration: str = ""
-    confirms: bool = False
-
-    @classmethod
-    def of(cls, catalog: Store, transfer: Transfer) -> Known:
-        """What is known for a transfer; nothing, if a table is repaired from itself."""
-        if transfer.layout.in_place:
-            return cls()
-        if not catalog.records.has(LEDGER):
-            return cls()  # a dry run on a catalog that no run of this version has worked on yet
-        letters = list(read_dead_letters(catalog, transfer.migration))
-        deletions = {
-            letter.id: letter.at_us for letter in letters if letter.deletes and letter.of_way_back == transfer.backwards
-        }
-        # Whichever way they failed to go: what did not arrive there is only here.
-        others = [each for each in letters if each.of_way_back != transfer.backwards and not each.deletes]
-        return cls(
-            frozenset(letter.id for letter in others), deletions, catalog, transfer.migration, bool(transfer.owner)
-        )
-
-    def seen(self, names: Sequence[str], times: Sequence[int]) -> None:
-        """These rows are in both tables, their newest cells written at these times."""
-        if self.catalog is not None and self.confirms:
-            confirm(self.catalog, self.migration, [Entry(*each) for each in zip(names, times, strict=True)])
+    @cached_property
+    def only_copies(self) -> frozenset[str]:
+        """Rows that one table has and the other could not be given, whichever way: they are never deleted."""
+        letters = [each for each in self._letters if each.of_way_back != self._transfer.backwards and not each.deletes]
+        return frozenset(letter.id for letter in letters)
 
     def deleted(self, table: str, names: Sequence[str], times: Sequence[int]) -> list[bool]:
         """Which rows of a table, missing in the other one, were deleted there.
@@ -60,11 +32,35 @@ class Known:
             names: of the rows.
             times: when the newest cell of each was written, in microseconds.
         """
-        if self.catalog is None:
+        if not self._has_ledger:
             return [False] * len(names)
         entries = [Entry(*each) for each in zip(names, times, strict=True)]
-        in_both = known_in_both(self.catalog, self.migration, table, entries)
+        in_both = known_in_both(self._catalog, self._transfer.migration, table, entries)
         return [
-            known or each.written_us <= self.deletions.get(each.id, -1)
+            known or each.written_us <= self._deletions.get(each.id, -1)
             for known, each in zip(in_both, entries, strict=True)
         ]
+
+    def seen(self, names: Sequence[str], times: Sequence[int]) -> None:
+        """These rows are in both tables, their newest cells written at these times."""
+        if self._transfer.owner:
+            entries = [Entry(*each) for each in zip(names, times, strict=True)]
+            confirm(self._catalog, self._transfer.migration, entries)
+
+    @cached_property
+    def _deletions(self) -> Mapping[str, int]:
+        """Rows that a client has deleted in the source, and could not delete in the target; and when."""
+        letters = [each for each in self._letters if each.deletes and each.of_way_back == self._transfer.backwards]
+        return {letter.id: letter.at_us for letter in letters}
+
+    @cached_property
+    def _letters(self) -> list[DeadLetter]:
+        # A table that is repaired from itself belongs to no migration.
+        return (
+            [] if self._transfer.layout.in_place else list(read_dead_letters(self._catalog, self._transfer.migration))
+        )
+
+    @cached_property
+    def _has_ledger(self) -> bool:
+        # Not in a dry run on a catalog that no run of this version has worked on yet.
+        return not self._transfer.layout.in_place and self._catalog.records.has(LEDGER)

@@ -183,7 +183,7 @@ def comparison_of(stores: Stores, transfer: Transfer) -> RangeComparison:
         transfer.layout,
         transfer.orphans_before_us,
         transfer.window_rows * (_COMPARED_AT_ONCE if narrow else 1),
-        Known.of(stores.catalog, transfer),
+        Known(stores.catalog, transfer),
         transfer.clock_skew_us,
         into_live=transfer.into_live,
         inspect=transfer.inspect,

@@ -12,7 +12,7 @@ from embedshift.catalog.ledger import forget_ledger
 from embedshift.catalog.migration import Migration, get_migration, migrations
 from embedshift.catalog.states import ENDED, check_step, label
 from embedshift.catalog.versions import as_prepared
-from embedshift.errors import RefusedError, SchemaError
+from embedshift.errors import NotPermitted, RefusedError, SchemaError
 from embedshift.steps.context import StepContext, StepResult
 from embedshift.steps.sync import would_carry
 from embedshift.stores.contract import Store
@@ -84,7 +84,7 @@ def retire(
         lease.change(state="retiring")
         try:
             drop_table(store, lease, old)
-        except (RefusedError, SchemaError):
+        except (RefusedError, SchemaError, NotPermitted):
             lease.change(state=before)
             raise
         forget_ledger(store, migration.id)

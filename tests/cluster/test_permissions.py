@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from embedshift import Articles
+from embedshift.catalog.table_use import table_use
 from embedshift.errors import EmbedshiftError
 from embedshift.settings import Settings
 from embedshift.steps.context import StepContext
@@ -89,6 +90,11 @@ class Roles:
                 run(step, poor)
             assert words in str(caught.value)
             assert "\n" not in str(caught.value)
+            if step == "retire":  # what can be refused comes first: nothing is half dropped, and there is a way back
+                migration = self.world.migration
+                assert migration.state == "switched"
+                assert self.world.store.index_state(migration.source.index).status == "serving"
+                assert table_use(self.world.store, "articles").state == ""
         run(step, self.settings_of(step, grants))
 
 

@@ -1,4 +1,4 @@
-"""A run that lost its lease, or whose alias has moved, does nothing that cannot be undone. Invariant 12, narrowed."""
+"""A run that lost its lease, or whose alias has moved, does nothing that cannot be undone. Invariant 12."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ ends = [VectorTable(each, "id", "{content}", "embedding", False, each, IndexSett
 layout = Layout(*ends, *(store.describe(each.table) for each in ends))
 before = peak_mb()
 read = deleted = largest = 0
-for window in RangeComparison(Stores.one(store), layout, None, 64).windows(WHOLE_RING):
+for window in RangeComparison(Stores.one(store), layout, sys.maxsize, 64).windows(WHOLE_RING):
     read, deleted = read + window.counts.read, deleted + window.counts.deleted
     largest = max(largest, window.rows.nbytes)
 print(json.dumps({"mb": peak_mb() - before, "read": read, "largest": largest, "deleted": deleted}))

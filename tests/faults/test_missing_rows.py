@@ -1,4 +1,4 @@
-"""A row that one table lacks was deleted there, or is new in the other: what is known decides. Invariants 6 and 13.
+"""A row that one table lacks was deleted there, or is new in the other: what is known decides. Invariants 7 and 13.
 
 Plain writers know no alias; they write one table with their clock's time.
 """

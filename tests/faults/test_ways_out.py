@@ -1,4 +1,4 @@
-"""Every state has a way out, wherever the alias points: to its source, its target, or a table of another migration.
+"""Every state has a way out, wherever the alias points: to its source, its target, or another table. Invariant 7.
 
 Two migrations from one table, of which one is switched, may not leave the other in a state that no step leads out of.
 """

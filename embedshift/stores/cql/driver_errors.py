@@ -32,7 +32,7 @@ from cassandra.protocol import (
     SyntaxException,
 )
 
-from embedshift.errors import EmbedshiftError, SchemaError, SettingsError, StoreUnavailable
+from embedshift.errors import EmbedshiftError, NotPermitted, SchemaError, SettingsError, StoreUnavailable
 
 #: What the driver and the server raise; anything else is a bug of this program.
 RAISED = (DriverException, NoHostAvailable, ErrorMessage, ConnectionException, ConnectionBusy, OSError)
@@ -97,7 +97,7 @@ def explained(error: BaseException, doing: str, where: str) -> EmbedshiftError:
     if isinstance(error, EmbedshiftError):
         return error
     if isinstance(error, Unauthorized):
-        return StoreUnavailable(f"{where} does not permit {doing} ({words})", hint="grant this user the permission")
+        return NotPermitted(f"{where} does not permit {doing} ({words})", hint="grant this user the permission")
     if isinstance(error, AuthenticationFailed):
         return _login(error, where)
     if isinstance(error, REFUSED) and not is_transient(error):
