@@ -1,4 +1,4 @@
-"""What the catalog knows of rows that one of two tables has and the other lacks. It is read only once it is asked for."""
+"""What the catalog knows of rows that one of two tables has and the other lacks. It is read when it is asked for."""
 
 from __future__ import annotations
 
