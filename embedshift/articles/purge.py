@@ -7,7 +7,7 @@ has not changed since. A row that was changed in between is left to the next pur
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from embedshift.articles.delete import DEACTIVATED, Deleting, check_soft_delete
 from embedshift.articles.files import Archive
 from embedshift.articles.keys import Clock, Key, RowLocks, key_of, keys_batch, name_of
 from embedshift.articles.routing import AliasCache, Routing
-from embedshift.articles.rows import own_columns
+from embedshift.articles.rows import Cells, cells_batch, own_columns
 from embedshift.errors import InputError, RefusedError
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Table, write_time
@@ -141,17 +141,36 @@ class Purge:
         timed = [column.name for column in table.others]
         with self._locks.held(name_of(table, key) for key in keys):
             at_us = self._clock.next()
-            rows = self._store.fetch(table, keys_batch(table, keys), values=_judged(table), times=timed).to_pylist()
-            still, times = [], []
+            rows = self._store.fetch(table, keys_batch(table, keys), values=timed, times=timed).to_pylist()
+            still: list[tuple[Row, int]] = []
             for row in rows:
                 name, newest = name_of(table, row), _newest(row, timed)
                 if name in gone or (newest == chosen[_hash(name)] and rule(routing, row, _newest(row, own))):
-                    still.append({key.name: row[key.name] for key in table.keys})
                     # The very version that was judged: whatever another client writes from now on is newer.
-                    times.append(newest or at_us)
+                    still.append((row, newest or at_us))
             if still:
-                self._deleting.delete_versions(routing, still, times)
-                gone |= {name_of(table, key) for key in still}
+                keys = [{key.name: row[key.name] for key in table.keys} for row, _ in still]
+                self._deleting.delete_versions(routing, keys, [newest for _, newest in still])
+                gone |= {name_of(table, key) for key in keys} - self._given_back(routing, still)
+
+    def _given_back(self, routing: Routing, deleted: Sequence[tuple[Row, int]]) -> set[str]:
+        """The rows that another client wrote while they were being deleted, which have their older cells again."""
+        table = routing.live.table
+        names, timed = [key.name for key in table.keys], [column.name for column in table.others]
+        keys = [{name: row[name] for name in names} for row, _ in deleted]
+        now = {
+            name_of(table, row): row
+            for row in self._store.fetch(table, keys_batch(table, keys), times=timed).to_pylist()
+        }
+        cells = []
+        for key, (row, newest) in zip(keys, deleted, strict=True):
+            if (left := now.get(name_of(table, key))) is not None:
+                lost = [name for name in timed if row[name] is not None and left[write_time(name)] is None]
+                # Just newer than the deletion, and older than anything that came after it.
+                cells.append(Cells(key, {name: row[name] for name in lost}, newest + 1))
+        if cells:
+            self._store.write(table, cells_batch(table, cells))
+        return {name_of(table, each.key) for each in cells}
 
     def _scan(self, table: Table, values: list[str], times: list[str]) -> Iterator[list[dict[str, Any]]]:
         for piece in self._store.ring(table.name):

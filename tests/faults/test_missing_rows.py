@@ -5,6 +5,8 @@ Plain writers know no alias; they write one table with their clock's time.
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from embedshift import Articles
@@ -13,7 +15,7 @@ from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters, write
 from embedshift.catalog.ledger import Entry, confirm, enter, known_in_both
 from embedshift.errors import RefusedError, StoreUnavailable
 from embedshift.tokens import WHOLE_RING
-from tests.world import World, now_us
+from tests.world import HOUR_US, World, now_us
 
 
 def written(world: World, table: str, name: str, *, at_us: int | None = None) -> int:
@@ -186,3 +188,43 @@ def test_the_ledger_knows_rows_by_their_write_time_and_where_they_were_seen(swit
     assert known_in_both(store, migration, "articles", [one, other]) == [False, True]
     # Written again since: another row.
     assert known_in_both(store, migration, "articles_v2", [Entry(one.id, 6_000_000)]) == [False]
+
+
+def test_before_the_cutover_too_nothing_younger_than_the_pass_is_deleted_unless_it_is_known(loaded):
+    loaded.with_settings(sync={"clock_skew": "1h"})
+    written(loaded, "articles_v2", "young")
+    written(loaded, "articles_v2", "old", at_us=now_us() - 2 * HOUR_US)
+    written(loaded, "articles", "both")
+    loaded.step("sync")
+    assert has(loaded, "articles_v2", "both")
+    loaded.delete("articles", {"id": "both"})
+    loaded.step("sync")
+    assert has(loaded, "articles_v2", "young")
+    assert not has(loaded, "articles_v2", "old")
+    assert not has(loaded, "articles_v2", "both")
+
+
+def test_purge_deletes_the_version_that_it_has_judged(switched):
+    """Another client restores and rewrites the article between the last look and the deletion."""
+    from datetime import timedelta
+
+    from embedshift.articles.delete import add_soft_delete
+    from embedshift.stores import open_store
+
+    add_soft_delete(switched.settings, switched.store)
+    with Articles.open(switched.config) as other, closing(open_store(switched.settings.store)) as store:
+        other.add({"id": "new", "title": "Salt", "content": "keeps bread"})
+        other.deactivate("new")
+        articles, delete, restored = Articles(switched.settings, store), store.delete, []
+
+        def late(table, keys, times):
+            if not restored:
+                restored.append(other.restore("new"))
+                other.update("new", title="Sea salt")
+            return delete(table, keys, times)
+
+        store.delete = late
+        articles.purge(timedelta(0))
+        assert restored == [None]
+        assert other.get("new")["title"] == "Sea salt"
+        assert other.get("new")["content"] == "keeps bread"
