@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from time import time_ns
 
 import numpy as np
@@ -21,7 +21,7 @@ from embedshift.spark.compare_cells import Cells
 from embedshift.spark.compare_vectors import Vectors, greatest
 from embedshift.spark.expiry import expiry, expiry_schema, with_expiries
 from embedshift.spark.known import Known
-from embedshift.spark.rows import DELETED_AT, NEWEST, Action, Layout, Window, to_carry
+from embedshift.spark.rows import DELETED_AT, Action, Layout, Window, to_carry
 from embedshift.spark.scan_limit import ScanLimit
 from embedshift.spark.stores import Stores
 from embedshift.stores.merge_join import Merged, empty_batch, key_array, merge, paired, scan_schema
@@ -64,7 +64,13 @@ class RangeComparison:
 
     def __post_init__(self) -> None:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
-        self._cells = Cells(self.layout, self.orphans_before_us, self.clock_skew_us, into_live=self.into_live)
+        self._cells = Cells(
+            self.layout,
+            self.orphans_before_us,
+            self.clock_skew_us,
+            into_live=self.into_live,
+            known=partial(self._known, self.layout.target.table),
+        )
 
     def windows(self, within: TokenRange, scan_limit: ScanLimit | None = None) -> Generator[Window]:
         """The rows to embed, write or delete, and how many were compared; with a scan limit, only up to it."""
@@ -146,7 +152,7 @@ class RangeComparison:
     def _missing(self, left: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The rows that the target lacks, but for those that were deleted there while it was live."""
         if self.into_live:
-            newest = greatest([left.column(write_time(column.name)) for column in self.layout.carried], left.num_rows)
+            newest = self._newest(left)
             young = pc.fill_null(pc.greater_equal(newest, self.orphans_before_us), False)
             gone = self._known(self.layout.source.table, left, newest, young)
             self._unchanged += pc.sum(gone).as_py()
@@ -154,13 +160,24 @@ class RangeComparison:
         if left.num_rows:
             yield self._rows(left, None)
 
-    def _known(self, table: str, rows: pa.RecordBatch, newest: pa.Array, young: pa.Array) -> pa.Array:
-        """Which of the young rows of a table, missing in the other one, are known to have been deleted there."""
+    def _newest(self, rows: pa.RecordBatch) -> pa.Array:
+        """When the newest carried cell of each row was written."""
+        return greatest([rows.column(write_time(column.name)) for column in self.layout.carried], rows.num_rows)
+
+    def _known(self, table: str, rows: pa.RecordBatch, times: pa.Array, young: pa.Array) -> pa.Array:
+        """Which of the young rows or cells of a table, missing in the other one, are known to have been deleted there.
+
+        Args:
+            table: which has them.
+            rows: their primary keys.
+            times: when they were written.
+            young: which of them are asked for.
+        """
         places = np.flatnonzero(young.to_numpy(zero_copy_only=False))
         found = np.zeros(rows.num_rows, np.bool_)
         if len(places) and self.known is not None:
             chosen = pa.array(places)
-            times = newest.take(chosen).to_pylist()
+            times = times.take(chosen).to_pylist()
             found[places] = self.known.deleted(table, self.layout.names(rows.take(chosen)), times)
         return pa.array(found)
 
@@ -168,7 +185,7 @@ class RangeComparison:
         same = self._same(left, right)
         count = pc.sum(same).as_py() or 0
         self._unchanged += count
-        self._confirm(right, same)
+        self._confirm(left, right)
         if count == left.num_rows:
             return
         if count:
@@ -179,12 +196,10 @@ class RangeComparison:
         again = right.filter(doubtful)
         yield from self._look_again(again, read=again.num_rows)
 
-    def _confirm(self, right: pa.RecordBatch, same: pa.Array) -> None:
-        """Enter in the ledger the young ones among rows that are the same in both tables."""
-        newest = greatest([right.column(write_time(name)) for name in self._timed(right)], right.num_rows)
-        young = pc.and_(same, pc.fill_null(pc.greater_equal(newest, self.orphans_before_us), False))
-        if self.known is not None and pc.any(young).as_py():
-            self.known.seen(self.layout.names(right.filter(young)), newest.filter(young).to_pylist())
+    def _confirm(self, left: pa.RecordBatch, right: pa.RecordBatch) -> None:
+        """Enter in the ledger the young cells that both tables have."""
+        if self.known is not None:
+            self.known.seen(self.layout.entries(left, self.orphans_before_us, right))
 
     def _same(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.Array:
         """Which pairs are seen to be the same without a closer look: in a table that is up to date, nearly all."""
@@ -228,7 +243,8 @@ class RangeComparison:
         return [name for name in names if write_time(name) in rows.schema.names]
 
     def _deletable(self, right: pa.RecordBatch) -> pa.Array:
-        newest = greatest([right.column(write_time(name)) for name in self._timed(right)])
+        # Vector and digest do not count: who refreshes them writes no article.
+        newest = self._newest(right)
         old = pc.fill_null(pc.less(newest, self.orphans_before_us), True)
         return pc.or_(old, self._known(self.layout.target.table, right, newest, pc.invert(old)))
 
@@ -281,9 +297,5 @@ class RangeComparison:
             columns[write_time(name)] = at
             columns[expiry(name)] = pc.if_else(taken, left.column(expiry(name)), None)
             touched = pc.or_(touched, pc.is_valid(at))
-        times = [columns[write_time(column.name)] for column in (*self.layout.carried, *self.layout.made)]
-        if right is not None:
-            times += [right.column(write_time(name)) for name in self._timed(right)]
-        columns[NEWEST] = greatest(times)
         action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
         return to_carry(self.layout, left, action, columns).filter(touched)

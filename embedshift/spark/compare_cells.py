@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
@@ -12,6 +13,8 @@ from embedshift.spark.rows import Layout
 from embedshift.stores.cql_types import is_many_celled
 from embedshift.stores.model import Column, write_time
 
+KnownCells = Callable[[pa.RecordBatch, pa.Array, pa.Array], pa.Array]
+
 
 class Cells:
     """The cells that are carried, in pairs of rows: ``left`` of the source and ``right`` of the target, n rows each.
@@ -20,15 +23,20 @@ class Cells:
 
     Args:
         layout: which columns are carried.
-        orphans_before_us: a cell that was written to the target at this time or later is never deleted.
+        orphans_before_us: a cell that was written to the target at this time or later is deleted only if it is known.
         clock_skew_us: how far the clocks of writers may be apart.
         into_live: whether the target is live: if write times do not decide, the target's value stays.
+        known: of rows of the target, their write times, and a choice of young ones among them: which of these cells are
+            known to have been in both tables.
 
     Attributes:
         many_celled: the columns whose values are several cells, such as collections.
     """
 
-    def __init__(self, layout: Layout, orphans_before_us: int, clock_skew_us: int, *, into_live: bool) -> None:
+    def __init__(
+        self, layout: Layout, orphans_before_us: int, clock_skew_us: int, *, into_live: bool, known: KnownCells
+    ) -> None:
+        self._known = known
         self._carried = layout.carried
         self.many_celled = [column for column in layout.carried if is_many_celled(column.type)]
         self._orphans_before_us, self._clock_skew_us, self._into_live = orphans_before_us, clock_skew_us, into_live
@@ -88,7 +96,10 @@ class Cells:
     def _erasable(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
         ours, theirs = left.column(write_time(name)), right.column(write_time(name))
         gone = pc.and_(pc.is_null(ours), pc.is_valid(theirs))
-        return pc.and_(gone, pc.fill_null(pc.less(theirs, self._orphans_before_us), False))
+        young = pc.and_(gone, pc.fill_null(pc.greater_equal(theirs, self._orphans_before_us), False))
+        if not pc.any(young).as_py():
+            return gone
+        return pc.or_(pc.and_not(gone, young), self._known(right, theirs, young))
 
 
 def _alike(one: pa.Array, other: pa.Array) -> pa.Array:

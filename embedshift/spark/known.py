@@ -25,12 +25,12 @@ class Known:
         return frozenset(letter.id for letter in letters)
 
     def deleted(self, table: str, names: Sequence[str], times: Sequence[int]) -> list[bool]:
-        """Which rows of a table, missing in the other one, were deleted there.
+        """Which rows of a table, or cells of them, that are missing in the other table were deleted there.
 
         Args:
-            table: which has the rows.
+            table: which has them.
             names: of the rows.
-            times: when the newest cell of each was written, in microseconds.
+            times: when they were written, in microseconds.
         """
         if not self._has_ledger:
             return [False] * len(names)
@@ -41,10 +41,9 @@ class Known:
             for known, each in zip(in_both, entries, strict=True)
         ]
 
-    def seen(self, names: Sequence[str], times: Sequence[int]) -> None:
-        """These rows are in both tables, their newest cells written at these times."""
+    def seen(self, entries: Sequence[Entry]) -> None:
+        """These cells are in both tables."""
         if self._transfer.owner:
-            entries = [Entry(*each) for each in zip(names, times, strict=True)]
             confirm(self._catalog, self._transfer.migration, entries)
 
     @cached_property

@@ -8,7 +8,9 @@ from enum import IntEnum
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from embedshift.catalog.ledger import Entry
 from embedshift.catalog.ranges import Counts
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.embedding import DIGEST, Texts
@@ -31,8 +33,6 @@ class Action(IntEnum):
 ACTION = "action()"
 #: Why a row is dead.
 REASON = "reason()"
-#: The write time of the newest cell that the row has in the target once it is written, in microseconds.
-NEWEST = "newest()"
 #: The time with which a DELETE row is deleted, in microseconds.
 DELETED_AT = "deleted_at()"
 
@@ -88,10 +88,34 @@ class Layout:
         keys = [key.name for key in self.keys]
         return [json.dumps(dict(zip(keys, values, strict=True))) for values in zip(*columns, strict=True)]
 
+    def entries(self, rows: pa.RecordBatch, since_us: int, other: pa.RecordBatch | None = None) -> list[Entry]:
+        """The young cells of rows for the ledger: for each row, its write times that are not before ``since_us``.
+
+        Args:
+            rows: with keys and write times.
+            since_us: in microseconds.
+            other: the same rows in the other table: only cells that have the same write time there.
+        """
+        chosen, times = [], []
+        for name in (write_time(column.name) for column in self.carried):
+            young = pc.greater_equal(rows.column(name), since_us)
+            if other is not None:
+                young = pc.and_(young, pc.equal(rows.column(name), other.column(name)))
+            chosen.append(pc.fill_null(young, False).to_numpy(zero_copy_only=False))
+            times.append(rows.column(name))
+        places = np.flatnonzero(np.logical_or.reduce(chosen)) if chosen else np.empty(0, np.int64)
+        if not len(places):
+            return []
+        names = self.names(rows.take(pa.array(places)))
+        found: dict[Entry, None] = {}
+        for young, column in zip(chosen, times, strict=True):
+            at = column.take(pa.array(places)).to_pylist()
+            found |= {Entry(*each): None for *each, is_young in zip(names, at, young[places], strict=True) if is_young}
+        return list(found)
+
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows."""
         fields = [pa.field(ACTION, pa.int8()), pa.field(REASON, pa.string()), pa.field(DELETED_AT, pa.int64())]
-        fields.append(pa.field(NEWEST, pa.int64()))
         fields += [pa.field(key.name, arrow_type(key.type)) for key in self.keys]
         for column in (*self.carried, *self.made):
             fields.append(pa.field(column.name, arrow_type(column.type)))

@@ -12,7 +12,7 @@ from embedshift.catalog.ledger import Entry, confirm, enter
 from embedshift.catalog.ranges import Counts
 from embedshift.spark.expiry import with_ttls
 from embedshift.spark.fence import Fence
-from embedshift.spark.rows import ACTION, DELETED_AT, NEWEST, REASON, Action, Layout
+from embedshift.spark.rows import ACTION, DELETED_AT, REASON, Action, Layout
 from embedshift.spark.stores import Stores
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.merge_join import key_array
@@ -69,18 +69,15 @@ class Writer:
     def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows in the store's form."""
         rows = with_ttls(rows)
-        return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT, NEWEST)])
+        return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT)])
 
     def _entered(self, rows: pa.RecordBatch) -> list[Entry]:
-        """Enter in the ledger, before they are written, the rows that are too young for the switch to decide."""
-        newest = rows.column(NEWEST)
-        young = rows.filter(pc.fill_null(pc.greater_equal(newest, self._transfer.orphans_before_us), False))
-        return self._enter(young, young.column(NEWEST).to_pylist())
+        """Enter in the ledger, before they are written, the cells that are too young for the switch to decide."""
+        return self._enter(self._layout.entries(rows, self._transfer.orphans_before_us))
 
-    def _enter(self, rows: pa.RecordBatch, times: list[int]) -> list[Entry]:
+    def _enter(self, entries: list[Entry]) -> list[Entry]:
         if not self._transfer.owner:
             return []
-        entries = [Entry(*each) for each in zip(self._layout.names(rows), times, strict=True)]
         enter(self._catalog, self._transfer.migration, self._layout.target.table, entries)
         return entries
 
@@ -106,7 +103,7 @@ class Writer:
             times = pc.if_else(pc.is_valid(hidden.column(name)), now, None)
             hidden = hidden.set_column(hidden.schema.get_field_index(name), name, times)
         if hidden.num_rows:
-            self._enter(hidden, now.to_pylist())
+            self._enter(self._layout.entries(hidden, looked_us))
             self._store.write(self._layout.target_table, hidden)
 
     def _hidden(self, cells: pa.RecordBatch) -> pa.RecordBatch:

@@ -49,10 +49,11 @@ def reading(world: World, table: str) -> AbstractContextManager[None]:
     return busy(lambda: world.store.search(described, vector_table.index, vector, 3))
 
 
-def writing(world: World, table: str) -> AbstractContextManager[None]:
-    described = world.store.describe(table)
-    row = batch_of(described, [{"id": "dual", "title": ("write", now_us())}])
-    return busy(lambda: world.store.write(described, row))
+def writing(world: World, *tables: str) -> AbstractContextManager[None]:
+    at_us = now_us()
+    described = [world.store.describe(table) for table in tables]
+    rows = [(each, batch_of(each, [{"id": "dual", "title": ("write", at_us)}])) for each in described]
+    return busy(lambda: [world.store.write(*each) for each in rows])
 
 
 def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
@@ -94,7 +95,7 @@ def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
         with pytest.raises(SchemaError, match=r"does not say that it keeps a snapshot .* nodetool snapshot"):
             world.step("retire", snapshot=True)
         assert world.store.exists("articles")
-        with writing(world, "articles"):  # as clients do until the end
+        with writing(world, "articles_v2", "articles"):  # as clients do until the end
             world.step("retire")
         assert not world.store.exists("articles")
         assert world.moves == [

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+from embedshift.catalog.actor import shown
 from embedshift.catalog.lease import held
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
@@ -19,7 +20,7 @@ def test_a_second_upgrade_is_refused_and_names_the_owner(
         world.create_source(some_articles(6))
         world.step("prepare", upgrade=True)
         with held(world.store, world.migration, timedelta(minutes=5)):
-            owner = world.migration.owner
+            owner = shown(world.migration.owner)
             second = world.command("upgrade", "--json", "--to-model", str(new_model))
 
         assert second.returncode == 4, second.stderr

@@ -12,6 +12,8 @@ from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.guard import drop_table
 from embedshift.catalog.lease import held
+from embedshift.catalog.ranges import read_ranges
+from embedshift.catalog.table_use import close_table, reopen_table, use_table
 from embedshift.catalog.tables import MIGRATION
 from embedshift.errors import OwnedByAnother, RefusedError
 from embedshift.spark.stores import Stores
@@ -149,3 +151,41 @@ def test_articles_drop_looks_once_more_before_it_drops(switched, monkeypatch):
     with pytest.raises(RefusedError, match="decide again"):
         embedshift.articles.drop.drop(switched.settings, switched.store, None)
     assert len(switched.read("articles_v2")) == 30
+
+
+def test_a_task_does_nothing_to_a_table_that_was_created_anew_under_its_name(loaded):
+    """Somebody drops the target by hand, and makes another one: what a task was planned for is gone."""
+    loaded.delete("articles", {"id": "a003"})
+    with held(loaded.store, loaded.migration, loaded.settings.cutover.lease) as lease:
+        late = transfer_of(
+            loaded.settings, loaded.store, loaded.migration, "sync/9", owner=lease.owner, throttled=False
+        )
+        described = loaded.store.describe("articles_v2")
+        loaded.store.drop("articles_v2")
+        loaded.store.create(described)
+        carry_range(Stores.one(loaded.store), late, WHOLE_RING, 1)
+    (record,) = read_ranges(loaded.store, loaded.migration.id, "sync/9")
+    assert record.state == "failed"
+    assert "articles_v2 was created anew since this run began" in record.error
+    assert loaded.read("articles_v2") == {}
+
+
+def test_an_alias_never_moves_to_a_table_that_is_being_dropped(switched):
+    with held(switched.store, switched.migration, switched.settings.cutover.lease):
+        assert close_table(switched.store, "articles") == frozenset()
+        with pytest.raises(RefusedError, match="articles is being dropped"):
+            switched.move(switched.migration.source)
+    assert switched.alias.target.table == "articles_v2"
+    reopen_table(switched.store, "articles")
+    assert switched.move(switched.migration.source).target.table == "articles"
+
+
+def test_a_table_that_an_alias_is_about_to_move_to_is_dropped_only_once_that_alias_cannot(switched):
+    """A mover was killed, or sleeps, between the entry and its move: whoever drops the table takes its claim away."""
+    claim = claim_alias(switched.store, "articles", switched.migration.id)
+    use_table(switched.store, "articles", "articles")
+    switched.step("retire")
+    assert not switched.store.exists("articles")
+    with pytest.raises(RefusedError):
+        move_alias(switched.store, None, claim, switched.migration.source, migration="", reason="late")
+    assert switched.alias.target.table == "articles_v2"

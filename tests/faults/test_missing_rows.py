@@ -6,14 +6,17 @@ Plain writers know no alias; they write one table with their clock's time.
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 
 from embedshift import Articles
 from embedshift.articles import dual_write
+from embedshift.articles.delete import add_soft_delete
 from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters, write_dead_letters
 from embedshift.catalog.ledger import Entry, confirm, enter, known_in_both
 from embedshift.errors import RefusedError, StoreUnavailable
+from embedshift.stores import open_store
 from embedshift.tokens import WHOLE_RING
 from tests.world import HOUR_US, World, now_us
 
@@ -124,6 +127,42 @@ def unreachable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(dual_write.DualWriter, "_delete", away)
 
 
+def test_an_article_that_was_restored_stays_active_although_the_second_table_was_out_of_reach(switched, monkeypatch):
+    """Restoring deletes one cell. The old table keeps it, and the way back must not bring it with it."""
+    add_soft_delete(switched.settings, switched.store)
+    with Articles.open(switched.config) as articles:
+        articles.add({"id": "new", "title": "Salt", "content": "keeps bread"})
+        articles.deactivate("new")
+        with monkeypatch.context() as away:
+            unreachable(away)
+            articles.restore("new")
+    switched.step("rollback")
+    with Articles.open(switched.config) as articles:
+        assert articles.get("new")["deactivated_at"] is None
+        assert articles.search("keeps bread", 50)[0].id == "new"
+
+
+def test_a_value_that_was_deleted_in_the_live_table_does_not_come_back(switched):
+    with Articles.open(switched.config) as articles:
+        articles.add({"id": "new", "title": "Salt", "content": "keeps bread"})
+    now = now_us()
+    switched.write("articles_v2", {"id": "new", "title": (None, now), "content": ("is white", now)})
+    switched.step("rollback")
+    assert "title" not in switched.read("articles")["new",]
+    assert switched.read("articles")["new",]["content"][0] == "is white"
+
+
+def test_a_row_that_was_deleted_and_written_again_has_nothing_of_its_former_self(switched):
+    with Articles.open(switched.config) as articles:
+        articles.add({"id": "new", "title": "Salt", "content": "keeps bread"})
+    switched.delete("articles_v2", {"id": "new"})
+    switched.write("articles_v2", {"id": "new", "title": ("Sea salt", now_us())})
+    switched.step("rollback")
+    row = switched.read("articles")["new",]
+    assert row["title"][0] == "Sea salt"
+    assert "content" not in row
+
+
 def test_a_letter_of_the_way_back_is_the_only_copy_and_is_spared_by_sync_and_abort(switched):
     written(switched, "articles_v2", "only")
     switched.step("rollback")
@@ -206,11 +245,6 @@ def test_before_the_cutover_too_nothing_younger_than_the_pass_is_deleted_unless_
 
 def test_purge_deletes_the_version_that_it_has_judged(switched):
     """Another client restores and rewrites the article between the last look and the deletion."""
-    from datetime import timedelta
-
-    from embedshift.articles.delete import add_soft_delete
-    from embedshift.stores import open_store
-
     add_soft_delete(switched.settings, switched.store)
     with Articles.open(switched.config) as other, closing(open_store(switched.settings.store)) as store:
         other.add({"id": "new", "title": "Salt", "content": "keeps bread"})

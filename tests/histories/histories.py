@@ -125,7 +125,9 @@ class History:
 
     @property
     def target(self) -> str:
-        return self.world.settings.target.table
+        # A target that follows one that was dropped has another name than the settings give it.
+        found = find_migration(self.store, self.world.settings)
+        return found.target.table if found else self.world.settings.target.table
 
     @property
     def others(self) -> list[str]:
@@ -318,7 +320,9 @@ class History:
         column = self.store.describe(vector_table.table).column(vector_table.vector)
         assert column is not None
         assert column.type == f"vector<float, {vector_table.model.dimension}>"
-        number = 1 if vector_table.table == "articles" else int(vector_table.table.rpartition("_v")[2])
+        number = (
+            1 if vector_table.table == "articles" else int(vector_table.table.rpartition("_v")[2].partition("_")[0])
+        )
         assert vector_table.model.name == str(self.models[(number - 1) % 2])
         assert vector_table.index.table == vector_table.table
         assert self.store.index_state(vector_table.index).status == "serving"

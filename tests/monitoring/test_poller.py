@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from embedshift.catalog.actor import shown
 from embedshift.catalog.lease import owned
 from embedshift.catalog.ranges import Counts, RangeRecord, read_ranges, write_ranges
 from embedshift.catalog.states import NEXT
@@ -32,7 +33,7 @@ def test_a_run_is_seen_with_its_figures(world):
         carry(world, 1, state="failed")
         snapshot = poller.look()
         said = dict(rows(snapshot))
-        assert (snapshot.running, snapshot.owner) == ("load", lease.owner)
+        assert (snapshot.running, snapshot.owner) == ("load", shown(lease.owner))
         assert snapshot.steps[1].state == "running"
         assert said["ranges"] == "4 of 40 done (10.0 %), 1 failed"
         assert said["rows"] == "20 of about 40 read: 16 written, 0 unchanged, 4 dead; 0 deleted"
