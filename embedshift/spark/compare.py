@@ -21,7 +21,7 @@ from embedshift.spark.compare_cells import Cells
 from embedshift.spark.compare_vectors import Vectors, greatest
 from embedshift.spark.expiry import expiry, expiry_schema, with_expiries
 from embedshift.spark.known import Known
-from embedshift.spark.rows import DELETED_AT, Action, Layout, Window, to_carry
+from embedshift.spark.rows import DELETED_AT, ENTERED, Action, Layout, Window, to_carry
 from embedshift.spark.scan_limit import ScanLimit
 from embedshift.spark.stores import Stores
 from embedshift.stores.merge_join import Merged, empty_batch, key_array, merge, paired, scan_schema
@@ -284,11 +284,14 @@ class RangeComparison:
         ``looked_us`` is when ``left`` was read again, when ``right`` was already known; None: it was not.
         """
         columns, touched, computed = self._vectors.of(left, right)
+        copied = []
         for column in self.layout.carried:
             name, ours = column.name, left.column(write_time(column.name))
             taken, at = pc.is_valid(ours), ours
             if right is not None:
                 taken, at = self._cells.copied(left, right, column, looked_us)
+            # Not what follows: it is the target's own.
+            copied.append(pc.if_else(pc.greater_equal(at, self.orphans_before_us), at, None))
             if name in self._vectors.template.columns:
                 # The whole text is embedded, even if the target already has a part of it.
                 whole = pc.and_(pc.and_(computed, pc.is_valid(ours)), pc.invert(taken))
@@ -297,5 +300,18 @@ class RangeComparison:
             columns[write_time(name)] = at
             columns[expiry(name)] = pc.if_else(taken, left.column(expiry(name)), None)
             touched = pc.or_(touched, pc.is_valid(at))
+        columns[ENTERED] = _gathered(copied, left.num_rows)
         action = pc.if_else(computed, pa.scalar(int(Action.EMBED), pa.int8()), pa.scalar(int(Action.WRITE), pa.int8()))
         return to_carry(self.layout, left, action, columns).filter(touched)
+
+
+def _gathered(times: list[pa.Array], rows: int) -> pa.Array:
+    """The times of each row in one list; null for a row without any. Few rows are so young that they have some."""
+    some = reduce(pc.or_, map(pc.is_valid, times), pa.array(np.full(rows, False)))
+    places = np.flatnonzero(some.to_numpy(zero_copy_only=False))
+    if not len(places):
+        return pa.nulls(rows, pa.list_(pa.int64()))
+    lists: list[list[int] | None] = [None] * rows
+    for place in places:
+        lists[place] = sorted({each[int(place)].as_py() for each in times} - {None})
+    return pa.array(lists, pa.list_(pa.int64()))

@@ -12,7 +12,7 @@ from embedshift.catalog.ledger import Entry, confirm, enter
 from embedshift.catalog.ranges import Counts
 from embedshift.spark.expiry import with_ttls
 from embedshift.spark.fence import Fence
-from embedshift.spark.rows import ACTION, DELETED_AT, REASON, Action, Layout
+from embedshift.spark.rows import ACTION, DELETED_AT, ENTERED, REASON, Action, Layout
 from embedshift.spark.stores import Stores
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.merge_join import key_array
@@ -69,11 +69,13 @@ class Writer:
     def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows in the store's form."""
         rows = with_ttls(rows)
-        return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT)])
+        return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT, ENTERED)])
 
     def _entered(self, rows: pa.RecordBatch) -> list[Entry]:
         """Enter in the ledger, before they are written, the cells that are too young for the switch to decide."""
-        return self._enter(self._layout.entries(rows, self._transfer.orphans_before_us))
+        young = rows.filter(pc.is_valid(rows.column(ENTERED)))
+        named = zip(self._layout.names(young), young.column(ENTERED).to_pylist(), strict=True)
+        return self._enter([Entry(name, at_us) for name, times in named for at_us in times])
 
     def _enter(self, entries: list[Entry]) -> list[Entry]:
         if not self._transfer.owner:
