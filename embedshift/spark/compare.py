@@ -222,6 +222,8 @@ class RangeComparison:
         if pc.any(there).as_py():
             yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there), looked_us)
         orphans = right.filter(pc.invert(there))
+        if read:  # They were pairs until now: the target may have a newer row of its own.
+            orphans = orphans.filter(self._deletable(orphans))
         if kept := self.known.only_copies if self.known is not None else frozenset():
             orphans = orphans.filter(pa.array([name not in kept for name in self.layout.names(orphans)], pa.bool_()))
         if orphans.num_rows:

@@ -262,3 +262,21 @@ def test_purge_deletes_the_version_that_it_has_judged(switched):
         assert restored == [None]
         assert other.get("new")["title"] == "Sea salt"
         assert other.get("new")["content"] == "keeps bread"
+
+
+def test_a_row_whose_source_goes_while_it_is_compared_stays_if_it_is_newer_in_the_live_table(switched, monkeypatch):
+    """Between two reads of a pass somebody who does not know of the switch deletes it in the old table."""
+    early = now_us() - HOUR_US // 2
+    switched.write("articles", {"id": "a003", "content": (None, early)})
+    switched.write("articles_v2", {"id": "a003", "title": ("Sea salt", now_us())})
+    fetch, gone = switched.store.fetch, []
+
+    def late(table, keys, **columns):
+        if table.name == "articles" and not gone:
+            gone.append(switched.delete("articles", {"id": "a003"}, at_us=early + 1))
+        return fetch(table, keys, **columns)
+
+    monkeypatch.setattr(switched.store, "fetch", late)
+    switched.carry("sync/9", read_back=True)
+    assert gone == [None]
+    assert switched.read("articles_v2")["a003",]["title"][0] == "Sea salt"
