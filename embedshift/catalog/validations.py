@@ -24,9 +24,25 @@ class ValidationRecord:
     report: Mapping[str, Any]
 
 
-def write_validation(store: Store, migration: str, *, passed: bool, content: str, report: Mapping[str, Any]) -> None:
-    """Record a validation of a content."""
-    row = {"migration": migration, "made_us": now_us(), "passed": passed, "content": content}
+def write_validation(
+    store: Store,
+    migration: str,
+    *,
+    passed: bool,
+    content: str,
+    report: Mapping[str, Any],
+    made_us: int | None = None,
+) -> None:
+    """Record a validation of a content.
+
+    Args:
+        store: has the catalog.
+        migration: its id.
+        passed, content, report: what the validation found.
+        made_us: a time at which the run still owned the migration, so that one that slept since does not come after the
+            validation of another; None: now.
+    """
+    row = {"migration": migration, "made_us": made_us or now_us(), "passed": passed, "content": content}
     store.records.put(VALIDATION, [{**row, "report": json.dumps(report)}])
 
 

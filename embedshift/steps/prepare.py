@@ -8,15 +8,16 @@ from typing import Any
 import pyarrow as pa
 
 from embedshift.catalog.alias import create_alias
+from embedshift.catalog.lease import Lease
 from embedshift.catalog.live_table import live_vector_table
 from embedshift.catalog.migration import Facts, Migration, check_settings, create_migration, find_migration
 from embedshift.catalog.ranges import open_ranges
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import ENDED, label
-from embedshift.catalog.table_use import free_name
+from embedshift.catalog.table_use import DROPPED, free_name, table_use
 from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, record_of
 from embedshift.embedding import DIGEST, Template, choose_precision, load_model
-from embedshift.errors import RefusedError
+from embedshift.errors import OwnedByAnother, RefusedError
 from embedshift.settings import Settings
 from embedshift.spark.ranges import plan_ranges
 from embedshift.steps.context import DryRun, StepContext, StepResult
@@ -126,10 +127,26 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
     migration = create_migration(store, settings, source, target, Facts(upgrade=upgrade))
     with context.owned(migration, "prepare") as lease:
         if not store.exists(target.table):
-            store.create(target_table)
+            _create(store, lease, target_table)
         open_ranges(store, migration.id, "load", ranges)
         migration = lease.change(state="prepared", rows_estimated=estimate.rows, ranges_planned=len(ranges))
     return _result(migration, len(ranges), space)
+
+
+def _create(store: Store, lease: Lease, table: Table) -> None:
+    """Create the target. If this run has lost its lease meanwhile, and the target was dropped, it is dropped again.
+
+    Raises:
+        OwnedByAnother: the lease was lost.
+    """
+    lease.confirm()
+    store.create(table)
+    try:
+        lease.confirm()
+    except OwnedByAnother:
+        if table_use(store, table.name).state == DROPPED:
+            store.drop(table.name)
+        raise
 
 
 def _result(migration: Migration, ranges: int, space: SpaceNeeded | None = None) -> PrepareResult:

@@ -215,6 +215,8 @@ class Syncing:
         number = facts.sync_pass
         step, name = (f"back/{number}", "sync back") if self.backwards else (f"sync/{number}", "sync")
         done = self._pass(step, f"{name}, pass {number}", facts.sync_since_us)
+        # A run that lost its lease meanwhile must not forget the ranges of the one that goes on with this pass.
+        self.lease.confirm()
         forget_step(self.context.store, self.lease.migration, step)
         compared_us = facts.compared_us if self.backwards else facts.sync_pass_us
         self.lease.change(sync_pass_open=False, compared_us=compared_us)

@@ -73,7 +73,10 @@ def validate(context: StepContext) -> ValidationResult:
         reader = (migration.target, settings.target_model.device)
         surveyed = partial(_survey, settings, store, spark, case.subject, reader=reader)
         record = examine(case, surveyed, more_of(settings, migration, questions))
-        write_validation(store, migration.id, passed=record["passed"], content=record["content"], report=record)
+        made_us = now_us()
+        lease.confirm()
+        passed, content = record["passed"], record["content"]
+        write_validation(store, migration.id, passed=passed, content=content, report=record, made_us=made_us)
         lease.change(state="validated" if record["passed"] else "synced")
     path = _write(record, settings, migration)
     write_pages(material(store, migration, record), path)

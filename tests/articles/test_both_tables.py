@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from embedshift.articles.routing import AliasCache
 from embedshift.errors import SchemaError
 from embedshift.settings import load_settings
 from embedshift.spark.dead_letters import settle_dead_letters
@@ -215,6 +216,18 @@ def test_a_write_that_outlasts_its_routing_is_repeated_where_the_alias_then_poin
     assert value(world, "salt", "title", "articles_v2") == "Salt"
     world.assert_embedded("articles_v2", world.migration.target.model)
     assert same_times(world, "salt")
+
+
+def test_a_routing_does_not_reach_a_table_that_was_created_anew_under_its_name(moving):
+    cache = AliasCache(moving.store, moving.settings)
+    before = cache.refresh()
+    described = moving.store.describe("articles_v2")
+    moving.store.drop("articles_v2")
+    moving.store.create(described)
+    after = cache.refresh()
+    assert not before.same(after)
+    assert not before.reaches(after)
+    assert after.reaches(cache.refresh())
 
 
 def test_the_model_of_a_question_is_that_of_the_alias_row(moving, articles):

@@ -17,15 +17,16 @@ from pathlib import Path
 
 import pytest
 
+from embedshift.catalog.validations import last_validation
 from embedshift.errors import CheckFailed, StateError
-from tests.world import DEADLINE_S, ROOT, World, eventually, now_us
+from tests.world import DEADLINE_S, ROOT, World, eventually, now_us, some_articles
 
 LEASE_S = 2
 #: Runs a command that stops itself just before it calls a function.
 SLEEPER = """
-import importlib, os, signal, sys
+import os, pkgutil, signal, sys
 module, name, *command = sys.argv[1:]
-owner = importlib.import_module(module)
+owner = pkgutil.resolve_name(module)
 real = getattr(owner, name)
 calls = [int(os.environ["SLEEP_AT"])]
 def asleep(*arguments, **options):
@@ -105,6 +106,8 @@ def woken(running: subprocess.Popen[str]) -> tuple[int, str]:
 
 @pytest.fixture(autouse=True)
 def _short_lease(request: pytest.FixtureRequest) -> None:
+    if "new_world" in request.fixturenames:
+        return
     world = request.getfixturevalue("loaded")
     world.with_settings(cutover={"lease": f"{LEASE_S}s"})
 
@@ -157,6 +160,32 @@ def test_a_cutover_that_slept_does_not_move_after_a_validation_of_another_has_fa
         code, err = woken(running)
     assert code == 4, err
     assert loaded.alias.target.table == "articles"
+
+
+def test_a_validation_that_slept_is_no_later_proof_than_that_of_another(loaded):
+    """It passed, and sleeps before it is recorded; another one fails meanwhile."""
+    with asleep(loaded, "embedshift.steps.validate.write_validation", "validate") as running:
+        loaded.delete("articles_v2", {"id": "a003"})
+        with pytest.raises(CheckFailed, match="missing"):
+            loaded.step("validate")
+        code, err = woken(running)
+    assert code == 4, err
+    proof = last_validation(loaded.store, loaded.migration.id)
+    assert proof is not None
+    assert proof.passed is False
+    assert loaded.migration.state == "synced"
+
+
+def test_a_prepare_that_slept_leaves_no_table_under_the_name_of_one_that_was_dropped(new_world):
+    world = new_world()
+    world.with_settings(cutover={"lease": f"{LEASE_S}s"})
+    world.create_source(some_articles(20))
+    with asleep(world, "embedshift.stores.embedded.schema.Schema.create", "prepare") as running:
+        world.step("abort")
+        code, err = woken(running)
+    assert code == 4, err
+    assert not world.store.exists("articles_v2")
+    assert world.migration.state == "aborted"
 
 
 def test_an_abort_that_slept_does_not_drop_a_table_that_has_become_live(loaded):
