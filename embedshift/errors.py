@@ -10,6 +10,7 @@
     │   └── NotFoundError           2  there is no article with that id
     ├── UnavailableError            3  something outside embedshift is not available
     │   ├── StoreUnavailable        3  the database does not answer, or refuses the connection
+    │   │   └── NotPermitted        3  it does not let this user do it; nothing was changed
     │   └── ModelUnavailable        3  a model cannot be loaded, or is not the recorded one
     └── RefusedError                4  the present state forbids it
         ├── StateError              4  this step may not run in the present state

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from embedshift.catalog.ranges import Counts
 from embedshift.settings import StoreSettings
+from embedshift.spark.rows import ENTERED
 from embedshift.spark.stores import shared_store
 from embedshift.spark.task import comparison_of, worker_stores
 from embedshift.spark.transfer import Transfer
@@ -55,6 +56,16 @@ def _summed(
 def preview(spark: SparkContext, transfer: Transfer, ranges: Sequence[TokenRange]) -> Counts:
     """Compare every range, and count the rows that would be written or deleted."""
     return aggregate(spark, transfer.source, ranges, partial(_preview, transfer))
+
+
+def count_unshared(spark: SparkContext, transfer: Transfer, ranges: Sequence[TokenRange]) -> int:
+    """Count the rows with young values that the source has and the target lacks, whatever their vectors are."""
+    return aggregate(spark, transfer.source, ranges, partial(_count_unshared, transfer))
+
+
+def _count_unshared(transfer: Transfer, _: Store, within: TokenRange) -> int:
+    windows = comparison_of(worker_stores(transfer), transfer).windows(within)
+    return sum(window.rows.num_rows - window.rows.column(ENTERED).null_count for window in windows)
 
 
 def _preview(transfer: Transfer, _: Store, within: TokenRange) -> Counts:

@@ -14,7 +14,7 @@ from embedshift.catalog.states import ENDED, check_step, label
 from embedshift.catalog.versions import as_prepared
 from embedshift.errors import NotPermitted, RefusedError, SchemaError
 from embedshift.steps.context import StepContext, StepResult
-from embedshift.steps.sync import would_carry
+from embedshift.steps.sync import left_behind
 from embedshift.stores.contract import Store
 from embedshift.times import format_duration, now_us
 
@@ -141,10 +141,8 @@ def _check_copied(context: StepContext, migration: Migration, *, discard: bool) 
     lost = []
     if stuck := [each.id for each in read_dead_letters(context.store, migration.id) if not each.of_way_back]:
         lost.append(f"{len(stuck)} rows that could not be carried to {new}, such as {stuck[0]}")
-    if migration.state == "switched" and context.store.exists(old):
-        found = would_carry(context, migration, since_us=migration.facts.switched_us)
-        if found["written"]:
-            lost.append(f"{found['written']:,} rows that were written to it since the cutover and are not in {new}")
+    if migration.state == "switched" and context.store.exists(old) and (rows := left_behind(context, migration)):
+        lost.append(f"{rows:,} rows that were written to it since the cutover and are not in {new}")
     if lost and not discard:
         raise RefusedError(
             f"{old} has {' and '.join(lost)}",

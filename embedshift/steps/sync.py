@@ -15,7 +15,7 @@ from embedshift.catalog.migration import Migration, get_migration, read_migratio
 from embedshift.catalog.ranges import Counts, forget_step, progress
 from embedshift.catalog.states import after, check_step
 from embedshift.errors import CheckFailed
-from embedshift.spark.aggregate import preview
+from embedshift.spark.aggregate import count_unshared, preview
 from embedshift.spark.dead_letters import check_dead_letters, settle_dead_letters
 from embedshift.spark.ranges import plan_ranges
 from embedshift.spark.run import run_transfer
@@ -121,6 +121,15 @@ def would_carry(
         "deleted there"
     )
     return {"read": found.read, "written": found.written, "deleted": found.deleted}
+
+
+def left_behind(context: StepContext, migration: Migration) -> int:
+    """How many rows have been written to the old table since the switch, with values that the new one lacks."""
+    settings, store = context.settings, context.store
+    transfer = transfer_of(settings, store, migration, "preview", since_us=migration.facts.switched_us)
+    ranges = plan_ranges(store, migration.source.table, settings.load.ranges)
+    with context.spark(migration.id) as spark:
+        return count_unshared(spark, transfer, ranges)
 
 
 @dataclass(frozen=True, slots=True)

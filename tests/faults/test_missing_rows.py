@@ -5,13 +5,13 @@ Plain writers know no alias; they write one table with their clock's time.
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import pytest
 
 from embedshift import Articles
-from embedshift.articles import dual_write
 from embedshift.articles.delete import add_soft_delete
 from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters, write_dead_letters
 from embedshift.catalog.ledger import Entry, confirm, enter, known_in_both
@@ -100,15 +100,13 @@ def test_a_row_hidden_by_a_newer_deletion_is_never_deleted_at_its_source(switche
     assert has(switched, "articles_v2", "hidden")
 
 
-def test_a_delete_after_a_failed_touch_stays_a_delete(switched, monkeypatch):
+def test_a_delete_after_a_failed_touch_stays_a_delete(switched):
     """The client reaches the live table alone, twice; what it did last is what the old table gets on the way back."""
     with Articles.open(switched.config) as articles:
         articles.add({"id": "new", "title": "Salt", "content": "keeps bread"})
-        store = monkeypatch.context()
-        with store as away:
-            unreachable(away)
-            articles.update("new", title="Sea salt")
-            articles.delete("new")
+    with reaching_one_table(switched) as articles:
+        articles.update("new", title="Sea salt")
+        articles.delete("new")
     (letter,) = [each for each in read_dead_letters(switched.store, switched.migration.id) if "new" in each.id]
     assert letter.deletes
     assert letter.of_way_back
@@ -118,25 +116,30 @@ def test_a_delete_after_a_failed_touch_stays_a_delete(switched, monkeypatch):
     assert [each for each in read_dead_letters(switched.store, switched.migration.id) if "new" in each.id] == []
 
 
-def unreachable(patch: pytest.MonkeyPatch) -> None:
-    """The other table does not answer to any client."""
+@contextmanager
+def reaching_one_table(world: World) -> Iterator[Articles]:
+    """A client for which the old table does not answer."""
+    with closing(open_store(world.settings.store)) as store:
+        write, delete = store.write, store.delete
 
-    def away(*_: object, **__: object) -> None:
-        raise StoreUnavailable("the other table does not answer")
+        def away(table):
+            if table.name == "articles":
+                raise StoreUnavailable("the old table does not answer")
 
-    patch.setattr(dual_write.DualWriter, "_write", away)
-    patch.setattr(dual_write.DualWriter, "_delete", away)
+        store.write = lambda table, rows: away(table) or write(table, rows)
+        store.delete = lambda table, keys, times: away(table) or delete(table, keys, times)
+        with Articles(world.settings, store) as articles:
+            yield articles
 
 
-def test_an_article_that_was_restored_stays_active_although_the_second_table_was_out_of_reach(switched, monkeypatch):
+def test_an_article_that_was_restored_stays_active_although_the_second_table_was_out_of_reach(switched):
     """Restoring deletes one cell. The old table keeps it, and the way back must not bring it with it."""
     add_soft_delete(switched.settings, switched.store)
     with Articles.open(switched.config) as articles:
         articles.add({"id": "new", "title": "Salt", "content": "keeps bread"})
         articles.deactivate("new")
-        with monkeypatch.context() as away:
-            unreachable(away)
-            articles.restore("new")
+    with reaching_one_table(switched) as articles:
+        articles.restore("new")
     switched.step("rollback")
     with Articles.open(switched.config) as articles:
         assert articles.get("new")["deactivated_at"] is None

@@ -127,6 +127,8 @@ def test_a_range_is_carried_from_one_store_into_another(new_world, tmp_path):
         ensure_catalog(catalog)
         target.create(world.store.describe("articles_v2"))
         stores = Stores(world.store, target, catalog)
+        layout = replace(transfer.layout, target_id=target.table_id("articles_v2"))
+        transfer = replace(transfer, layout=layout)
         for step in ("load", "sync/1"):
             changed = replace(transfer, step=step, read_back=step != "load", target=elsewhere[0], catalog=elsewhere[1])
             carry_range(stores, changed, WHOLE_RING, 1)

@@ -21,7 +21,7 @@ from embedshift.catalog.validations import last_validation
 from embedshift.errors import CheckFailed, StateError
 from tests.world import DEADLINE_S, ROOT, World, eventually, now_us, some_articles
 
-LEASE_S = 2
+LEASE_S = 1
 #: Runs a command that stops itself just before it calls a function.
 SLEEPER = """
 import os, pkgutil, signal, sys

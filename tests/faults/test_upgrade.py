@@ -131,5 +131,6 @@ def test_an_upgrade_that_its_window_has_ended_is_gone_on_with_by_exactly_one_of_
         ("on_state_change", "validated", "switching", "upgrade"),
         ("on_state_change", "switching", "switched", "upgrade"),
         ("after_cutover", "switching", "switched", "upgrade"),
-        ("on_state_change", "switched", "retired", "upgrade"),
+        ("on_state_change", "switched", "retiring", "upgrade"),
+        ("on_state_change", "retiring", "retired", "upgrade"),
     ]

@@ -20,7 +20,7 @@ from cassandra.cluster import NoHostAvailable
 from cassandra.connection import ConnectionShutdown
 from cassandra.protocol import OverloadedErrorMessage, SyntaxException
 
-from embedshift.errors import SchemaError, SettingsError, StoreUnavailable
+from embedshift.errors import NotPermitted, SchemaError, SettingsError, StoreUnavailable
 from embedshift.stores.cql import driver_errors
 
 WHERE = "db1:9042"
@@ -78,7 +78,7 @@ def test_not_worth_another_try(error):
         ),
         (
             Unauthorized(SERVER.format("User reader has no SELECT permission on <table ks.t> or any of its parents")),
-            StoreUnavailable,
+            NotPermitted,
             "db1:9042 does not permit reading nothing (User reader has no SELECT permission on <table ks.t> or any of "
             "its parents): grant this user the permission",
         ),
