@@ -55,13 +55,9 @@ def _assert_own(text: str) -> None:
     assert [line for line in text.splitlines() if FOREIGN.search(line)] == []
 
 
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_run_that_succeeds_says_only_what_is_ours(new_world, busy):
+def test_a_run_that_succeeds_on_a_busy_machine_says_only_what_is_ours(new_world):
     world = _filled(new_world)
-    if busy:
-        with _busy():
-            done = world.command("load")
-    else:
+    with _busy():
         done = world.command("load")
     assert done.returncode == 0
     assert done.stderr == ""
@@ -79,7 +75,7 @@ def test_a_run_that_fails_says_it_in_one_line(new_world):
     assert "much" in line
 
 
-@pytest.mark.parametrize("seconds", [0.5, 2.0, 4.0, 6.0])
+@pytest.mark.parametrize("seconds", [0.5, 2.5, 5.0])
 def test_ctrl_c_says_one_line_whenever_it_comes(new_world, seconds):
     world = _filled(new_world)
     with _busy():
@@ -100,6 +96,7 @@ def test_what_others_say_is_in_the_log_for_debug(new_world):
     world = _filled(new_world)
     done = world.command("load", "--set", "log.level=debug", "--set", "log.format=json", "--json")
     assert done.returncode == 0
+    assert json.loads(done.stdout)["written"] == 40
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     (incubator,) = [each for each in lines if "incubator" in each.get("line", "")]
     assert (incubator["level"], incubator["message"]) == ("debug", "a library wrote")
@@ -108,12 +105,6 @@ def test_what_others_say_is_in_the_log_for_debug(new_world):
     assert finished
     assert len({(each["range"], each["attempt"]) for each in finished}) == len(finished)
     assert {each["process"] for each in finished}.isdisjoint({incubator["process"]})
-
-
-def test_standard_output_has_nothing_but_the_result(new_world):
-    world = _filled(new_world)
-    done = world.command("load", "--json")
-    assert json.loads(done.stdout)["written"] == 40
 
 
 def test_a_library_that_writes_in_this_process_does_not_reach_the_terminal():
@@ -161,12 +152,22 @@ def test_a_full_device_is_an_error_of_ours(new_world):
     assert "No space left" in line
 
 
-def test_a_log_that_cannot_be_written_does_not_hold_up_a_run(new_world):
-    world = _filled(new_world)
-    command = f"exec {sys.executable} -m embedshift load --config {world.config} --set log.level=debug 2>/dev/full"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=DEADLINE_S)
-    assert done.returncode == 0
-    assert "40" in done.stdout
+def test_a_log_that_cannot_be_written_does_not_hold_up_a_run():
+    """Each line of a library is a record for the log, and a record that fails must not become a line itself."""
+    program = (
+        "import os\n"
+        "from embedshift.settings import LogSettings\n"
+        "from embedshift.telemetry.logs import plan_of, start_log\n"
+        "from embedshift.telemetry.terminal import own_terminal\n"
+        "with own_terminal():\n"
+        "    start_log(plan_of(LogSettings(level='debug')))\n"
+        "    for _ in range(5000): os.write(2, b'a line of a library, which is as long as such lines are\\n')\n"
+        "    print('the result')\n"
+    )
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device, opened for a child
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, check=True, timeout=60)
+    assert done.stdout == b"the result\n"
 
 
 def test_on_a_real_terminal_there_is_nothing_foreign_either(new_world):

@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.histories.conftest import HISTORIES, SEED
 from tests.histories.machine import Histories
 
-EXAMPLES, STEPS = 20, 50
+EXAMPLES, STEPS = 15, 50
 
 
 def test_nothing_is_lost_resurrected_or_mixed_whatever_happens(
