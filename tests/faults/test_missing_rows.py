@@ -100,6 +100,16 @@ def test_a_row_hidden_by_a_newer_deletion_is_never_deleted_at_its_source(switche
     assert has(switched, "articles_v2", "hidden")
 
 
+def test_a_row_that_is_hidden_in_the_live_table_stays_where_it_came_from(switched):
+    """Somebody who does not know of the switch wrote it; below a newer deletion it never was in the live table."""
+    at_us = written(switched, "articles", "stray")
+    switched.delete("articles_v2", {"id": "stray"}, at_us=at_us + 1)
+    switched.step("sync")
+    assert not has(switched, "articles_v2", "stray")
+    switched.step("rollback")
+    assert has(switched, "articles", "stray")
+
+
 def test_a_delete_after_a_failed_touch_stays_a_delete(switched):
     """The client reaches the live table alone, twice; what it did last is what the old table gets on the way back."""
     with Articles.open(switched.config) as articles:
