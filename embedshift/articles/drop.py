@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from embedshift.catalog.alias import Alias, check_unmoved, get_alias, history
-from embedshift.catalog.claim import check_claim, claim_alias
+from embedshift.catalog.claim import Claim, check_claim, claim_alias
 from embedshift.catalog.guard import drop_table
 from embedshift.catalog.migration import Migration, forget_work, is_owned, migrations, read_migration
 from embedshift.catalog.setup import ensure_catalog
@@ -58,8 +59,11 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
     gone = []
     for vector_table in vector_tables:
         if store.exists(vector_table.table):
-            _confirm(store, alias, known)
-            drop_table(store, None, vector_table.table, of=settings.alias)
+            still = partial(
+                _confirm, store, alias, claim, known, (vector_table.table, store.table_id(vector_table.table))
+            )
+            still()
+            drop_table(store, None, vector_table.table, of=settings.alias, still=still)
             gone.append(vector_table.table)
         else:
             leave_table(store, vector_table.table, settings.alias)
@@ -75,9 +79,17 @@ def drop(settings: Settings, store: Store, confirm: Callable[[str], str] | None)
     return Dropped(settings.alias, tuple(gone), tuple(each.id for each in known))
 
 
-def _confirm(store: Store, alias: Alias, known: list[Migration]) -> None:
-    """The last check before a table is dropped: the alias has not moved, and no run works on a migration of it."""
+def _confirm(store: Store, alias: Alias, claim: Claim, known: list[Migration], table: tuple[str, str]) -> None:
+    """The last check before a table is dropped: everything is as it was when it was decided.
+
+    Nobody has claimed or moved the alias since, no run works on a migration of it, and the table, by name and id, is
+    not another one that was created since.
+    """
     check_unmoved(store, alias)
+    check_claim(store, claim)
+    name, identity = table
+    if store.table_id(name) != identity:
+        raise RefusedError(f"{name} was created anew meanwhile", hint="look at embedshift status and decide again")
     for seen in known:
         now = read_migration(store, seen.id)
         if not STATES[now.state].at_rest or is_owned(now):

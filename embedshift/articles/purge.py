@@ -14,16 +14,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import xxhash
 
 from embedshift.articles.delete import DEACTIVATED, Deleting, check_soft_delete
 from embedshift.articles.files import Archive
 from embedshift.articles.keys import Clock, Key, RowLocks, key_of, keys_batch, name_of
 from embedshift.articles.routing import AliasCache, Routing
-from embedshift.articles.rows import Cells, cells_batch, own_columns
+from embedshift.articles.rows import own_columns
 from embedshift.errors import InputError, RefusedError
 from embedshift.stores.contract import Store
-from embedshift.stores.model import Table, write_time
+from embedshift.stores.cql_types import arrow_type
+from embedshift.stores.model import Table, remaining_ttl, write_time
 from embedshift.times import now_us
 
 _BATCH_ROWS = 500
@@ -155,22 +157,24 @@ class Purge:
 
     def _given_back(self, routing: Routing, deleted: Sequence[tuple[Row, int]]) -> set[str]:
         """The rows that another client wrote while they were being deleted, which have their older cells again."""
-        table = routing.live.table
-        names, timed = [key.name for key in table.keys], [column.name for column in table.others]
-        keys = [{name: row[name] for name in names} for row, _ in deleted]
-        now = {
-            name_of(table, row): row
-            for row in self._store.fetch(table, keys_batch(table, keys), times=timed).to_pylist()
-        }
-        cells = []
-        for key, (row, newest) in zip(keys, deleted, strict=True):
-            if (left := now.get(name_of(table, key))) is not None:
-                lost = [name for name in timed if row[name] is not None and left[write_time(name)] is None]
-                # Just newer than the deletion, and older than anything that came after it.
-                cells.append(Cells(key, {name: row[name] for name in lost}, newest + 1))
-        if cells:
-            self._store.write(table, cells_batch(table, cells))
-        return {name_of(table, each.key) for each in cells}
+        back: set[str] = set()
+        for live_table in (routing.live, *routing.others):
+            table = live_table.table
+            timed = [column.name for column in table.others]
+            keys = keys_batch(table, [{key.name: row[key.name] for key in table.keys} for row, _ in deleted])
+            now = {name_of(table, row): row for row in self._store.fetch(table, keys, times=timed).to_pylist()}
+            own = [column.name for column in own_columns(live_table.vector_table, table)]
+            # The live table's own vectors fit its text; another table has other ones, which sync makes again.
+            names = [name for name in (timed if live_table is routing.live else own) if name in deleted[0][0]]
+            rows = [
+                _lost(table, names, row, now[name_of(table, dict(row))], newest)
+                for row, newest in deleted
+                if name_of(table, dict(row)) in now
+            ]
+            if rows:
+                self._store.write(table, _batch(table, names, rows))
+                back |= {name_of(table, row) for row in rows}
+        return back
 
     def _scan(self, table: Table, values: list[str], times: list[str]) -> Iterator[list[dict[str, Any]]]:
         for piece in self._store.ring(table.name):
@@ -180,6 +184,26 @@ class Purge:
 
 def _judged(table: Table) -> list[str]:
     return [DEACTIVATED] if table.column(DEACTIVATED) is not None else []
+
+
+def _lost(table: Table, names: list[str], row: Row, left: Row, newest: int) -> dict[str, Any]:
+    """The cells of a deleted row that are gone, to be written just after the deletion, and before what came later."""
+    lost: dict[str, Any] = {key.name: row[key.name] for key in table.keys}
+    for name in names:
+        gone = row[name] is not None and left[write_time(name)] is None
+        lost[name] = row[name] if gone else None
+        lost[write_time(name)] = newest + 1 if gone else None
+        lost[remaining_ttl(name)] = row[remaining_ttl(name)] if gone else None
+    return lost
+
+
+def _batch(table: Table, names: list[str], rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    fields = [pa.field(key.name, arrow_type(key.type)) for key in table.keys]
+    for column in (column for column in table.others if column.name in names):
+        fields.append(pa.field(column.name, arrow_type(column.type)))
+        fields.append(pa.field(write_time(column.name), pa.int64()))
+        fields.append(pa.field(remaining_ttl(column.name), pa.int32()))
+    return pa.RecordBatch.from_pylist(rows, schema=pa.schema(fields))
 
 
 def _newest(row: Row, columns: list[str]) -> int:

@@ -14,6 +14,9 @@ from embedshift.stores.records import Record
 from embedshift.times import now_us
 from embedshift.tokens import TokenRange
 
+#: Partitions of a migration's dead letters: the first half of those on the way there, the others of the way back.
+LETTER_BUCKETS = 2 * BUCKETS
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -64,13 +67,13 @@ def client_step(operation: str, at_us: int, *, of_way_back: bool) -> str:
 
 
 def write_dead_letters(store: Store, migration: str, letters: Sequence[DeadLetter]) -> None:
-    """Record dead letters; an earlier letter of the same row is replaced."""
+    """Record dead letters; an earlier letter of the same row, in the same direction, is replaced."""
     store.records.put(
         DEAD_LETTER,
         [
             {
                 "migration": migration,
-                "bucket": zlib.crc32(letter.id.encode()) % BUCKETS,
+                "bucket": _bucket(letter.id, of_way_back=letter.of_way_back),
                 "id": letter.id,
                 "range_start": letter.range.start,
                 "range_end": letter.range.end,
@@ -87,7 +90,8 @@ def write_dead_letters(store: Store, migration: str, letters: Sequence[DeadLette
 def write_client_letters(store: Store, migration: str, letters: Sequence[DeadLetter]) -> None:
     """Record what a client could not do; a letter of the same row that tells of something later stays."""
     for letter in letters:
-        key = {"migration": migration, "bucket": zlib.crc32(letter.id.encode()) % BUCKETS, "id": letter.id}
+        bucket = _bucket(letter.id, of_way_back=letter.of_way_back)
+        key = {"migration": migration, "bucket": bucket, "id": letter.id}
         former = None
         with suppress(NotPermitted):  # an application that may write letters, and not read them
             former = next(map(_letter, store.records.select(DEAD_LETTER, key)), None)
@@ -97,7 +101,7 @@ def write_client_letters(store: Store, migration: str, letters: Sequence[DeadLet
 
 def read_dead_letters(store: Store, migration: str) -> Iterator[DeadLetter]:
     """Every dead letter of a migration."""
-    for bucket in range(BUCKETS):
+    for bucket in range(LETTER_BUCKETS):
         for row in store.records.select(DEAD_LETTER, {"migration": migration, "bucket": bucket}):
             yield _letter(row)
 
@@ -107,7 +111,16 @@ def _letter(row: Record) -> DeadLetter:
     return DeadLetter(row["id"], token_range, row["step"], row["reason"], row["attempts"], row["updated_us"])
 
 
-def drop_dead_letter(store: Store, migration: str, letter: str) -> None:
-    """Forget the dead letter of one row."""
-    bucket = zlib.crc32(letter.encode()) % BUCKETS
-    store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket, "id": letter})
+def drop_dead_letter(store: Store, migration: str, letter: str, *, of_way_back: bool | None = None) -> None:
+    """Forget the dead letter of one row; of both directions, if none is named."""
+    for way in (False, True):
+        key = {"migration": migration, "bucket": _bucket(letter, of_way_back=way), "id": letter}
+        for found in map(_letter, list(store.records.select(DEAD_LETTER, key))):
+            # A former version wrote those of the way back among the others.
+            if of_way_back in (None, found.of_way_back):
+                store.records.delete(DEAD_LETTER, key)
+
+
+def _bucket(id_: str, *, of_way_back: bool) -> int:
+    """A row may have a letter of either direction, so each direction has buckets of its own."""
+    return zlib.crc32(id_.encode()) % BUCKETS + BUCKETS * of_way_back

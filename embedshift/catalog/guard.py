@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from embedshift.catalog.alias import Alias, aliases_of, check_unmoved, get_alias
 from embedshift.catalog.claim import claim_alias
-from embedshift.catalog.lease import Lease
+from embedshift.catalog.lease import Lease, never
 from embedshift.catalog.migration import read_migration
 from embedshift.catalog.table_use import close_table, leave_table, mark_dropped, reopen_table
 from embedshift.errors import NotPermitted, OwnedByAnother, RefusedError, SchemaError
@@ -12,7 +14,9 @@ from embedshift.stores.contract import Store
 from embedshift.stores.model import Index
 
 
-def drop_table(store: Store, lease: Lease | None, table: str, *, of: str = "") -> None:
+def drop_table(
+    store: Store, lease: Lease | None, table: str, *, of: str = "", still: Callable[[], None] = never
+) -> None:
     """Drop a table, with its index, to which no alias points. From its first step on, none can move to it.
 
     Args:
@@ -20,6 +24,7 @@ def drop_table(store: Store, lease: Lease | None, table: str, *, of: str = "") -
         lease: of the migration that the table belongs to; None if it belongs to none.
         table: its name.
         of: an alias that may point to it, since it is dropped with it.
+        still: raises if the caller must not drop it any more; called immediately before.
 
     Raises:
         OwnedByAnother: this run has lost its lease.
@@ -30,6 +35,7 @@ def drop_table(store: Store, lease: Lease | None, table: str, *, of: str = "") -
     _close(store, table, of)
     if lease is not None:
         lease.confirm()
+    still()
     try:
         store.drop(table)
     except (SchemaError, NotPermitted):

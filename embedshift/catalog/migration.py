@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from embedshift.catalog.actor import is_dead
+from embedshift.catalog.dead_letters import LETTER_BUCKETS
 from embedshift.catalog.ledger import forget_ledger
 from embedshift.catalog.setup import check_current
 from embedshift.catalog.states import ENDED, STATES
-from embedshift.catalog.tables import BUCKETS, CONTROL, DEAD_LETTER, MIGRATION, RANGE, SHADOW, VALIDATION
+from embedshift.catalog.tables import CONTROL, DEAD_LETTER, MIGRATION, RANGE, SHADOW, VALIDATION
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import RefusedError, SchemaError, StateError
 from embedshift.settings import Settings
@@ -188,7 +189,7 @@ def forget_work(store: Store, migration: str) -> None:
     rows = store.records.select(RANGE, {})
     steps = {(row["step"], row["bucket"]) for row in rows if row["migration"] == migration}
     store.records.delete(RANGE, *({"migration": migration, "step": step, "bucket": at} for step, at in steps))
-    for bucket in range(BUCKETS):
+    for bucket in range(LETTER_BUCKETS):
         store.records.delete(DEAD_LETTER, {"migration": migration, "bucket": bucket})
     for table in (VALIDATION, CONTROL, SHADOW):
         store.records.delete(table, {"migration": migration})

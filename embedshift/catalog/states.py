@@ -24,6 +24,7 @@ class State:
         at_rest: no migration is under way: its source is dropped, or the alias is back at the source.
         index_settled: the target's index is built and may have been given other options in place since.
         decide: somebody must decide before ``migrate`` goes on.
+        switched: the alias points to the target, or may, and there is a way back.
     """
 
     next: str
@@ -33,6 +34,7 @@ class State:
     at_rest: bool = False
     index_settled: bool = False
     decide: bool = False
+    switched: bool = False
 
 
 _ANY_TIME = ("dead-letters", "reindex")
@@ -44,11 +46,11 @@ STATES = {
     "indexed": State("sync", 3, ("index", "sync", "abort", "shadow", *_ANY_TIME)),
     "synced": State("validate", 4, ("sync", "validate", "abort", "shadow", *_ANY_TIME)),
     "validated": State("cutover", 5, ("sync", "validate", "cutover", "abort", "shadow", *_ANY_TIME)),
-    "switching": State("cutover", 5, ("cutover", "rollback", "abort")),
-    "switched": State("retire", 6, ("sync", "rollback", "retire", *_ANY_TIME), index_settled=True),
+    "switching": State("cutover", 5, ("cutover", "rollback", "abort"), switched=True),
+    "switched": State("retire", 6, ("sync", "rollback", "retire", *_ANY_TIME), index_settled=True, switched=True),
     "closed": State("retire", 6, ("retire", *_ANY_TIME), index_settled=True),
     "retiring": State("retire", 6, ("retire",), index_settled=True, decide=True),
-    "rolling_back": State("rollback", 6, ("rollback", "abort"), index_settled=True, decide=True),
+    "rolling_back": State("rollback", 6, ("rollback", "abort"), index_settled=True, decide=True, switched=True),
     "rolled_back": State("sync", 3, ("sync", "abort", "shadow", *_ANY_TIME), at_rest=True, decide=True),
     "retired": State("", 7, (), ended=True, at_rest=True, index_settled=True, decide=True),
     "aborting": State("abort", 0, ("abort",), decide=True),

@@ -70,6 +70,7 @@ class RangeComparison:
             self.clock_skew_us,
             into_live=self.into_live,
             known=partial(self._known, self.layout.target.table),
+            spared=self._spared,
         )
 
     def windows(self, within: TokenRange, scan_limit: ScanLimit | None = None) -> Generator[Window]:
@@ -146,8 +147,24 @@ class RangeComparison:
             yield from self._missing(merged.left_only)
         if merged.left.num_rows:
             yield from self._of_pairs(merged.left, merged.right)
-        orphans = merged.right_only.filter(self._deletable(merged.right_only))
-        yield from self._look_again(orphans, read=0)
+        deletable = self._deletable(merged.right_only)
+        yield from self._look_again(merged.right_only.filter(deletable), read=0)
+        yield from self._deleted_by_clients(merged.right_only.filter(pc.invert(deletable)))
+
+    def _deleted_by_clients(self, right: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """What a client deleted in the source and could not delete here, of rows that have newer cells since."""
+        if not right.num_rows or self.known is None or not self.known.deletions:
+            return
+        at = [self.known.deletions.get(name) for name in self.layout.names(right)]
+        oldest = reduce(
+            partial(pc.min_element_wise, skip_nulls=True),
+            [right.column(write_time(name)) for name in self._timed(right)],
+        )
+        late = pc.fill_null(pc.less_equal(oldest, pa.array(at, pa.int64())), False)
+        rows = right.filter(late)
+        if rows.num_rows:
+            self._deleted += rows.num_rows
+            yield to_carry(self.layout, rows, Action.DELETE, {DELETED_AT: pa.array(at, pa.int64()).filter(late)})
 
     def _missing(self, left: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The rows that the target lacks, but for those that were deleted there while it was live."""
@@ -180,6 +197,13 @@ class RangeComparison:
             times = times.take(chosen).to_pylist()
             found[places] = self.known.deleted(table, self.layout.names(rows.take(chosen)), times)
         return pa.array(found)
+
+    def _spared(self, rows: pa.RecordBatch) -> pa.Array:
+        """Which rows may be the only copy of what the other table could not be given."""
+        kept = self.known.only_copies if self.known is not None else frozenset()
+        return pa.array(
+            [name in kept for name in self.layout.names(rows)] if kept else np.zeros(rows.num_rows, np.bool_)
+        )
 
     def _of_pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         same = self._same(left, right)
@@ -224,8 +248,7 @@ class RangeComparison:
         orphans = right.filter(pc.invert(there))
         if read:  # They were pairs until now: the target may have a newer row of its own.
             orphans = orphans.filter(self._deletable(orphans))
-        if kept := self.known.only_copies if self.known is not None else frozenset():
-            orphans = orphans.filter(pa.array([name not in kept for name in self.layout.names(orphans)], pa.bool_()))
+        orphans = orphans.filter(pc.invert(self._spared(orphans)))
         if orphans.num_rows:
             self._deleted += orphans.num_rows
             newest = greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
@@ -245,8 +268,8 @@ class RangeComparison:
         return [name for name in names if write_time(name) in rows.schema.names]
 
     def _deletable(self, right: pa.RecordBatch) -> pa.Array:
-        # Vector and digest do not count: who refreshes them writes no article.
-        newest = self._newest(right)
+        # Vector and digest count only where there is nothing else: who refreshes them writes no article.
+        newest = pc.coalesce(self._newest(right), greatest([right.column(write_time(n)) for n in self._timed(right)]))
         old = pc.fill_null(pc.less(newest, self.orphans_before_us), True)
         return pc.or_(old, self._known(self.layout.target.table, right, newest, pc.invert(old)))
 

@@ -28,15 +28,23 @@ class Cells:
         into_live: whether the target is live: if write times do not decide, the target's value stays.
         known: of rows of the target, their write times, and a choice of young ones among them: which of these cells are
             known to have been in both tables.
+        spared: of rows of the target, in which of them nothing is deleted.
 
     Attributes:
         many_celled: the columns whose values are several cells, such as collections.
     """
 
     def __init__(
-        self, layout: Layout, orphans_before_us: int, clock_skew_us: int, *, into_live: bool, known: KnownCells
+        self,
+        layout: Layout,
+        orphans_before_us: int,
+        clock_skew_us: int,
+        *,
+        into_live: bool,
+        known: KnownCells,
+        spared: Callable[[pa.RecordBatch], pa.Array],
     ) -> None:
-        self._known = known
+        self._known, self._spared = known, spared
         self._carried = layout.carried
         self.many_celled = [column for column in layout.carried if is_many_celled(column.type)]
         self._orphans_before_us, self._clock_skew_us, self._into_live = orphans_before_us, clock_skew_us, into_live
@@ -96,6 +104,8 @@ class Cells:
     def _erasable(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
         ours, theirs = left.column(write_time(name)), right.column(write_time(name))
         gone = pc.and_(pc.is_null(ours), pc.is_valid(theirs))
+        if pc.any(gone).as_py():
+            gone = pc.and_not(gone, self._spared(right))
         young = pc.and_(gone, pc.fill_null(pc.greater_equal(theirs, self._orphans_before_us), False))
         if not pc.any(young).as_py():
             return gone

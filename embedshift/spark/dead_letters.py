@@ -35,7 +35,7 @@ def settle_dead_letters(store: Store, transfer: Transfer) -> list[DeadLetter]:
         if letter.of_way_back != transfer.backwards:
             continue
         if _settled(store, layout, letter):
-            drop_dead_letter(store, transfer.migration, letter.id)
+            drop_dead_letter(store, transfer.migration, letter.id, of_way_back=letter.of_way_back)
         else:
             remaining.append(letter)
     return remaining

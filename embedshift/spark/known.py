@@ -22,7 +22,8 @@ class Known:
     def only_copies(self) -> frozenset[str]:
         """Rows that one table has and the other could not be given, whichever way: they are never deleted."""
         letters = [each for each in self._letters if each.of_way_back != self._transfer.backwards and not each.deletes]
-        return frozenset(letter.id for letter in letters)
+        # What a client has deleted since is wanted nowhere.
+        return frozenset(letter.id for letter in letters) - set(self.deletions)
 
     def deleted(self, table: str, names: Sequence[str], times: Sequence[int]) -> list[bool]:
         """Which rows of a table, or cells of them, that are missing in the other table were deleted there.
@@ -37,7 +38,7 @@ class Known:
         entries = [Entry(*each) for each in zip(names, times, strict=True)]
         in_both = known_in_both(self._catalog, self._transfer.migration, table, entries)
         return [
-            known or each.written_us <= self._deletions.get(each.id, -1)
+            known or each.written_us <= self.deletions.get(each.id, -1)
             for known, each in zip(in_both, entries, strict=True)
         ]
 
@@ -47,7 +48,7 @@ class Known:
             confirm(self._catalog, self._transfer.migration, entries)
 
     @cached_property
-    def _deletions(self) -> Mapping[str, int]:
+    def deletions(self) -> Mapping[str, int]:
         """Rows that a client has deleted in the source, and could not delete in the target; and when."""
         letters = [each for each in self._letters if each.deletes and each.of_way_back == self._transfer.backwards]
         return {letter.id: letter.at_us for letter in letters}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
@@ -10,13 +11,16 @@ import pyarrow.compute as pc
 
 from embedshift.catalog.ledger import Entry, confirm, enter
 from embedshift.catalog.ranges import Counts
+from embedshift.embedding import Template
+from embedshift.spark.compare_vectors import greatest
 from embedshift.spark.expiry import with_ttls
 from embedshift.spark.fence import Fence
 from embedshift.spark.rows import ACTION, DELETED_AT, ENTERED, REASON, Action, Layout
 from embedshift.spark.stores import Stores
 from embedshift.spark.transfer import Transfer
+from embedshift.stores.contract import Store
 from embedshift.stores.merge_join import key_array
-from embedshift.stores.model import write_time
+from embedshift.stores.model import Column, Table, write_time
 from embedshift.times import now_us
 
 
@@ -29,6 +33,7 @@ class Writer:
     def __init__(self, stores: Stores, transfer: Transfer) -> None:
         self.letters: list[tuple[str, str]] = []
         self._source, self._store, self._catalog = stores.source, stores.target, stores.catalog
+        self._began_us = now_us()
         self._transfer, self._fence = transfer, Fence(stores, transfer)
         self._layout: Layout = transfer.layout
         self._written = self._dead = self._deleted = self._shadowed = 0
@@ -60,6 +65,8 @@ class Writer:
         self.letters += zip(names, (each.reason for each in refused), strict=True)
         self._dead += len(refused)
         self._written += rows.num_rows - len(refused)
+        if self._layout.in_place:
+            self._undo_ghosts(cells)
         if self._transfer.read_back:
             taken = np.setdiff1d(np.arange(rows.num_rows), [each.row for each in refused])
             hidden = self._look_for_shadows(cells.take(pa.array(taken)))
@@ -83,30 +90,68 @@ class Writer:
         enter(self._catalog, self._transfer.migration, self._layout.target.table, entries)
         return entries
 
+    def _undo_ghosts(self, rows: pa.RecordBatch) -> None:
+        """Delete vectors that were written to rows which somebody deleted after they were read."""
+        names = [column.name for column in self._layout.carried]
+        now = self._times_now(self._store, self._layout.target_table, rows, self._layout.carried)
+        had = [pc.is_valid(rows.column(write_time(name))) for name in names]
+        has = [pc.is_valid(now[name]) for name in names]
+        nothing = pa.array(np.full(rows.num_rows, False))
+        gone = pc.and_not(reduce(pc.or_, had, nothing), reduce(pc.or_, has, nothing))
+        ghosts = rows.filter(gone)
+        if ghosts.num_rows:
+            at = greatest([ghosts.column(write_time(column.name)) for column in self._layout.made])
+            keys = ghosts.select([key.name for key in self._layout.keys])
+            self._store.delete(self._layout.target_table, keys, pc.fill_null(at, 0).to_numpy())
+
     def _look_for_shadows(self, cells: pa.RecordBatch) -> pa.RecordBatch:
         """Read back what was written. Returns what was acknowledged but is not there: a newer delete hides it."""
-        # Taken before the reading: what is deleted after it stays deleted.
-        looked_us = now_us()
         hidden = self._hidden(cells)
         if hidden.num_rows and self._transfer.overwrite_shadowed:
-            self._overwrite(hidden, looked_us)
+            self._overwrite(hidden)
             hidden = self._hidden(hidden)
         self._shadowed += hidden.num_rows
         return hidden
 
-    def _overwrite(self, hidden: pa.RecordBatch, looked_us: int) -> None:
-        """Write hidden rows again at the present time, but for those that their source has lost meanwhile."""
-        keys = [key.name for key in self._layout.keys]
-        there = self._source.fetch(self._layout.source_table, hidden.select(keys))
-        hidden = hidden.filter(pc.is_valid(pc.index_in(key_array(hidden, keys), value_set=key_array(there, keys))))
-        now = pa.array(np.full(hidden.num_rows, looked_us))
+    def _overwrite(self, rows: pa.RecordBatch) -> None:
+        """Write cells again that a newer delete hides, if the source still has the very cells that they come from.
+
+        Their new time is that of the range's beginning: whatever is deleted after that stays deleted.
+        """
+        self._fence.before_deleting()
+        now = self._times_now(self._source, self._layout.source_table, rows, self._layout.carried)
+        there = self._times_now(
+            self._store, self._layout.target_table, rows, (*self._layout.carried, *self._layout.made)
+        )
+        texts = [name for name in Template.parse(self._layout.source.text).columns if name in now]
+        same = {name: pc.fill_null(pc.equal(rows.column(write_time(name)), now[name]), False) for name in now}
+        # A vector comes from the whole text; a part of the text that was not read has no time.
+        whole = [pc.or_(same[name], pc.is_null(rows.column(write_time(name)))) for name in texts]
+        fits = reduce(pc.and_, whole, pa.array(np.full(rows.num_rows, True)))
+        again = pa.array(np.full(rows.num_rows, self._began_us))
         for column in self._columns:
-            name = write_time(column)
-            times = pc.if_else(pc.is_valid(hidden.column(name)), now, None)
-            hidden = hidden.set_column(hidden.schema.get_field_index(name), name, times)
-        if hidden.num_rows:
-            self._enter(self._layout.entries(hidden, looked_us))
-            self._store.write(self._layout.target_table, hidden)
+            chosen = pc.and_(pc.is_valid(rows.column(column)), pc.is_null(there[column]))
+            # A table that is repaired from itself gives nothing but vectors.
+            own = pa.array(np.full(rows.num_rows, not self._layout.in_place))
+            chosen = pc.and_(chosen, pc.and_(same[column], own) if column in same else fits)
+            at = rows.schema.get_field_index(write_time(column))
+            rows = rows.set_column(at, write_time(column), pc.if_else(chosen, again, None))
+            rows = rows.set_column(
+                rows.schema.get_field_index(column), column, pc.if_else(chosen, rows.column(column), None)
+            )
+        rows = rows.filter(reduce(pc.or_, [pc.is_valid(rows.column(write_time(name))) for name in self._columns]))
+        if rows.num_rows:
+            self._enter(self._layout.entries(rows, self._began_us))
+            self._store.write(self._layout.target_table, rows)
+
+    def _times_now(
+        self, store: Store, table: Table, rows: pa.RecordBatch, columns: Sequence[Column]
+    ) -> dict[str, pa.Array]:
+        """The write times of cells as a table has them now, in the order of ``rows``; null for what is not there."""
+        keys, names = [key.name for key in self._layout.keys], [column.name for column in columns]
+        found = store.fetch(table, rows.select(keys), times=names)
+        place = pc.index_in(key_array(rows, keys), value_set=key_array(found, keys))
+        return {name: found.column(write_time(name)).take(place) for name in names}
 
     def _hidden(self, cells: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of which a written value is not there."""

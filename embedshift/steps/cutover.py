@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -13,7 +15,7 @@ from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.lease import held
 from embedshift.catalog.migration import Migration, get_migration, migrations, read_migration
 from embedshift.catalog.signals import GO, HOLD, read_signal, send
-from embedshift.catalog.states import check_step
+from embedshift.catalog.states import STATES, check_step
 from embedshift.catalog.validations import ValidationRecord, last_validation
 from embedshift.errors import CheckFailed, EmbedshiftError, RefusedError, UnavailableError, UsageError
 from embedshift.hooks import ask_before_cutover
@@ -141,27 +143,40 @@ def _switch(syncing: Syncing, migration: Migration, alias: Alias) -> None:
     syncing.passes()
     proof = check_validation(settings, store, migration)
     _check_content(syncing.context, migration, proof)
-    _close_older_ways_back(context, migration)
-    # Before the alias moves, so that the time from which the target has rows of its own is always known.
-    lease.change(state="switching", switched_us=now_us())
-    move_alias(store, lease, claim, migration.target, migration=migration.id, reason="cutover")
+    with _older_ways_back_closed(context, migration):
+        # Before the alias moves, so that the time from which the target has rows of its own is always known.
+        lease.change(state="switching", switched_us=now_us())
+        move_alias(store, lease, claim, migration.target, migration=migration.id, reason="cutover")
 
 
-def _close_older_ways_back(context: StepContext, migration: Migration) -> None:
+@contextmanager
+def _older_ways_back_closed(context: StepContext, migration: Migration) -> Iterator[None]:
     """After the switch clients no longer write to tables that were left earlier, so nothing can go back to them.
+
+    If the block refuses to switch, they are open as before.
 
     Raises:
         OwnedByAnother: a run is just going back to one of them.
     """
-    store = context.store
-    for other in migrations(store, migration.alias):
-        if other.state in ("switched", "rolling_back") and other.target.table == migration.source.table:
-            with held(store, other, context.settings.cutover.lease) as lease:
-                lease.change(state="closed")
-            context.console.say(
-                f"after this switch there is no way back to {other.source.table} any more, only to "
-                f"{migration.source.table}: clients no longer write to it"
-            )
+    store, duration = context.store, context.settings.cutover.lease
+    closed: list[Migration] = []
+    try:
+        for other in migrations(store, migration.alias):
+            if STATES[other.state].switched and other.target.table == migration.source.table:
+                with held(store, other, duration) as lease:
+                    lease.change(state="closed")
+                closed.append(other)
+        yield
+    except RefusedError:
+        for other in closed:
+            with held(store, other, duration) as lease:
+                lease.change(state=other.state)
+        raise
+    for other in closed:
+        context.console.say(
+            f"there is no way back to {other.source.table} any more, only to {migration.source.table}: clients no "
+            "longer write to it"
+        )
 
 
 def _rolled_back(context: StepContext, error: EmbedshiftError) -> CheckFailed:

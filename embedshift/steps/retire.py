@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from embedshift.catalog.alias import get_alias
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.guard import check_not_live, drop_table
 from embedshift.catalog.ledger import forget_ledger
@@ -71,8 +72,10 @@ def retire(
         check_step("retire", migration.state, migration.id)
         _check(context, migration)
         _check_copied(context, migration, discard=discard)
-    # A run that was killed in the middle leaves it retiring; what it was before does not matter any more.
-    before = "closed" if migration.state == "retiring" else migration.state
+    before = migration.state
+    if before == "retiring":  # a run was killed in the middle
+        live = get_alias(store, migration.alias).target.table
+        before = "switched" if live == migration.target.table else "closed"
     if dry_run or migration.state == "retired":
         return NotDropped(dry_run, old, migration.state)
     if confirm is not None and confirm(old) != old:
@@ -83,6 +86,8 @@ def retire(
         # Written down first: from now on a rollback is refused in one line.
         lease.change(state="retiring")
         try:
+            # Once more: somebody may have written to it while its name was typed.
+            _check_copied(context, migration, discard=discard)
             drop_table(store, lease, old)
         except (RefusedError, SchemaError, NotPermitted):
             lease.change(state=before)
@@ -135,13 +140,13 @@ def _check_copied(context: StepContext, migration: Migration, *, discard: bool) 
     Raises:
         RefusedError: some of it is not in the new table, and ``discard`` does not accept that.
     """
-    if migration.state == "retiring":
-        return  # it may be half dropped; it was compared before that began
     old, new = migration.source.table, migration.target.table
+    if not context.store.exists(old):
+        return  # an earlier run has dropped it, and was killed
     lost = []
     if stuck := [each.id for each in read_dead_letters(context.store, migration.id) if not each.of_way_back]:
         lost.append(f"{len(stuck)} rows that could not be carried to {new}, such as {stuck[0]}")
-    if migration.state == "switched" and context.store.exists(old) and (rows := left_behind(context, migration)):
+    if context.store.exists(new) and (rows := left_behind(context, migration)):
         lost.append(f"{rows:,} rows that were written to it since the cutover and are not in {new}")
     if lost and not discard:
         raise RefusedError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pyspark import SparkContext
@@ -124,9 +124,14 @@ def would_carry(
 
 
 def left_behind(context: StepContext, migration: Migration) -> int:
-    """How many rows have been written to the old table since the switch, with values that the new one lacks."""
+    """How many rows have been written to the old table since the switch, with values that the new one lacks.
+
+    Without those that were in both, and were deleted in the new one: it was the live one then, whatever it is now.
+    """
     settings, store = context.settings, context.store
-    transfer = transfer_of(settings, store, migration, "preview", since_us=migration.facts.switched_us)
+    since_us = (migration.facts.switched_us or 0) - to_us(settings.sync.clock_skew)
+    transfer = transfer_of(settings, store, migration, "preview", since_us=since_us, orphans_before_us=since_us)
+    transfer = replace(transfer, into_live=True)
     ranges = plan_ranges(store, migration.source.table, settings.load.ranges)
     with context.spark(migration.id) as spark:
         return count_unshared(spark, transfer, ranges)

@@ -5,7 +5,7 @@ Plain writers know no alias; they write one table with their clock's time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 
@@ -16,9 +16,12 @@ from embedshift.articles.delete import add_soft_delete
 from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters, write_dead_letters
 from embedshift.catalog.ledger import Entry, confirm, enter, known_in_both
 from embedshift.errors import RefusedError, StoreUnavailable
+from embedshift.spark.stores import Stores
+from embedshift.spark.task import carry_range
+from embedshift.spark.transfer import transfer_in_place
 from embedshift.stores import open_store
 from embedshift.tokens import WHOLE_RING
-from tests.world import HOUR_US, World, now_us
+from tests.world import DIGEST, HOUR_US, World, now_us
 
 
 def written(world: World, table: str, name: str, *, at_us: int | None = None) -> int:
@@ -294,3 +297,106 @@ def test_a_row_whose_source_goes_while_it_is_compared_stays_if_it_is_newer_in_th
     switched.carry("sync/9", read_back=True)
     assert gone == [None]
     assert switched.read("articles_v2")["a003",]["title"][0] == "Sea salt"
+
+
+# What an attack found.
+
+
+def poisoned(world: World) -> None:
+    """A row at the source that the new model cannot embed, and a switch that tolerates it."""
+    world.with_settings(load={"tolerate_dead": 5})
+    early = now_us() - HOUR_US
+    world.write("articles", {"id": "p", "title": ("Salt", early), "content": ("poison", early)})
+    world.steps("sync", "validate", "cutover")
+    assert not has(world, "articles_v2", "p")
+
+
+def test_cells_of_which_the_old_table_has_the_only_copy_stay_on_the_way_back(loaded):
+    poisoned(loaded)
+    with Articles.open(loaded.config) as articles:
+        articles.add({"id": "p", "title": "Sea salt"})
+    loaded.step("rollback")
+    assert loaded.read("articles")["p",]["content"][0] == "poison"
+    assert loaded.read("articles")["p",]["title"][0] == "Sea salt"
+
+
+def test_letters_of_both_directions_tell_of_one_row(loaded):
+    """The row never arrived in the new table; then it was deleted there, and could not be deleted in the old one."""
+    poisoned(loaded)
+    with reaching_one_table(loaded) as articles:
+        articles.add({"id": "p", "title": "Sea salt", "content": "keeps bread"})
+        assert articles.delete("p")
+    assert {each.of_way_back for each in read_dead_letters(loaded.store, loaded.migration.id)} == {False, True}
+    loaded.step("rollback")
+    assert not has(loaded, "articles", "p")
+
+
+def test_retire_names_the_only_copy_whatever_a_client_could_not_write_since(loaded):
+    poisoned(loaded)
+    with reaching_one_table(loaded) as articles:
+        articles.add({"id": "p", "title": "Sea salt"})
+    with pytest.raises(RefusedError, match="rows that could not be carried to articles_v2"):
+        loaded.step("retire")
+
+
+def test_a_deletion_that_did_not_arrive_takes_the_old_cells_of_a_row_that_was_written_since(switched):
+    with reaching_one_table(switched) as articles:
+        articles.delete("a005")
+    switched.write("articles", {"id": "a005", "content": ("of a stranger", now_us())})
+    switched.step("rollback")
+    row = switched.read("articles")["a005",]
+    assert "title" not in row
+    assert row["content"][0] == "of a stranger"
+
+
+def test_a_row_of_nothing_but_its_key_is_as_young_as_its_digest(switched):
+    model = switched.migration.target.model
+    switched.write("articles_v2", {"id": "bare", DIGEST: (switched.digest(model.fingerprint, None), now_us())})
+    switched.step("sync")
+    assert has(switched, "articles_v2", "bare")
+
+
+def test_retire_compares_from_before_the_switch_on_and_again_when_its_question_was_answered(loaded):
+    loaded.with_settings(sync={"clock_skew": "10s"})
+    loaded.steps("validate", "cutover")
+
+    def answer(name: str) -> str:
+        written(loaded, "articles", "stray", at_us=(loaded.migration.facts.switched_us or 0) - 3_000_000)
+        return name
+
+    with pytest.raises(RefusedError, match="articles has 1 rows that were written to it"):
+        loaded.step("retire", confirm=answer)
+    assert loaded.migration.state == "switched"
+    assert has(loaded, "articles", "stray")
+
+
+def repairing(world: World, meanwhile: Callable[[], object]) -> None:
+    """Repair the live table in place; somebody does something after a row was read, and before it is written."""
+    transfer = transfer_in_place(world.settings, world.store, world.alias.target, "audit/1")
+    write, done = world.store.write, []
+
+    def late(table, rows):
+        if not done:
+            done.append(meanwhile())
+        return write(table, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.store, "write", late)
+        carry_range(Stores.one(world.store), transfer, WHOLE_RING, 1)
+    assert done
+
+
+def test_a_repair_gives_back_no_text_that_was_changed_meanwhile(switched):
+    now = now_us()
+    switched.write("articles_v2", {"id": "new", "title": ("Salt", now), "content": ("keeps bread", now)})
+    with Articles.open(switched.config) as articles:
+        repairing(switched, lambda: articles.update("new", title="Sea salt", content=None))
+        assert articles.get("new")["title"] == "Sea salt"
+        assert articles.get("new")["content"] is None
+
+
+def test_a_repair_revives_no_article_that_was_deleted_meanwhile(switched):
+    now = now_us()
+    switched.write("articles_v2", {"id": "new", "title": ("Salt", now), "content": ("keeps bread", now)})
+    repairing(switched, lambda: switched.delete("articles_v2", {"id": "new"}, at_us=now))
+    assert not has(switched, "articles_v2", "new")

@@ -9,7 +9,7 @@ import pytest
 
 from embedshift.catalog.states import ENDED, STATES
 from embedshift.catalog.tables import MIGRATION
-from embedshift.errors import EmbedshiftError
+from embedshift.errors import EmbedshiftError, RefusedError
 from embedshift.stores.model import Table
 from tests.world import World, now_us
 
@@ -96,3 +96,45 @@ def test_a_chain_closes_the_older_way_back_and_says_so(switched, capsys):
     assert switched.migration.state == "closed"
     assert "rollback may not run: migration articles-to-articles_v2 is closed" in tried(switched, "rollback")
     assert tried(switched, "retire") == ""
+
+
+def chained(world: World) -> None:
+    """The next migration, from the target of this one, switched."""
+    models = {"source": {"table": "articles_v2", "model": world.settings.target.model.model_dump(mode="json")}}
+    world.with_settings(**models, target={"table": "articles_v3"})
+    world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+
+
+def test_a_cutover_that_was_killed_after_its_move_is_closed_by_the_next_one(switched):
+    in_state(switched, "switching", "source" if switched.alias.target.table == "articles" else "there")
+    first = switched.settings
+    chained(switched)
+    switched.settings = first
+    assert switched.migration.state == "closed"
+    assert tried(switched, "retire") == ""
+
+
+def test_a_closed_way_back_is_compared_before_it_goes(switched):
+    at_us = now_us()
+    row = {"id": "stray", "title": ("Salt", at_us), "content": ("keeps bread", at_us)}
+    switched.write("articles", *switched.embedded(switched.old_model(), row))
+    first = switched.settings
+    chained(switched)
+    switched.settings = first
+    assert "articles has 1 rows that were written to it since the cutover" in tried(switched, "retire")
+    switched.step("retire", discard=True)
+
+
+def test_a_cutover_that_is_refused_leaves_the_older_way_back_open(switched, monkeypatch):
+    from embedshift.steps import cutover
+
+    def refused(*_: object, **__: object) -> None:
+        raise RefusedError("somebody has claimed the alias")
+
+    first = switched.settings
+    monkeypatch.setattr(cutover, "move_alias", refused)
+    with pytest.raises(RefusedError, match="claimed"):
+        chained(switched)
+    switched.settings = first
+    assert switched.migration.state == "switched"
+    assert tried(switched, "rollback") == ""
