@@ -128,17 +128,17 @@ class Writer:
         # A vector comes from the whole text; a part of the text that was not read has no time.
         whole = [pc.or_(same[name], pc.is_null(rows.column(write_time(name)))) for name in texts]
         fits = reduce(pc.and_, whole, pa.array(np.full(rows.num_rows, True)))
-        again = pa.array(np.full(rows.num_rows, self._began_us))
-        for column in self._columns:
-            chosen = pc.and_(pc.is_valid(rows.column(column)), pc.is_null(there[column]))
-            # A table that is repaired from itself gives nothing but vectors.
-            own = pa.array(np.full(rows.num_rows, not self._layout.in_place))
-            chosen = pc.and_(chosen, pc.and_(same[column], own) if column in same else fits)
-            at = rows.schema.get_field_index(write_time(column))
-            rows = rows.set_column(at, write_time(column), pc.if_else(chosen, again, None))
-            rows = rows.set_column(
-                rows.schema.get_field_index(column), column, pc.if_else(chosen, rows.column(column), None)
-            )
+        hidden = {name: pc.and_(pc.is_valid(rows.column(name)), pc.is_null(there[name])) for name in there}
+        # Vector and digest are written together, or not at all.
+        made = pc.and_(fits, reduce(pc.or_, [hidden[column.name] for column in self._layout.made]))
+        # A table that is repaired from itself gives nothing but vectors.
+        own = pa.array(np.full(rows.num_rows, not self._layout.in_place))
+        for name in self._columns:
+            chosen = pc.and_(reduce(pc.and_, [hidden[name], same[name]]), own) if name in same else made
+            again = pc.if_else(pc.and_(chosen, pc.is_valid(rows.column(name))), self._began_us, None)
+            value = pc.if_else(pc.is_valid(again), rows.column(name), None)
+            rows = rows.set_column(rows.schema.get_field_index(write_time(name)), write_time(name), again)
+            rows = rows.set_column(rows.schema.get_field_index(name), name, value)
         rows = rows.filter(reduce(pc.or_, [pc.is_valid(rows.column(write_time(name))) for name in self._columns]))
         if rows.num_rows:
             self._enter(self._layout.entries(rows, self._began_us))
