@@ -119,6 +119,7 @@ COLUMNS = {
     "migration_range.owner": f"the task that wrote the row: {_ACTOR}",
     "migration_range.error": "why it failed; empty if it did not",
     "migration_range.seconds": "how long its task took",
+    "dead_letter.bucket": f"spreads the rows over {tables.BUCKETS} partitions for each direction; chosen by a hash",
     "dead_letter.id": "the primary key as JSON",
     "dead_letter.reason": "why it is not in the target",
     "dead_letter.step": "`load`, `sync/N`, or `client/OPERATION/WRITE TIME`; on the way back the last two with `back`",
