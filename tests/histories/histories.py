@@ -349,13 +349,13 @@ class History:
             assert round(first.score, 3) == 1.0, f"{live.table}: {key} is not found by its text: {first}"
 
     def remains(self) -> Any:
-        """Everything that is written down but who holds the lease, to see that nothing has changed."""
+        """Everything that is written down but who holds lease and claim, to see that nothing has changed."""
         rows: dict[str, Any] = {}
         for table in ALL:
             with suppress(EmbedshiftError):
-                lease = ("owner", "owned_since_us", "lease_until_us")
+                held = ("owner", "owned_since_us", "lease_until_us", "claim", "claimed_for", "claimed_by")
                 rows[table.name] = [
-                    {name: value for name, value in row.items() if name not in lease}
+                    {name: value for name, value in row.items() if name not in held}
                     for row in self.store.records.select(table, {})
                 ]
         contents = {
