@@ -156,10 +156,7 @@ class RangeComparison:
         if not right.num_rows or self.known is None or not self.known.deletions:
             return
         at = [self.known.deletions.get(name) for name in self.layout.names(right)]
-        oldest = reduce(
-            partial(pc.min_element_wise, skip_nulls=True),
-            [right.column(write_time(name)) for name in self._timed(right)],
-        )
+        oldest = pc.min_element_wise(*(right.column(write_time(name)) for name in self._timed(right)), skip_nulls=True)
         late = pc.fill_null(pc.less_equal(oldest, pa.array(at, pa.int64())), False)
         rows = right.filter(late)
         if rows.num_rows:

@@ -14,7 +14,6 @@ from embedshift.catalog.ranges import Counts, RangeRecord, write_ranges
 from embedshift.errors import CheckFailed, EmbedshiftError, OwnedByAnother
 from embedshift.spark.compare import RangeComparison
 from embedshift.spark.embed import EmbeddingStage
-from embedshift.spark.fence import Fence
 from embedshift.spark.heartbeat import Heartbeat
 from embedshift.spark.known import Known
 from embedshift.spark.overlap import ahead, behind
@@ -80,7 +79,6 @@ class RangeTask:
         self._writer = Writer(stores, transfer)
         self._started = time.monotonic()
         self._read = Counts()
-        self._fence = Fence(stores, transfer)
 
     def compared(self) -> Generator[Window]:
         """The windows of what differs, their texts tokenised."""
@@ -119,7 +117,7 @@ class RangeTask:
             raise  # a run that is over writes nothing
         except EmbedshiftError as failure:
             error = str(failure)
-        self._fence.check_owner()
+        self._writer.fence.check_owner()
         self._record(error or self._imbalance())
 
     def _loading(self) -> None:

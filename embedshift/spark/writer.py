@@ -27,14 +27,14 @@ from embedshift.times import now_us
 class Writer:
     """Writes the windows of one range into the target, and counts what became of their rows.
 
-    ``letters`` has the key and the reason of each dead row.
+    ``letters`` has the key and the reason of each dead row; ``fence`` says whether this task may still write.
     """
 
     def __init__(self, stores: Stores, transfer: Transfer) -> None:
         self.letters: list[tuple[str, str]] = []
         self._source, self._store, self._catalog = stores.source, stores.target, stores.catalog
         self._began_us = now_us()
-        self._transfer, self._fence = transfer, Fence(stores, transfer)
+        self._transfer, self.fence = transfer, Fence(stores, transfer)
         self._layout: Layout = transfer.layout
         self._written = self._dead = self._deleted = self._shadowed = 0
 
@@ -57,7 +57,7 @@ class Writer:
     def _write(self, rows: pa.RecordBatch) -> None:
         if rows.num_rows == 0:
             return
-        self._fence.before_writing()
+        self.fence.before_writing()
         cells = self._cells(rows)
         entries = self._entered(rows)
         refused = self._store.write(self._layout.target_table, cells)
@@ -118,7 +118,7 @@ class Writer:
 
         Their new time is that of the range's beginning: whatever is deleted after that stays deleted.
         """
-        self._fence.before_deleting()
+        self.fence.before_deleting()
         now = self._times_now(self._source, self._layout.source_table, rows, self._layout.carried)
         there = self._times_now(
             self._store, self._layout.target_table, rows, (*self._layout.carried, *self._layout.made)
@@ -175,7 +175,7 @@ class Writer:
 
     def _delete(self, rows: pa.RecordBatch) -> None:
         if rows.num_rows:
-            self._fence.before_deleting()
+            self.fence.before_deleting()
             keys = rows.select([key.name for key in self._layout.keys])
             self._store.delete(self._layout.target_table, keys, rows.column(DELETED_AT).to_numpy())
             self._deleted += rows.num_rows

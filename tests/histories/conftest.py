@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 SEED = int(os.environ.get("EMBEDSHIFT_SEED") or random.SystemRandom().randrange(2**32))
 #: Multiplies the number of histories, for long runs.
@@ -22,3 +24,20 @@ def stats(record_property: Callable[[str, object], None]) -> Iterator[Counter[st
     rules = sum(count for name, count in counts.items() if ":" not in name)
     told = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
     record_property("told", f"histories: {rules:,} rules, EMBEDSHIFT_SEED={SEED}\n{told}")
+
+
+def run_histories(machine: type[RuleBasedStateMachine], *, examples: int, steps: int) -> None:
+    """Run a machine whose class has everything that it needs, so many times ``HISTORIES``, from the seed."""
+    run_state_machine_as_test(
+        seed(SEED)(machine),
+        settings=settings(
+            max_examples=max(1, round(examples * HISTORIES)),
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            phases=(Phase.generate, Phase.shrink),
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
