@@ -36,7 +36,7 @@ PARTS = {
     "histories": Part(
         "thousands of random steps of the whole product, each followed by a comparison with what must be true",
         ("-m", "pytest", "tests/histories"),
-        {"HISTORIES": "10"},
+        {"HISTORIES": "13"},
     ),
     "kills": Part(
         "loads killed at ten random moments, and at the others that the short tests know, on Cassandra",
