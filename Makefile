@@ -7,8 +7,8 @@ NODES   ?= 1
 MINUTES ?= 10
 READY   := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
-# What `make test` runs: everything except tests that need ScyllaDB or a quarter of an hour.
-TESTS   := not scylla and not matrix
+# What `make test` runs: everything except tests that need ScyllaDB or take long by nature.
+TESTS   := not scylla and not matrix and not long
 # Random tests draw the same values in every run of `make test`; pytest without this draws others each time.
 export EMBEDSHIFT_SEED ?= 7
 

@@ -36,12 +36,16 @@ PARTS = {
     "histories": Part(
         "thousands of random steps of the whole product, each followed by a comparison with what must be true",
         ("-m", "pytest", "tests/histories"),
-        {"HISTORIES": "13"},
+        {"HISTORIES": "20"},
     ),
     "kills": Part(
         "loads killed at ten random moments, and at the others that the short tests know, on Cassandra",
         ("-m", "pytest", "tests/cluster/test_killed_runs.py", "tests/faults/test_killed_runs.py"),
         {"KILLS": "10"},
+    ),
+    "neighbour": Part(
+        "what another application feels of a load with a limit, and without",
+        ("-m", "pytest", "tests/cluster/test_throttle.py", "-m", "long", "-s"),
     ),
     "faults": Part(
         "every fault on three Cassandra nodes",

@@ -13,7 +13,7 @@ from tests.cluster.worlds import cluster_world
 from tests.world import World, eventually, some_articles
 
 #: Ten in the long tests.
-KILLS = int(os.environ.get("KILLS") or 3)
+KILLS = int(os.environ.get("KILLS") or 2)
 RANGES = 40
 
 

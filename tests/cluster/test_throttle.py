@@ -17,8 +17,6 @@ from tests.world import eventually, some_articles
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-pytestmark = pytest.mark.alone
-
 
 def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
     cassandra: CassandraCluster, old_model: Path, new_model: Path, tmp_path: Path, spark: SparkContext
@@ -49,6 +47,7 @@ def test_writers_slow_down_while_the_servers_answers_are_slower_than_the_limit(
         world.assert_migrated()
 
 
+@pytest.mark.long
 def test_another_application_feels_a_load_less_that_is_limited(
     cassandra: CassandraCluster, old_model: Path, tmp_path: Path, spark: SparkContext
 ):

@@ -19,7 +19,7 @@ from embedshift.spark.private_directory import PREFIX
 from tests.processes import alive, descendants
 from tests.world import DEADLINE_S, ROOT, some_articles
 
-ROWS = some_articles(3000)
+ROWS = some_articles(1000)
 #: As root of a container does it: another user, but of this user's group.
 _CONNECT = """
 import os, socket, sys

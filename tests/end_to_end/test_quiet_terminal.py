@@ -34,8 +34,8 @@ def _filled(new_world: Callable[..., World]) -> World:
 
 @contextmanager
 def _busy() -> Iterator[None]:
-    """Twice as many processes as cores that compute without end."""
-    started = [multiprocessing.Process(target=_compute, daemon=True) for _ in range(2 * (os.cpu_count() or 1))]
+    """As many processes as cores that compute without end, beside whatever the machine does."""
+    started = [multiprocessing.Process(target=_compute, daemon=True) for _ in range(os.cpu_count() or 1)]
     for each in started:
         each.start()
     try:

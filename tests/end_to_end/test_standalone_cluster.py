@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 from embedshift.operations.import_file import import_articles
-from tests.measures import REFERENCE
 from tests.processes import command, parents
 from tests.standalone import WORKERS, dependencies_only, plain_environment, standalone_cluster, submit
 from tests.world import ROOT, eventually
 
-CRANFIELD = ROOT.parent / "shared" / "data" / "cranfield"
 DEMO = ROOT / "embedshift" / "data" / "demo"
 
 
@@ -29,13 +27,12 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_a_migration_runs_on_a_cluster_that_has_the_package_from_its_archive_alone(new_world, archive, tmp_path):
-    corpus, questions = (CRANFIELD, "queries.jsonl") if CRANFIELD.is_dir() else (DEMO, "questions.jsonl")
     world = new_world(
         ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2"),
-        validation={"questions": str(corpus / questions)},
+        validation={"questions": str(DEMO / "questions.jsonl")},
         load={"ranges": "auto"},
     )
-    imported = import_articles(world.settings, world.store, corpus / "articles.jsonl")
+    imported = import_articles(world.settings, world.store, DEMO / "articles.jsonl")
     python = dependencies_only(tmp_path / "environment")
     alone = [str(python), "-c", "import embedshift"]
     lacks = subprocess.run(alone, cwd=tmp_path, env=plain_environment(), capture_output=True, text=True, check=False)
@@ -51,10 +48,7 @@ def test_a_migration_runs_on_a_cluster_that_has_the_package_from_its_archive_alo
     report = json.loads(done.stdout.splitlines()[-1])["steps"]["validate"]
     assert report["passed"]
     assert report["counts"]["target_rows"] == imported.rows
-    if corpus == CRANFIELD:
-        for side, figures in REFERENCE.items():
-            for name, value in figures.items():
-                assert report["relevance"][side][name] == pytest.approx(value, abs=0.005), (side, name)
+    assert report["relevance"]["questions"] == 160
     # Tasks ran in several processes.
     assert len({each.owner for each in world.ranges()}) >= WORKERS
     assert world.alias.target.table == "articles_v2"

@@ -15,7 +15,7 @@ from tests.world import World, eventually, some_articles
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-ROWS, RANGES = 1500, 40
+ROWS, RANGES = 400, 20
 
 
 def test_a_node_killed_in_the_middle_of_a_load_costs_no_row(
