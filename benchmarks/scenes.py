@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.node import node
-from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.embedding import DIGEST, Template, digest_texts, hash_vectors, whole_digests
 from embedshift.stores.cql_types import vector_type
 from embedshift.stores.model import Column, Table, remaining_ttl, write_time
 from tests.cluster.worlds import cluster_world
@@ -87,6 +87,7 @@ def with_vectors(articles: dict[str, list[str]], fingerprint: str, vectors: NDAr
     template = Template.parse("{title}. {content}")
     values = {name: rows.column(name) for name in ("title", "content")}
     values["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
-    values[DIGEST] = digest_texts(fingerprint, template.render(rows), template.empty(rows))
+    digests = digest_texts(fingerprint, template.render(rows), template.empty(rows))
+    values[DIGEST] = whole_digests(digests, hash_vectors(vectors))
     times = {write_time(name): pa.array(np.full(rows.num_rows, _WRITTEN_US)) for name in values}
     return pa.RecordBatch.from_pydict({"id": rows.column("id"), **values, **times})

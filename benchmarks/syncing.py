@@ -94,5 +94,5 @@ def _hashed(source: Iterable[tuple[Any, ...]], target: Iterable[tuple[Any, ...]]
     digests = {row[0]: row[1] for row in target}
     found = 0
     for key, title, content, *_ in source:
-        found += xxhash.xxh3_128_digest(f"{title}. {content}".encode()) != digests.get(key)
+        found += xxhash.xxh3_128_digest(f"{title}. {content}".encode()) != digests[key][:16]
     return found

@@ -27,7 +27,7 @@ from embedshift.settings import ModelSettings
 from embedshift.steps.validate import case_of, more_of
 from embedshift.stores.contract import Store
 from embedshift.tokens import WHOLE_RING
-from embedshift.validation.survey import survey_range
+from embedshift.validation.survey import Look, survey_range
 from embedshift.validation.validation import NEIGHBOURS, examine
 from tests.processes import peak_mb
 from tests.small_models import save_model
@@ -98,7 +98,8 @@ def _validate(folder: Path) -> None:
         store: Store = world.store
         parts = WHOLE_RING.split(RANGES)
         surveys = (
-            survey_range(store, case.subject, part, probes=probes, k=NEIGHBOURS, look_again_after_s=0) for part in parts
+            survey_range(store, case.subject, part, Look(probes=probes, k=NEIGHBOURS, again_after_s=0))
+            for part in parts
         )
         whole = reduce(add, surveys)
         peaks.append(peak_mb())
@@ -117,7 +118,7 @@ def _validate(folder: Path) -> None:
         # This store holds the index in memory to search it.
         "index_file_mb": round(report["space"]["new"]["index_bytes"] / 1e6),
         "recall_at_10": round(report["recall@10"], 3),
-        "failed": [f"{check['name']} {check['value']}" for check in report["checks"] if not check["passed"]],
+        "failed": [f"{check['name']} {check['value']}" for check in report["checks"] if check["passed"] is False],
     }
     print(json.dumps({key: value for key, value in record.items() if key not in head}, indent=2))
     print(f"written: {write_record(record, 'validation')}")

@@ -245,12 +245,13 @@ class World:
             literal + ("" if name is None or row.get(name) is None else str(row[name])) for literal, name in pieces
         )
 
-    def digest(self, fingerprint: str, text: str | None) -> bytes:
-        """What the digest of a text must be: XXH3-128, seeded by the model's fingerprint."""
+    def digest(self, fingerprint: str, text: str | None, vector: Any = None) -> bytes:
+        """What a digest must be: XXH3-128 of the text, seeded by the fingerprint; then XXH3-64 of the vector."""
         seed = xxhash.xxh3_64_intdigest(fingerprint.encode())
         if text is None:
             return xxhash.xxh3_128_digest(b"no text", seed=~seed & (2**64 - 1))
-        return xxhash.xxh3_128_digest(text.encode(), seed=seed)
+        of_vector = b"" if vector is None else xxhash.xxh3_64_digest(np.asarray(vector, ">f4").tobytes())
+        return xxhash.xxh3_128_digest(text.encode(), seed=seed) + of_vector
 
     def name_of(self, key: tuple[Any, ...]) -> Any:
         """A row's id as search results have it."""
@@ -306,7 +307,8 @@ class World:
             if text is None:
                 assert "embedding" not in chosen[key], key
             if any(column.name == DIGEST for column in self.store.describe(table).columns):
-                assert chosen[key][DIGEST][0] == self.digest(model.fingerprint, text), key
+                vector = chosen[key].get("embedding", (None,))[0]
+                assert chosen[key][DIGEST][0] == self.digest(model.fingerprint, text, vector), key
 
     def vectors(self, model: ModelRecord, texts: list[str]) -> np.ndarray:
         return self.encode(model.name, [model.document_prompt + text for text in texts])
@@ -321,7 +323,7 @@ class World:
             vector = None if text is None else self.vectors(model, [text])[0].tolist()
             made = {"embedding": (vector, moment if vector else None)}
             if self.digests:
-                made[DIGEST] = (self.digest(model.fingerprint, text), moment)
+                made[DIGEST] = (self.digest(model.fingerprint, text, vector), moment)
             complete.append({**row, **made})
         return complete
 

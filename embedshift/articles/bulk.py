@@ -10,7 +10,7 @@ from embedshift.articles.keys import Clock, Key, RowLocks, key_of, keys_batch, n
 from embedshift.articles.routing import AliasCache, Routing
 from embedshift.articles.rows import texts_of
 from embedshift.articles.write import Writing
-from embedshift.embedding import DIGEST
+from embedshift.embedding import DIGEST, is_of_text
 from embedshift.errors import InputError
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Table, write_time
@@ -143,5 +143,5 @@ class Refreshing:
         return [
             row
             for row, digest, empty in zip(rows, texts.digests, texts.empty, strict=True)
-            if row[DIGEST] != digest or empty == (row[write_time(vector_table.vector)] is not None)
+            if not is_of_text(row[DIGEST], digest) or empty == (row[write_time(vector_table.vector)] is not None)
         ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embedshift.articles.keys import Key
 from embedshift.catalog.vector_table import VectorTable, proven_model
-from embedshift.embedding import DIGEST, Embedded, Template, digest_texts
+from embedshift.embedding import DIGEST, Embedded, Template, digest_texts, hash_vectors, whole_digests
 from embedshift.stores.cql_types import arrow_type
 from embedshift.stores.model import Column, Table, write_time
 
@@ -95,9 +95,13 @@ def own_columns(vector_table: VectorTable, table: Table) -> tuple[Column, ...]:
 
 def made_values(vector_table: VectorTable, texts: Texts, row: int, vector: Any) -> dict[str, Any]:
     """Vector and digest of one text. A row without text gets a digest that says so, and its vector is deleted."""
-    made: dict[str, Any] = {vector_table.vector: None if texts.empty[row] else vector}
+    if texts.empty[row]:
+        vector = None
+    made: dict[str, Any] = {vector_table.vector: vector}
     if vector_table.digests:
         made[DIGEST] = texts.digests[row]
+        if vector is not None:
+            made[DIGEST] = whole_digests(pa.array([texts.digests[row]]), hash_vectors(np.asarray([vector])))[0].as_py()
     return made
 
 

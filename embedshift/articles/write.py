@@ -11,7 +11,7 @@ from embedshift.articles.dual_write import DualWriter
 from embedshift.articles.keys import Clock, Key, RowLocks, key_of, keys_batch, name_of, typed
 from embedshift.articles.routing import AliasCache, Routing
 from embedshift.articles.rows import Cells, cells_batch, embed, made_values, own_columns, texts_of
-from embedshift.embedding import DIGEST, Template
+from embedshift.embedding import DIGEST, Template, is_of_text
 from embedshift.errors import EmbedshiftError, InputError, NotFoundError
 from embedshift.stores.contract import Store
 
@@ -116,7 +116,7 @@ class Writing:
     def _differs(self, routing: Routing, draft: _Draft, found: Mapping[str, Any]) -> bool:
         live = routing.live
         new, old = (texts_of(live.vector_table, live.table, [row]).digests[0] for row in (draft.merged, found))
-        return bool(new != found[DIGEST]) if live.vector_table.digests else new != old
+        return not is_of_text(found[DIGEST], new) if live.vector_table.digests else new != old
 
     def _present(self, routing: Routing, keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
         """Key, template columns and digest of the existing rows, by name."""
@@ -182,7 +182,7 @@ class Writing:
                 moved = [
                     name
                     for name, digest in zip(names_found, now.digests, strict=True)
-                    if digest != present[name][DIGEST]
+                    if not is_of_text(present[name][DIGEST], digest)
                 ]
             else:
                 moved = [name for name, row in present.items() if any(row[n] != known[name][n] for n in names)]

@@ -25,7 +25,7 @@ _SHADOW = declared(
     "shadow", "migration text, run text, tally text, stats text", partition="migration", clustering="run"
 )
 #: What checks, counts and timings of a validation were called, and are called now.
-_CHECKS = {"apart": "written_apart", "outdated": "older_cells", "agreement": "reembedding_differs"}
+_CHECKS = {"apart": "mixed", "outdated": "older_cells", "agreement": "reembedding_differs"}
 _RECORD = {"weaker": "unlabelled", "endpoints": "tables"}
 _INDEX = "target.index."
 

@@ -24,6 +24,35 @@ class ValidationRecord:
     report: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """The names of the checks of a validation, by how they ended."""
+
+    passed: tuple[str, ...]
+    failed: tuple[str, ...]
+    not_measured: tuple[str, ...]
+
+    @property
+    def words(self) -> str:
+        """For example ``14 of 16 checks passed, 1 failed (missing), 1 not measured (index_rows)``."""
+        of = len(self.passed) + len(self.failed) + len(self.not_measured)
+        parts = [f"{len(self.passed)} of {of} checks passed"]
+        if self.failed:
+            parts.append(f"{len(self.failed)} failed ({', '.join(self.failed)})")
+        if self.not_measured:
+            parts.append(f"{len(self.not_measured)} not measured ({', '.join(self.not_measured)})")
+        return ", ".join(parts)
+
+
+def outcomes(report: Mapping[str, Any]) -> Outcomes:
+    """How the checks of a record ended. Records of earlier versions count as passed what was not measured."""
+    ended: dict[Any, list[str]] = {True: [], False: [], None: []}
+    for check in report.get("checks") or []:
+        unmeasured = check["passed"] is True and check.get("value", 0) is None
+        ended[None if unmeasured else check["passed"]].append(str(check["name"]))
+    return Outcomes(*(tuple(ended[outcome]) for outcome in (True, False, None)))
+
+
 def write_validation(
     store: Store,
     migration: str,

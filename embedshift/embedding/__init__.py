@@ -1,6 +1,14 @@
 """Text in, vectors out: template, model, batching, precision, digests."""
 
-from embedshift.embedding.fingerprint import DIGEST, digest_texts
+from embedshift.embedding.digest import (
+    DIGEST,
+    digest_texts,
+    hash_vectors,
+    is_of_text,
+    mismatched,
+    of_text,
+    whole_digests,
+)
 from embedshift.embedding.model import Embedded, Model, Precision, Texts, count_gpus, device_of, load_model, use_threads
 from embedshift.embedding.precision import choose_precision
 from embedshift.embedding.template import Template
@@ -16,6 +24,11 @@ __all__ = [
     "count_gpus",
     "device_of",
     "digest_texts",
+    "hash_vectors",
+    "is_of_text",
     "load_model",
+    "mismatched",
+    "of_text",
     "use_threads",
+    "whole_digests",
 ]

@@ -13,7 +13,7 @@ from embedshift.catalog.ranges import progress
 from embedshift.catalog.signals import HOLD, read_signal
 from embedshift.catalog.states import next_command
 from embedshift.catalog.throttle import throttle_line, throttle_of
-from embedshift.catalog.validations import last_validation
+from embedshift.catalog.validations import ValidationRecord, last_validation, outcomes
 from embedshift.settings import ThrottleSettings
 from embedshift.steps.context import StepContext
 from embedshift.stores.contract import Store
@@ -75,7 +75,18 @@ def _migration(store: Store, migration: Migration, throttle: ThrottleSettings) -
         "updated": utc_iso(migration.updated_us),
         "waiting": _waiting(store, migration),
         "throttle": throttle_of(store, migration, throttle),
-        "validation": None if proof is None else {"made": utc_iso(proof.made_us), "passed": proof.passed},
+        "validation": None if proof is None else _validation(proof),
+    }
+
+
+def _validation(proof: ValidationRecord) -> dict[str, Any]:
+    ended = outcomes(proof.report)
+    return {
+        "made": utc_iso(proof.made_us),
+        "passed": proof.passed,
+        "failed": list(ended.failed),
+        "not_measured": list(ended.not_measured),
+        "said": ended.words,
     }
 
 
@@ -117,4 +128,4 @@ def _say(result: dict[str, Any], console: Console) -> None:
         )
     if migration["validation"]:
         outcome = "passed" if migration["validation"]["passed"] else "did not pass"
-        console.say(f"validation of {migration['validation']['made']}: {outcome}")
+        console.say(f"validation of {migration['validation']['made']}: {outcome}: {migration['validation']['said']}")

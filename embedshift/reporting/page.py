@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from embedshift import __version__
+from embedshift.catalog.validations import outcomes
 from embedshift.reporting import origin, proof, serving
 from embedshift.reporting.charts import picture
 from embedshift.reporting.section import Section, Table, moment
@@ -40,17 +41,9 @@ _SAME = 0.0005
 
 
 def verdict(record: Mapping[str, Any]) -> str:
-    """Whether the target is ready for cutover, how many checks passed, and how relevance changed."""
-    checks = record.get("checks") or []
-    failed = [str(check["name"]) for check in checks if not check["passed"]]
-    if record.get("passed"):
-        head = f"{new_table(record)} is ready for cutover: {len(checks)} of {len(checks)} checks passed"
-    else:
-        head = (
-            f"{new_table(record)} is not ready for cutover: {len(failed)} of {len(checks)} checks failed"
-            f" ({', '.join(failed)})"
-        )
-    return f"{head}; {_relevance(record)}"
+    """Whether the target is ready for cutover, which checks passed, and how relevance changed."""
+    ready = "is ready" if record.get("passed") else "is not ready"
+    return f"{new_table(record)} {ready} for cutover: {outcomes(record).words}; {_relevance(record)}"
 
 
 def new_table(record: Mapping[str, Any]) -> str:

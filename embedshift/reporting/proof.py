@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from embedshift.catalog.validations import Outcomes, outcomes
 from embedshift.reporting.section import NONE, Section, Table, number, percent, share, signed, span
 
 Record = Mapping[str, Any]
@@ -19,10 +20,11 @@ def checks(record: Record) -> Section:
     found = record.get("checks") or []
     if not found:
         return Section("checks", "Checks", absent="The record has none.")
+    ended = outcomes(record)
     rows = [
         (
             str(each["name"]),
-            "passed" if each["passed"] else "FAILED",
+            _outcome(ended, str(each["name"])),
             number(each.get("value")),
             number(each.get("limit")),
             number(each.get("denominator")),
@@ -30,10 +32,17 @@ def checks(record: Record) -> Section:
         )
         for each in found
     ]
-    faulty = frozenset(at for at, each in enumerate(found) if not each["passed"])
+    faulty = frozenset(at for at, each in enumerate(found) if str(each["name"]) in ended.failed)
     table = Table("Checks", ("check", "outcome", "value", "limit", "of", "note"), rows, frozenset({2, 3, 4}), faulty)
-    lead = "Every check must pass before cutover. The limit is a maximum for faults and a minimum for scores."
+    lead = f"{ended.words[0].upper()}{ended.words[1:]}. No check may fail; one that was not measured proves nothing."
+    lead += " The limit is a maximum for faults and a minimum for scores."
     return Section("checks", "Checks", lead, [table])
+
+
+def _outcome(ended: Outcomes, name: str) -> str:
+    if name in ended.failed:
+        return "FAILED"
+    return "not measured" if name in ended.not_measured else "passed"
 
 
 def faults(record: Record) -> Section:

@@ -96,6 +96,12 @@ class ValidationSettings(Frozen):
     reembed_sample: int = Field(
         500, ge=0, le=10_000, description="articles that are embedded again, to compare their vectors"
     )
+    unproved: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="maximum share of the rows that are written again before each of three looks",
+    )
     seed: int = Field(20_150_601, ge=0, description="seed of all samples: the same seed draws the same articles")
     max_age: Duration = Field(timedelta(hours=1), description="how long a validation is valid")
     report: Path | None = Field(None, description="the file for the JSON record; if null, validation-MIGRATION.json")

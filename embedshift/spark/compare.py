@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from functools import reduce
 from time import time_ns
 
 import numpy as np
@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 from embedshift.catalog.ranges import Counts
 from embedshift.embedding import DIGEST
 from embedshift.spark.compare_cells import Cells
-from embedshift.spark.compare_vectors import Vectors, greatest
+from embedshift.spark.compare_vectors import Vectors
 from embedshift.spark.expiry import expiry, expiry_schema, with_expiries
 from embedshift.spark.known import Known
+from embedshift.spark.missing import Missing
 from embedshift.spark.rows import DELETED_AT, ENTERED, Action, Layout, Window, to_carry
 from embedshift.spark.scan_limit import ScanLimit
 from embedshift.spark.stores import Stores
@@ -60,17 +61,19 @@ class RangeComparison:
     _unchanged: int = 0
     _deleted: int = 0
     _vectors: Vectors = field(init=False)
+    _missing: Missing = field(init=False)
     _cells: Cells = field(init=False)
 
     def __post_init__(self) -> None:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
+        self._missing = Missing(self.layout, self.orphans_before_us, self.clock_skew_us, self.known)
         self._cells = Cells(
             self.layout,
             self.orphans_before_us,
             self.clock_skew_us,
             into_live=self.into_live,
-            known=partial(self._known, self.layout.target.table),
-            spared=self._spared,
+            known=self._missing.deletable_cells,
+            spared=self._missing.spared,
         )
 
     def windows(self, within: TokenRange, scan_limit: ScanLimit | None = None) -> Generator[Window]:
@@ -144,63 +147,21 @@ class RangeComparison:
     def _of(self, merged: Merged) -> Iterator[pa.RecordBatch]:
         self._read += merged.left.num_rows + merged.left_only.num_rows
         if merged.left_only.num_rows:
-            yield from self._missing(merged.left_only)
+            yield from self._absent(merged.left_only)
         if merged.left.num_rows:
             yield from self._of_pairs(merged.left, merged.right)
-        deletable = self._deletable(merged.right_only)
+        deletable = self._missing.deletable(merged.right_only)
         yield from self._look_again(merged.right_only.filter(deletable), read=0)
-        yield from self._deleted_by_clients(merged.right_only.filter(pc.invert(deletable)))
+        yield from self._delete(*self._missing.deleted_by_clients(merged.right_only.filter(pc.invert(deletable))))
 
-    def _deleted_by_clients(self, right: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """What a client deleted in the source and could not delete here, of rows that have newer cells since."""
-        if not right.num_rows or self.known is None or not self.known.deletions:
-            return
-        at = [self.known.deletions.get(name) for name in self.layout.names(right)]
-        oldest = pc.min_element_wise(*(right.column(write_time(name)) for name in self._timed(right)), skip_nulls=True)
-        late = pc.fill_null(pc.less_equal(oldest, pa.array(at, pa.int64())), False)
-        rows = right.filter(late)
-        if rows.num_rows:
-            self._deleted += rows.num_rows
-            yield to_carry(self.layout, rows, Action.DELETE, {DELETED_AT: pa.array(at, pa.int64()).filter(late)})
-
-    def _missing(self, left: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    def _absent(self, left: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The rows that the target lacks, but for those that were deleted there while it was live."""
         if self.into_live:
-            newest = self._newest(left)
-            young = pc.fill_null(pc.greater_equal(newest, self.orphans_before_us), False)
-            gone = self._known(self.layout.source.table, left, newest, young)
+            gone = self._missing.gone(left)
             self._unchanged += pc.sum(gone).as_py()
             left = left.filter(pc.invert(gone))
         if left.num_rows:
             yield self._rows(left, None)
-
-    def _newest(self, rows: pa.RecordBatch) -> pa.Array:
-        """When the newest carried cell of each row was written."""
-        return greatest([rows.column(write_time(column.name)) for column in self.layout.carried], rows.num_rows)
-
-    def _known(self, table: str, rows: pa.RecordBatch, times: pa.Array, young: pa.Array) -> pa.Array:
-        """Which of the young rows or cells of a table, missing in the other one, are known to have been deleted there.
-
-        Args:
-            table: which has them.
-            rows: their primary keys.
-            times: when they were written.
-            young: which of them are asked for.
-        """
-        places = np.flatnonzero(young.to_numpy(zero_copy_only=False))
-        found = np.zeros(rows.num_rows, np.bool_)
-        if len(places) and self.known is not None:
-            chosen = pa.array(places)
-            times = times.take(chosen).to_pylist()
-            found[places] = self.known.deleted(table, self.layout.names(rows.take(chosen)), times)
-        return pa.array(found)
-
-    def _spared(self, rows: pa.RecordBatch) -> pa.Array:
-        """Which rows may be the only copy of what the other table could not be given."""
-        kept = self.known.only_copies if self.known is not None else frozenset()
-        return pa.array(
-            [name in kept for name in self.layout.names(rows)] if kept else np.zeros(rows.num_rows, np.bool_)
-        )
 
     def _of_pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         same = self._same(left, right)
@@ -244,31 +205,14 @@ class RangeComparison:
             yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there), looked_us)
         orphans = right.filter(pc.invert(there))
         if read:  # They were pairs until now: the target may have a newer row of its own.
-            orphans = orphans.filter(self._deletable(orphans))
-        orphans = orphans.filter(pc.invert(self._spared(orphans)))
-        if orphans.num_rows:
-            self._deleted += orphans.num_rows
-            newest = greatest([orphans.column(write_time(name)) for name in self._timed(orphans)])
-            at = pc.fill_null(newest, self._marker_only_before(looked_us))
-            yield to_carry(self.layout, orphans, Action.DELETE, {DELETED_AT: at})
+            orphans = orphans.filter(self._missing.deletable(orphans))
+        orphans = orphans.filter(pc.invert(self._missing.spared(orphans)))
+        yield from self._delete(orphans, self._missing.deletion_times(orphans, looked_us))
 
-    def _marker_only_before(self, looked_us: int) -> int:
-        """The time with which to delete a marker-only row: it has no cells, and no scan can tell its write time.
-
-        It is just before the source was seen to lack the row: what is inserted later, or by a clock within the skew,
-            stays.
-        """
-        return min(looked_us - self.clock_skew_us, self.orphans_before_us)
-
-    def _timed(self, rows: pa.RecordBatch) -> list[str]:
-        names = [column.name for column in (*self.layout.carried, *self.layout.made)]
-        return [name for name in names if write_time(name) in rows.schema.names]
-
-    def _deletable(self, right: pa.RecordBatch) -> pa.Array:
-        # Vector and digest count only where there is nothing else: who refreshes them writes no article.
-        newest = pc.coalesce(self._newest(right), greatest([right.column(write_time(n)) for n in self._timed(right)]))
-        old = pc.fill_null(pc.less(newest, self.orphans_before_us), True)
-        return pc.or_(old, self._known(self.layout.target.table, right, newest, pc.invert(old)))
+    def _delete(self, rows: pa.RecordBatch, at_us: pa.Array) -> Iterator[pa.RecordBatch]:
+        if rows.num_rows:
+            self._deleted += rows.num_rows
+            yield to_carry(self.layout, rows, Action.DELETE, {DELETED_AT: at_us})
 
     def _changed(
         self, left: pa.RecordBatch, right: pa.RecordBatch, looked_us: int | None = None

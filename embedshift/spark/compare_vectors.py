@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.embedding import DIGEST, Template, digest_texts, hash_vectors, mismatched, of_text
 from embedshift.spark.expiry import expiry
 from embedshift.spark.rows import Layout
-from embedshift.stores.cql_types import arrow_type
+from embedshift.stores.cql_types import arrow_type, matrix
 from embedshift.stores.model import MIN_WRITE_TIME_US, write_time
 
 #: Two readings of one expiry differ by the clocks' seconds, and by what lies between a page and its use.
@@ -56,6 +56,9 @@ class Vectors:
             expiry(name): pc.if_else(has_text, ends, None),
         }
         if self._layout.target.digests:
+            if self._layout.copies_vectors and self._layout.source.digests:
+                # It may name the vector that is copied.
+                digest = pc.if_else(pc.is_valid(copied), left.column(DIGEST), digest)
             columns |= {
                 DIGEST: pc.if_else(wanted, digest, None),
                 write_time(DIGEST): pc.if_else(wanted, age, None),
@@ -109,21 +112,22 @@ class Vectors:
         return stale, had_vector, pc.if_else(pc.fill_null(pc.greater(age, present), True), age, repaired)
 
     def _broken(self, right: pa.RecordBatch) -> pa.Array:
-        """Where the target's vector is not finite, not of length 1 although it should be, or older than its digest."""
+        """Where the target's vector is not finite, not of length 1 although it should be, or not its digest's."""
         name = self._layout.target.vector
-        column = right.column(name)
-        there = pc.is_valid(column)
-        broken = np.zeros(right.num_rows, np.bool_)
-        vectors = column.drop_null().flatten().to_numpy(zero_copy_only=False).reshape(-1, column.type.list_size)
+        there = pc.is_valid(right.column(name))
+        rows = right.filter(there)
+        vectors = matrix(rows.column(name))
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
         wrong = ~np.isfinite(lengths)
         if self._layout.target.model.normalize:
             wrong |= np.abs(lengths - 1) > _NORM_TOLERANCE
+        if self._layout.target.digests:
+            others, unnamed = mismatched(rows.column(DIGEST), hash_vectors(vectors))
+            together = pc.equal(rows.column(write_time(name)), rows.column(write_time(DIGEST)))
+            wrong |= others | (unnamed & ~pc.fill_null(together, False).to_numpy(zero_copy_only=False))
+        broken = np.zeros(right.num_rows, np.bool_)
         broken[there.to_numpy(zero_copy_only=False)] = wrong
-        if not self._layout.target.digests:
-            return pa.array(broken)
-        together = pc.equal(right.column(write_time(name)), right.column(write_time(DIGEST)))
-        return pc.or_(pa.array(broken), pc.and_(there, pc.invert(pc.fill_null(together, False))))
+        return pa.array(broken)
 
     def _ends_apart(self, right: pa.RecordBatch, ends: pa.Array) -> pa.Array:
         """Where the target's vector would expire after its text, or before: the same text was written again."""
@@ -135,7 +139,7 @@ class Vectors:
 
     def _target_digest(self, right: pa.RecordBatch) -> pa.Array:
         if self._layout.target.digests:
-            return right.column(DIGEST)
+            return of_text(right.column(DIGEST))
         # A table without digests is trusted: its vectors count as those of its texts.
         texts, empty = self.template.render(right), self.template.empty(right)
         return digest_texts(self._layout.target.model.fingerprint, texts, empty)
@@ -156,7 +160,14 @@ class Vectors:
         vectors = left.column(self._layout.source.vector)
         if not self._layout.source.digests:
             return vectors
-        return pc.if_else(pc.fill_null(pc.equal(left.column(DIGEST), digest), False), vectors, None)
+        of_this_text = pc.and_(
+            pc.fill_null(pc.equal(of_text(left.column(DIGEST)), digest), False), pc.is_valid(vectors)
+        )
+        rows = left.filter(of_this_text)
+        others, _ = mismatched(rows.column(DIGEST), hash_vectors(matrix(rows.column(self._layout.source.vector))))
+        usable = of_this_text.to_numpy(zero_copy_only=False).copy()
+        usable[usable] = ~others
+        return pc.if_else(pa.array(usable), vectors, None)
 
 
 def greatest(arrays: list[pa.Array], rows: int = 0) -> pa.Array:

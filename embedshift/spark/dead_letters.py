@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import chain
 
 import pyarrow as pa
 
 from embedshift.catalog.dead_letters import DeadLetter, drop_dead_letter, read_dead_letters
-from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.embedding import DIGEST, Template, digest_texts, is_of_text
 from embedshift.errors import CheckFailed, EmbedshiftError
 from embedshift.spark.compare_vectors import greatest
-from embedshift.spark.embed import EmbeddingStage
 from embedshift.spark.rows import Layout
 from embedshift.spark.stores import Stores
-from embedshift.spark.task import comparison_of, stage
+from embedshift.spark.task import carry_rows
 from embedshift.spark.transfer import Transfer
-from embedshift.spark.writer import Writer
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type, from_json
 from embedshift.stores.model import write_time
@@ -47,14 +44,8 @@ def retry_dead_letters(store: Store, transfer: Transfer, letters: Sequence[DeadL
     Raises:
         CheckFailed: the model cannot be loaded, or the store fails: nothing is known about the rows themselves.
     """
-    stores, embedding = Stores.one(store), EmbeddingStage(transfer, 1)
-    comparison, writer = comparison_of(stores, transfer), Writer(stores, transfer)
     try:
-        with stage("embedding or writing"):
-            for start in range(0, len(letters), transfer.window_rows):
-                keys = _keys(transfer.layout, letters[start : start + transfer.window_rows])
-                for window in chain.from_iterable(map(embedding.tokenized, comparison.of_keys(keys))):
-                    writer.apply(embedding.embedded(window).rows)
+        carry_rows(Stores.one(store), transfer, _keys(transfer.layout, letters))
     except EmbedshiftError as error:
         raise CheckFailed(f"the rows could not be tried again: {error}") from error
     settle_dead_letters(store, transfer)
@@ -86,7 +77,7 @@ def _settled(store: Store, layout: Layout, letter: DeadLetter) -> bool:
     if not layout.target.digests:
         return True
     wanted = digest_texts(layout.target.model.fingerprint, template.render(row), template.empty(row))
-    return bool(copy.column(DIGEST)[0] == wanted[0])
+    return is_of_text(copy.column(DIGEST)[0].as_py(), wanted[0].as_py())
 
 
 def check_dead_letters(letters: list[DeadLetter], rows: int, tolerated: float) -> None:

@@ -7,6 +7,9 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
+
+import pyarrow as pa
 
 from embedshift.catalog.actor import whoami
 from embedshift.catalog.dead_letters import DeadLetter, write_dead_letters
@@ -62,6 +65,21 @@ def carry_range(stores: Stores, transfer: Transfer, within: TokenRange, attempt:
     with task.recorded(), task.heartbeat.beating(), ahead(task.compared()) as windows, behind(task.write) as write:
         for window in windows:
             write(task.embed(window))
+
+
+def carry_rows(stores: Stores, transfer: Transfer, keys: pa.RecordBatch) -> None:
+    """Carry the rows with some primary keys. A row that cannot be embedded or written is left as it is.
+
+    Raises:
+        EmbedshiftError: the model cannot be loaded, or the store fails: nothing is known about the rows themselves.
+    """
+    embedding = EmbeddingStage(transfer, 1)
+    comparison, writer = comparison_of(stores, transfer), Writer(stores, transfer)
+    with stage("embedding or writing"):
+        for start in range(0, keys.num_rows, transfer.window_rows):
+            found = comparison.of_keys(keys.slice(start, transfer.window_rows))
+            for window in chain.from_iterable(map(embedding.tokenized, found)):
+                writer.apply(embedding.embedded(window).rows)
 
 
 class RangeTask:

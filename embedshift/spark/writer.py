@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from embedshift.catalog.ledger import Entry, confirm, enter
 from embedshift.catalog.ranges import Counts
-from embedshift.embedding import Template
+from embedshift.embedding import DIGEST, Template, hash_vectors, whole_digests
 from embedshift.spark.compare_vectors import greatest
 from embedshift.spark.expiry import with_ttls
 from embedshift.spark.fence import Fence
@@ -19,6 +19,7 @@ from embedshift.spark.rows import ACTION, DELETED_AT, ENTERED, REASON, Action, L
 from embedshift.spark.stores import Stores
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import matrix
 from embedshift.stores.merge_join import key_array
 from embedshift.stores.model import Column, Table, write_time
 from embedshift.times import now_us
@@ -75,8 +76,19 @@ class Writer:
 
     def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows in the store's form."""
-        rows = with_ttls(rows)
+        rows = self._naming_vectors(with_ttls(rows))
         return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT, ENTERED)])
+
+    def _naming_vectors(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The digests of vectors that were computed now name them; a copied vector has the digest that it had."""
+        if not self._layout.target.digests:
+            return rows
+        vectors, digests = rows.column(self._layout.target.vector), rows.column(DIGEST)
+        computed = pc.and_(pc.equal(rows.column(ACTION), int(Action.EMBED)), pc.is_valid(vectors))
+        named = whole_digests(digests.filter(computed), hash_vectors(matrix(vectors.filter(computed))))
+        return rows.set_column(
+            rows.schema.get_field_index(DIGEST), DIGEST, pc.replace_with_mask(digests, computed, named)
+        )
 
     def _entered(self, rows: pa.RecordBatch) -> list[Entry]:
         """Enter in the ledger, before they are written, the cells that are too young for the switch to decide."""

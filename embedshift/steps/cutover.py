@@ -16,17 +16,18 @@ from embedshift.catalog.lease import held
 from embedshift.catalog.migration import Migration, get_migration, migrations, read_migration
 from embedshift.catalog.signals import GO, HOLD, read_signal, send
 from embedshift.catalog.states import STATES, check_step
-from embedshift.catalog.validations import ValidationRecord, last_validation
+from embedshift.catalog.validations import ValidationRecord, last_validation, outcomes
 from embedshift.errors import CheckFailed, EmbedshiftError, RefusedError, UnavailableError, UsageError
 from embedshift.hooks import ask_before_cutover
 from embedshift.settings import Settings
 from embedshift.steps.context import AliasMove, DryRun, StepContext, StepResult
 from embedshift.steps.cutover_trigger import AtTime, CutoverTrigger, OnRelease
+from embedshift.steps.proof import Surveyor
 from embedshift.steps.rollback import rollback
 from embedshift.steps.sync import Syncing, sync_until_clean
-from embedshift.steps.validate import content_now, rows_now, validate
+from embedshift.steps.validate import validate
 from embedshift.stores.contract import Store
-from embedshift.times import format_duration, now_us, to_us
+from embedshift.times import format_duration, now_us
 from embedshift.validation.content_hash import Content
 from embedshift.validation.index_probe import check_index_answers
 
@@ -142,7 +143,8 @@ def _switch(syncing: Syncing, migration: Migration, alias: Alias) -> None:
     ask_before_cutover(settings, migration, context.command, context.console.say)
     syncing.passes()
     proof = check_validation(settings, store, migration)
-    _check_content(syncing.context, migration, proof)
+    surveyor = Surveyor(settings, store, syncing.spark, lease)
+    context.console.say(_check_content(surveyor, migration.target.table, proof))
     with _older_ways_back_closed(context, migration):
         # Before the alias moves, so that the time from which the target has rows of its own is always known.
         lease.change(state="switching", switched_us=now_us())
@@ -225,13 +227,15 @@ def _keep_ready(context: StepContext, trigger: CutoverTrigger) -> None:
 
 
 def _still_proven(context: StepContext, *, changed: bool) -> bool:
-    """Whether the last validation holds, and for half of its time at least."""
-    settings = context.settings
-    migration = get_migration(context.store, settings)
+    """Whether the last validation holds, and for half of its time at least; the migration is then validated."""
+    settings, store = context.settings, context.store
+    migration = get_migration(store, settings)
     try:
-        proof = check_validation(settings, context.store, migration)
+        proof = check_validation(settings, store, migration)
         if changed:
-            _check_content(context, migration, proof)
+            with context.owned(migration, "validate") as lease, context.spark(migration.id) as spark:
+                _check_content(Surveyor(settings, store, spark, lease), migration.target.table, proof)
+                lease.change(state="validated")
     except RefusedError:
         return False
     left_us = proof.made_us + settings.validation.max_age / timedelta(microseconds=1) - now_us()
@@ -262,28 +266,23 @@ def plan_lines(
     return [f"{number}. {line}" for number, line in enumerate(lines, 1)]
 
 
-def _check_content(context: StepContext, migration: Migration, proof: ValidationRecord) -> None:
-    """Raises RefusedError if the target is neither the one that was proven, nor near to it and complete."""
-    settings, store = context.settings, context.store
-    then, table = Content.parse(proof.content), migration.target.table
-    proven_us = int(proof.report.get("started_us", proof.made_us)) - to_us(settings.sync.clock_skew)
-    with context.spark(migration.id) as spark:
-        now = content_now(settings, store, spark, migration, proven_us)
-        if now == then:
-            return
-        changed, allowed = now.newer + max(0, then.rows - now.rows), settings.cutover.drift
-        if not allowed or changed > allowed * then.rows:
-            raise RefusedError(
-                f"{table} has changed since it was validated: {changed} of {then.rows:,} rows",
-                hint="run embedshift validate again and cutover soon after, or allow a share of rows in cutover.drift",
-            )
-        failed = [check.name for check in rows_now(settings, store, spark, migration) if not check.passed]
-    if failed:
+def _check_content(surveyor: Surveyor, table: str, proof: ValidationRecord) -> str:
+    """Say what has changed. Raises RefusedError if the target is not as it was proven, or near that and complete."""
+    then, now = Content.parse(proof.content, proof.report.get("sketch", "")), surveyor.content()
+    if now == then:
+        return f"{table} is as it was validated"
+    changed, allowed = now.changed(then), surveyor.settings.cutover.drift
+    if not allowed or changed > allowed * then.rows:
+        raise RefusedError(
+            f"{table} has changed since it was validated: {changed:,} of {then.rows:,} rows",
+            hint="run embedshift validate again and cutover soon after, or allow a share of rows in cutover.drift",
+        )
+    if failed := [check.name for check in surveyor.row_checks() if check.passed is False]:
         raise RefusedError(
             f"{table} has changed since it was validated, and now fails: {', '.join(failed)}",
             hint="run embedshift sync and validate",
         )
-    context.console.say(f"{changed} rows of {table} have changed since the validation, and every row compares equal")
+    return f"{changed:,} rows of {table} have changed since the validation, and every row compares equal"
 
 
 def check_validation(settings: Settings, store: Store, migration: Migration) -> ValidationRecord:
@@ -292,7 +291,7 @@ def check_validation(settings: Settings, store: Store, migration: Migration) -> 
     if proof is None:
         raise RefusedError(f"{migration.target.table} was never validated", hint="run embedshift validate")
     if not proof.passed:
-        failed = ", ".join(check["name"] for check in proof.report.get("checks", []) if not check["passed"])
+        failed = ", ".join(outcomes(proof.report).failed)
         raise RefusedError(
             f"the last validation of {migration.target.table} did not pass ({failed})",
             hint="fix that and run embedshift validate",

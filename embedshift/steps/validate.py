@@ -9,36 +9,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyspark import SparkContext
-
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.migration import Migration, get_migration
-from embedshift.catalog.validations import record_path, write_validation
+from embedshift.catalog.validations import outcomes, record_path, write_validation
 from embedshift.catalog.vector_table import VectorTable, proven_model
 from embedshift.errors import CheckFailed, UnavailableError
 from embedshift.reporting.data import material
 from embedshift.reporting.files import write_pages
 from embedshift.settings import Settings
-from embedshift.spark.aggregate import aggregate
-from embedshift.spark.ranges import plan_ranges
-from embedshift.spark.transfer import reachable
 from embedshift.steps.context import StepContext, StepResult
+from embedshift.steps.proof import Surveyor, allowed_of, subject_of
 from embedshift.stores.contract import Store
 from embedshift.telemetry.console import Console
 from embedshift.times import now_us
-from embedshift.validation.checks import Check, row_checks
-from embedshift.validation.content_hash import Content, content_of
 from embedshift.validation.questions import Question, read_questions
 from embedshift.validation.relevance import SearchableTable
 from embedshift.validation.space import Space, in_words
-from embedshift.validation.survey import survey_range
-from embedshift.validation.survey_result import Survey
-from embedshift.validation.table_pair import Subject
-from embedshift.validation.truncation import cut_by
-from embedshift.validation.validation import NEIGHBOURS, Case, examine
+from embedshift.validation.validation import Case, examine
 
-#: A column of this name colours the picture of the articles.
-_GROUPS = "subject"
+_MARKS = {True: "ok  ", False: "FAIL", None: "?   "}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +59,8 @@ def validate(context: StepContext) -> ValidationResult:
         context.spark(migration.id, model=migration.target.model) as spark,
     ):
         case = case_of(settings, store, migration, questions)
-        reader = (migration.target, settings.target_model.device)
-        surveyed = partial(_survey, settings, store, spark, case.subject, reader=reader)
-        record = examine(case, surveyed, more_of(settings, migration, questions))
+        surveyor = Surveyor(settings, store, spark, lease, (migration.target, settings.target_model.device))
+        record = examine(case, surveyor.survey, more_of(settings, migration, questions))
         made_us = now_us()
         lease.confirm()
         passed, content = record["passed"], record["content"]
@@ -83,10 +71,10 @@ def validate(context: StepContext) -> ValidationResult:
     _say(record, console)
     console.say(f"report: {path}")
     if not record["passed"]:
-        failed = [check["name"] for check in record["checks"] if not check["passed"]]
         if console.as_json:
             console.finish(record)
-        raise CheckFailed(f"validation of {migration.target.table} failed: {', '.join(failed)}", hint=f"see {path}")
+        failed = ", ".join(outcomes(record).failed)
+        raise CheckFailed(f"validation of {migration.target.table} failed: {failed}", hint=f"see {path}")
     return ValidationResult(record, str(path))
 
 
@@ -100,7 +88,7 @@ def case_of(settings: Settings, store: Store, migration: Migration, questions: l
         questions,
         settings.validation,
         lambda: sum(1 for _ in read_dead_letters(store, migration.id)),
-        settings.load.tolerate_dead,
+        allowed_of(settings, migration),
     )
 
 
@@ -125,69 +113,6 @@ def more_of(settings: Settings, migration: Migration, questions: list[Question])
     }
 
 
-def subject_of(store: Store, migration: Migration) -> Subject:
-    """What is validated, as ``validation`` takes it."""
-    target = store.describe(migration.target.table)
-    groups = target.column(_GROUPS)
-    return Subject(
-        source=store.describe(migration.source.table),
-        target=target,
-        text=migration.source.text,
-        source_vector=migration.source.vector,
-        target_vector=migration.target.vector,
-        fingerprint=migration.target.model.fingerprint,
-        dimension=migration.target.model.dimension,
-        normalized=migration.target.model.normalize,
-        metric=migration.target.index_options.metric,
-        source_digests=migration.source.digests,
-        groups=_GROUPS if groups is not None and groups.type == "text" else None,
-    )
-
-
-def rows_now(settings: Settings, store: Store, spark: SparkContext, migration: Migration) -> list[Check]:
-    """The checks that look at every row, made again."""
-    survey = _survey(settings, store, spark, subject_of(store, migration), None)
-    dead = sum(1 for _ in read_dead_letters(store, migration.id))
-    return row_checks(survey, dead, settings.load.tolerate_dead)
-
-
-def content_now(
-    settings: Settings, store: Store, spark: SparkContext, migration: Migration, newer_than_us: int
-) -> Content:
-    """The fingerprint of the target's content at this moment, and how many rows were written after another."""
-    subject = subject_of(store, migration)
-    ranges = plan_ranges(store, migration.target.table, settings.load.ranges)
-    work = partial(_content, subject, settings.load.window_rows, newer_than_us)
-    return aggregate(spark, reachable(settings.store), ranges, work)
-
-
-def _content(subject: Subject, window_rows: int, newer_than_us: int, store: Store, within: Any) -> Content:
-    return content_of(store, subject, within, window_rows=window_rows, newer_than_us=newer_than_us)
-
-
-def _survey(
-    settings: Settings,
-    store: Store,
-    spark: SparkContext,
-    subject: Subject,
-    probes: Any,
-    *,
-    reader: tuple[VectorTable, str] | None = None,
-) -> Survey:
-    """Survey every range on Spark; texts that a model cuts are counted if that model is given."""
-    ranges = plan_ranges(store, subject.source.name, settings.load.ranges)
-    shared = spark.broadcast(probes)
-    work = partial(_survey_range, subject, settings.load.window_rows, shared, reader)
-    return aggregate(spark, reachable(settings.store), ranges, work)
-
-
-def _survey_range(
-    subject: Subject, window_rows: int, probes: Any, reader: tuple[VectorTable, str] | None, store: Store, within: Any
-) -> Survey:
-    cut = cut_by(proven_model(*reader)) if reader else None
-    return survey_range(store, subject, within, window_rows=window_rows, probes=probes.value, k=NEIGHBOURS, cut=cut)
-
-
 def _write(report: dict[str, Any], settings: Settings, migration: Migration) -> Path:
     path = record_path(settings.validation.report, migration.id)
     try:
@@ -203,12 +128,12 @@ def _write(report: dict[str, Any], settings: Settings, migration: Migration) -> 
 
 def _say(report: dict[str, Any], console: Console) -> None:
     for check in report["checks"]:
-        mark = "ok  " if check["passed"] else "FAIL"
         value = "–" if check["value"] is None else f"{check['value']:,.4g}"
         limit = "–" if check["limit"] is None else f"{check['limit']:,.4g}"
-        console.say(f"  {mark} {check['name']:<22} {value:>10}  limit {limit:<8} {check['note']}")
+        console.say(f"  {_MARKS[check['passed']]} {check['name']:<22} {value:>10}  limit {limit:<8} {check['note']}")
+    console.say(f"  {outcomes(report).words}")
     relevance = report["relevance"]
-    if relevance:
+    if relevance and relevance["difference"]:
         for name in ("ndcg@10", "recall@10"):
             console.say(f"  {name}: old {relevance['old'][name]:.4f}, new {relevance['new'][name]:.4f}")
     for clients, ratio in report.get("latency", {}).get("ratio_p95", {}).items():

@@ -12,7 +12,9 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from embedshift.errors import InputError
 from embedshift.stores.model import Table
@@ -87,6 +89,12 @@ def arrow_type(cql_type: str) -> pa.DataType:
     if dimension is not None:
         return pa.list_(pa.float32(), dimension)
     return _ARROW.get(cql_type, pa.binary())
+
+
+def matrix(column: pa.Array) -> NDArray[np.float32]:
+    """A column of vectors without nulls as one array of shape (rows, dimension)."""
+    flat: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), column.type.list_size)
 
 
 def readable(table: Table) -> dict[str, bool]:

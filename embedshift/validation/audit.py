@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.embedding import DIGEST, Template, digest_texts, hash_vectors, mismatched, of_text
 from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import matrix
 from embedshift.stores.model import Table, write_time
 from embedshift.tokens import TokenRange
-from embedshift.validation.exact_knn import all_finite, matrix
+from embedshift.validation.exact_knn import all_finite
 from embedshift.validation.survey_result import EXAMPLES_MAX, Examples
 from embedshift.validation.table_pair import json_keys
 
@@ -64,7 +65,7 @@ class Audit:
         stale: vectors of an older text, or of an unknown model.
         nonfinite: vectors with a NaN or an infinity.
         not_unit: vectors whose length is not 1, if the model normalises its vectors.
-        written_apart: vectors that were not written together with their digest.
+        mixed: vectors that are not the ones that were written with their digests.
         examples: a few keys for each fault.
     """
 
@@ -77,7 +78,7 @@ class Audit:
     stale: int = 0
     nonfinite: int = 0
     not_unit: int = 0
-    written_apart: int = 0
+    mixed: int = 0
     examples: Examples = field(default_factory=Examples)
 
     def __add__(self, other: Audit) -> Audit:
@@ -163,7 +164,7 @@ def _faults(audited: Audited, rows: pa.RecordBatch) -> Iterator[tuple[str, NDArr
         yield "wrong_dimension", has
         return
     if audited.digests:
-        held = rows.column(DIGEST)
+        held = of_text(rows.column(DIGEST))
         wrong = has & ~_equal(held, digest_texts(audited.fingerprint, texts, empty))
         of_other = _any_of(_matches(audited.former, held, texts, empty) if wrong.any() else (), rows.num_rows)
         yield "other_model", wrong & of_other
@@ -177,7 +178,11 @@ def _faults(audited: Audited, rows: pa.RecordBatch) -> Iterator[tuple[str, NDArr
     yield "nonfinite", ~finite
     yield "not_unit", ~unit
     if audited.digests:
-        yield "written_apart", has & ~_equal(rows.column(write_time(audited.vector)), rows.column(write_time(DIGEST)))
+        others, unnamed = mismatched(rows.column(DIGEST).filter(pa.array(has)), hash_vectors(vectors))
+        apart = ~_equal(rows.column(write_time(audited.vector)), rows.column(write_time(DIGEST)))
+        mixed = np.zeros(rows.num_rows, np.bool_)
+        mixed[has] = others | (unnamed & apart[has])
+        yield "mixed", mixed
 
 
 def _matches(

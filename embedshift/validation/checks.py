@@ -31,7 +31,7 @@ class Check:
         name: stable, because scripts use it.
         value: what was measured; None if it was not measured.
         limit: a maximum for faults, a minimum for scores.
-        passed: the verdict.
+        passed: the verdict; None if it was not measured, or not of all that it is about.
         denominator: how many rows, vectors or questions it was measured on.
         note: further information for people; may be empty.
     """
@@ -39,9 +39,24 @@ class Check:
     name: str
     value: float | None
     limit: float | None
-    passed: bool
+    passed: bool | None
     denominator: int | None = None
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What is allowed of rows.
+
+    Args:
+        dead_letters: rows that could not be embedded or written: a number, or, if below 1, a share of the source's.
+        unproved: the share of the source's rows that may have been written again at the last look.
+        normalized: whether vectors should have length 1.
+    """
+
+    dead_letters: float
+    unproved: float
+    normalized: bool
 
 
 def checks(
@@ -50,7 +65,7 @@ def checks(
     relevance: Relevance | None,
     settings: ValidationSettings,
     dead_letters: int,
-    tolerated: float,
+    allowed: Allowed,
     *,
     index_rows: int | None = None,
     reembedding: Reembedding | None = None,
@@ -66,17 +81,17 @@ def checks(
         relevance: None if there are no labelled questions.
         settings: the limits.
         dead_letters: rows that could not be embedded or written.
-        tolerated: how many dead letters are allowed: a number, or, if below 1, a share of the source's rows.
+        allowed: what is allowed of rows.
         index_rows: vectors that the index says it has; None if the store cannot say.
-        reembedding: of a sample that was embedded again; if None, the check is left out.
-        lengths: the lengths of texts in tokens; if None, the check is left out.
+        reembedding: of a sample that was embedded again; None if it was not.
+        lengths: the lengths of texts in tokens; None if the model does not tell them.
         unlabelled: what was measured without labelled questions; None if nothing was.
         latency: None if it was not measured.
     """
     return [
-        *row_checks(survey, dead_letters, tolerated),
-        *([] if lengths is None else [_truncated(lengths, settings.truncated)]),
-        *([] if reembedding is None else [_reembedding(reembedding)]),
+        *row_checks(survey, dead_letters, allowed),
+        _truncated(lengths, settings.truncated),
+        _reembedding(reembedding),
         _index_rows(survey, index_rows),
         _recall(survey, recall, settings.recall_at_10),
         _relevance(relevance, settings.relevance_drop),
@@ -85,14 +100,15 @@ def checks(
     ]
 
 
-def row_checks(survey: Survey, dead_letters: int, tolerated: float) -> list[Check]:
+def row_checks(survey: Survey, dead_letters: int, allowed: Allowed) -> list[Check]:
     """The checks that depend only on the rows.
 
     Args:
         survey: of the whole ring.
         dead_letters: rows that could not be embedded or written.
-        tolerated: as in ``checks``.
+        allowed: what is allowed of rows.
     """
+    tolerated = allowed.dead_letters
     most_dead = tolerated if tolerated >= 1 else floor(tolerated * survey.source_rows)
     # A tolerated dead letter is a row that is not in the target, or has its former vector there.
     excused = dead_letters if dead_letters <= most_dead else 0
@@ -102,20 +118,45 @@ def row_checks(survey: Survey, dead_letters: int, tolerated: float) -> list[Chec
         _none_of("orphans", survey.orphans, survey.target_rows),
         _none_of("stale", survey.stale, survey.source_rows, excused),
         _none_of("older_cells", survey.older_cells, survey.source_rows, excused),
+        _unproved(survey, allowed.unproved),
         _none_of("without_vector", survey.without_vector, survey.with_text, excused),
-        _none_of(
-            "written_apart", survey.written_apart, survey.vectors, note="vector and digest written at different times"
-        ),
-        _none_of("finite", survey.nonfinite, survey.vectors),
-        _none_of("unit_norm", survey.not_unit, survey.vectors),
-        _none_of("dimension", survey.wrong_dimension, survey.vectors),
+        _mixed(survey),
+        _of_vectors("finite", survey.nonfinite, survey),
+        _of_vectors("unit_norm", survey.not_unit, survey, "" if allowed.normalized else "the model does not normalise"),
+        _of_vectors("dimension", survey.wrong_dimension, survey),
         _duplicates(survey),
         Check("dead_letters", dead_letters, most_dead, dead_letters <= most_dead, survey.source_rows),
     ]
 
 
-def _none_of(name: str, faults: int, of: int, allowed: int = 0, *, note: str = "") -> Check:
-    return Check(name, faults, allowed, faults <= allowed, of, note if faults else "")
+def _not_measured(name: str, limit: float | None, reason: str, *, needed: bool = False) -> Check:
+    """A check that says nothing; if it is needed, because its limit was asked for, it fails."""
+    return Check(name, None, limit, False if needed else None, 0, f"not measured: {reason}")
+
+
+def _none_of(name: str, faults: int, of: int, allowed: int = 0) -> Check:
+    return Check(name, faults, allowed, faults <= allowed, of)
+
+
+def _of_vectors(name: str, faults: int, survey: Survey, reason: str = "") -> Check:
+    if reason or not survey.vectors:
+        return _not_measured(name, 0, reason or "there are no vectors")
+    return _none_of(name, faults, survey.vectors)
+
+
+def _mixed(survey: Survey) -> Check:
+    """Vectors that are not the ones that were written with their digests."""
+    unnamed = survey.unnamed
+    if survey.mixed or not unnamed:
+        return _of_vectors("mixed", survey.mixed, survey)
+    reason = f"{unnamed:,} of {survey.vectors:,} digests name no vector: an earlier version or others wrote them"
+    return Check("mixed", None, 0, None, survey.vectors - unnamed, f"not measured: {reason}")
+
+
+def _unproved(survey: Survey, share: float) -> Check:
+    most = floor(share * survey.source_rows)
+    note = "they were written again before each look; the cutover compares them once more" if survey.unproved else ""
+    return Check("unproved", survey.unproved, most, survey.unproved <= most, survey.source_rows, note)
 
 
 def _rows(survey: Survey, excused: int) -> Check:
@@ -123,7 +164,8 @@ def _rows(survey: Survey, excused: int) -> Check:
     note = "the source is empty" if survey.source_rows == 0 else ""
     if survey.in_flight:
         note = f"{survey.in_flight} rows were being written and agreed when they were read again"
-    return Check("rows", survey.target_rows, survey.source_rows, 0 <= lacking <= excused, survey.source_rows, note)
+    passed = -survey.unproved <= lacking <= excused + survey.unproved
+    return Check("rows", survey.target_rows, survey.source_rows, passed, survey.source_rows, note)
 
 
 def _duplicates(survey: Survey) -> Check:
@@ -131,16 +173,23 @@ def _duplicates(survey: Survey) -> Check:
     # One pair in a small table proves nothing.
     most = max(1, floor(_DUPLICATES_SHARE * survey.vectors))
     note = "" if survey.repeats.sampled == 1 else "at least: above a million vectors only a sample is compared"
+    if survey.vectors < 2:
+        return _not_measured("duplicates", most, "there are no two vectors")
     return Check("duplicates", found, most, found <= most, survey.vectors, note)
 
 
-def _truncated(lengths: Lengths, most: float) -> Check:
+def _truncated(lengths: Lengths | None, most: float) -> Check:
+    if lengths is None:
+        return _not_measured("truncated", most, "the model does not tell how long a text is", needed=most < 1)
     limit = "any length" if lengths.max_length is None else f"{lengths.max_length} tokens"
     note = f"{lengths.cut} of {lengths.of} texts; the model reads {limit}"
     return Check("truncated", lengths.share, most, lengths.share <= most, lengths.of, note)
 
 
-def _reembedding(reembedding: Reembedding) -> Check:
+def _reembedding(reembedding: Reembedding | None) -> Check:
+    if reembedding is None or not reembedding.sample:
+        reason = "validation.reembed_sample is 0" if reembedding is None else "there are no vectors of present texts"
+        return _not_measured("reembedding_differs", 0, reason)
     elsewhere, sample = reembedding.disagreeing, reembedding.sample
     note = f"of a sample that was embedded again; lowest cosine {reembedding.least:.5f}"
     return Check("reembedding_differs", elsewhere, 0, elsewhere == 0, sample, note)
@@ -149,7 +198,7 @@ def _reembedding(reembedding: Reembedding) -> Check:
 def _index_rows(survey: Survey, index_rows: int | None) -> Check:
     wanted = survey.vectors - survey.nonfinite - survey.wrong_dimension
     if index_rows is None:
-        return Check("index_rows", None, wanted, True, wanted, "the store cannot say how many vectors its index holds")
+        return _not_measured("index_rows", wanted, "the store cannot say how many vectors its index holds")
     lag = max(survey.in_flight, floor(_LIVE_LAG_SHARE * wanted)) if survey.in_flight else 0
     return Check("index_rows", index_rows, wanted - lag, index_rows >= wanted - lag, wanted)
 
@@ -159,22 +208,27 @@ def _recall(survey: Survey, recall: Recall | None, least: float) -> Check:
     if recall is None or not isfinite(recall.value):
         # A row that finds itself proves nothing, so the only row of a table has nothing to find.
         alone = survey.vectors < 2
-        return Check(name, None, least, alone, 0, "there are no neighbours to find" if alone else "not measured")
+        reason = "there are no neighbours to find" if alone else "no article was found whose vector can be searched for"
+        return _not_measured(name, least, reason, needed=not alone)
     note = f"{recall.low:.4f} to {recall.high:.4f}; the lower end is compared with the limit"
+    if recall.value == 1 and recall.low < least:
+        note = (
+            f"all were found, but {recall.probes} probes prove no more than {recall.low:.4f}, which is below the limit"
+        )
     return Check(name, recall.value, least, recall.low >= least or recall.value == 1, recall.probes, note)
 
 
 def _relevance(relevance: Relevance | None, drop: float) -> Check:
     name = "relevance_ndcg_at_10"
     if relevance is None:
-        return Check(name, None, -drop, True, 0, "not measured: there are no labelled questions")
+        return _not_measured(name, -drop, "there are no labelled questions")
     return _no_worse(name, relevance, drop)
 
 
 def _no_worse(name: str, relevance: Relevance, drop: float) -> Check:
     if relevance.questions == 0:
         strange = len(relevance.unanswerable)
-        return Check(name, None, -drop, False, 0, f"the table has no article of any of the {strange} questions")
+        return _not_measured(name, -drop, f"the table has no article of any of the {strange} questions", needed=True)
     change = relevance.differences["ndcg@10"]
     passed = change.low >= -drop - _ROUNDING
     note = f"new minus old: {change.low:+.4f} to {change.high:+.4f}, p = {change.p_value:.3g}"
@@ -204,7 +258,7 @@ def _unlabelled(unlabelled: Unlabelled | None, settings: ValidationSettings) -> 
         name = "titles_ndcg_at_10"
         if unlabelled is None or unlabelled.titles is None:
             reason = "the template has no title, or the old table or its model cannot be asked"
-            made.append(Check(name, None, -drop, False, 0, f"not measured: {reason}"))
+            made.append(_not_measured(name, -drop, reason, needed=True))
         else:
             made.append(_no_worse(name, unlabelled.titles, drop))
     return made
@@ -217,7 +271,7 @@ def _found(unlabelled: Unlabelled, confidence: float) -> Mean:
 
 def _least(name: str, least: float, found: Mean | None, of: int) -> Check:
     if found is None:
-        return Check(name, None, least, False, 0, "not measured: the old table or its model cannot be asked")
+        return _not_measured(name, least, "the old table or its model cannot be asked", needed=True)
     note = f"{found.low:.4f} to {found.high:.4f}; the lower end is compared with the limit"
     return Check(name, found.mean, least, found.low >= least or found.mean == 1, of, note)
 
@@ -225,7 +279,7 @@ def _least(name: str, least: float, found: Mean | None, of: int) -> Check:
 def _latency(latency: Latency | None, most: float) -> Check:
     name = "latency_ratio"
     if latency is None:
-        return Check(name, None, most, False, 0, "not measured: the old table has no index, or no search is timed")
+        return _not_measured(name, most, "the old table has no index, or no search is timed", needed=True)
     ratios = latency.ratios()
     note = ", ".join(
         f"{clients} client{'s' if clients > 1 else ''}: p95 {latency.old[clients].at(95):.1f} ms to "

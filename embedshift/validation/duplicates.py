@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 #: How many vectors are remembered. Above that, a sample by hash, so that all copies of a vector stay or go together.
@@ -49,14 +48,10 @@ class Repeats:
     _pending: list[_Groups] = field(default_factory=list)
     _pending_rows: int = 0
 
-    def add(self, vectors: NDArray[np.float32], digests: Sequence[bytes | None]) -> None:
-        """Add rows: vectors of shape (m, dimension), and the digests of their texts."""
-        data = np.ascontiguousarray(vectors).tobytes()
-        width = vectors.shape[1] * 4
-        hashes = [xxhash.xxh3_64_intdigest(data[at : at + width]) for at in range(0, len(vectors) * width, width)]
+    def add(self, hashes: Hashes, digests: Sequence[bytes | None]) -> None:
+        """Add rows: the hashes of m vectors, and the digests of their texts."""
         texts = np.frombuffer(b"".join((each or bytes(16))[:8] for each in digests), np.uint64)
-        each_one = np.ones(len(vectors), np.int64)
-        self._take(_Groups(np.array(hashes, np.uint64), texts, each_one, np.zeros(len(vectors), np.bool_)))
+        self._take(_Groups(hashes, texts, np.ones(len(hashes), np.int64), np.zeros(len(hashes), np.bool_)))
 
     def _take(self, groups: _Groups) -> None:
         if len(groups):

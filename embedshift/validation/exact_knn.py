@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedshift.validation.table_pair import Metric
@@ -169,9 +168,3 @@ def _units(vectors: Floats) -> Floats:
     scaled = vectors / np.abs(vectors).max(axis=1, keepdims=True, initial=np.finfo(np.float32).tiny)
     units: Floats = scaled / np.linalg.norm(scaled, axis=1, keepdims=True).clip(min=np.finfo(np.float32).tiny)
     return units
-
-
-def matrix(column: pa.Array) -> NDArray[np.float32]:
-    """A column of vectors without nulls as one array of shape (rows, dimension)."""
-    flat: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(column), column.type.list_size)

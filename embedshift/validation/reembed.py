@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embedshift.embedding import DIGEST, Model, Template, digest_texts
+from embedshift.embedding import DIGEST, Model, Template, digest_texts, of_text
 from embedshift.stores.contract import Store
-from embedshift.validation.exact_knn import matrix
+from embedshift.stores.cql_types import matrix
 from embedshift.validation.sample import draw_rows
 from embedshift.validation.survey_result import EXAMPLES_MAX
 from embedshift.validation.table_pair import Subject, json_keys
@@ -56,7 +56,7 @@ def reembedding(store: Store, subject: Subject, model: Model, n: int, seed: int)
     template = Template.parse(subject.text)
     if digests and rows.num_rows:
         own = digest_texts(subject.fingerprint, template.render(rows), template.empty(rows))
-        rows = rows.filter(pc.fill_null(pc.equal(own, rows.column(DIGEST)), False))
+        rows = rows.filter(pc.fill_null(pc.equal(own, of_text(rows.column(DIGEST))), False))
     rows = rows.filter(pc.invert(template.empty(rows)))
     if rows.num_rows == 0:
         return Reembedding(0, 0, 1.0)

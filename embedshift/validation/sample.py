@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from embedshift.embedding import Template
 from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import matrix
 from embedshift.stores.merge_join import empty_batch, scan_schema
 from embedshift.tokens import WHOLE_RING, TokenRange
-from embedshift.validation.exact_knn import comparable, matrix
+from embedshift.validation.exact_knn import comparable
 from embedshift.validation.table_pair import Subject, row_keys
 
 #: If a table has fewer rows than this for each row to draw, it is read as a whole.

@@ -13,21 +13,83 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.embedding import DIGEST, Template, hash_vectors, mismatched
 from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import matrix
 from embedshift.stores.merge_join import Merged, merge, paired, scan_schema
-from embedshift.stores.model import Table, remaining_ttl, write_time
+from embedshift.stores.model import Table, write_time
 from embedshift.tokens import TokenRange
 from embedshift.validation.content_hash import Content, content_columns, content_of_rows
+from embedshift.validation.differences import Differences, as_mask
 from embedshift.validation.duplicates import Repeats
-from embedshift.validation.exact_knn import Nearest, all_finite, matrix
-from embedshift.validation.survey_result import EXAMPLES_MAX, Examples, Survey
+from embedshift.validation.exact_knn import Nearest, all_finite
+from embedshift.validation.survey_result import EXAMPLES_MAX, Doubtful, Examples, Survey
 from embedshift.validation.table_pair import Subject, json_keys, row_keys
 from embedshift.validation.truncation import Cut
 
+#: Doubtful rows of one range that are kept to be looked at again; the others are not proved.
+DOUBTFUL_MAX = 1000
+_NORM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How rows are looked at, and what is asked beside.
+
+    Args:
+        moment_us: microseconds since the epoch. What was written to the source since, or is missing in a source that is
+            being written to, is in doubt, and no fault yet. None: every difference is a fault.
+        last: what is still in doubt counts as not proved.
+        window_rows: rows of either table held at once, and differences held for the second reading.
+        probes: shape (n, dimension), float32: vectors whose exact neighbours are wanted.
+        k: how many neighbours of each probe.
+        cut: counts the texts that are longer than the target's model reads.
+        again_after_s: how old a difference must be when the row is read again, so that a write that is under way in
+            both tables has ended.
+    """
+
+    moment_us: int | None = None
+    last: bool = False
+    window_rows: int = 1000
+    probes: NDArray[np.float32] | None = None
+    k: int = 100
+    cut: Cut | None = None
+    again_after_s: float = 1.0
+
+
+def survey_range(store: Store, subject: Subject, within: TokenRange, look: Look) -> Survey:
+    """Survey one token range; each table is scanned once, and rows that seem to differ are read once more.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    examiner = _Examiner(store, subject, look)
+    recheck = _Recheck(look.again_after_s)
+    for merged in merge(
+        store.scan(subject.source, within, **examiner.source_columns, batch_rows=look.window_rows),
+        store.scan(subject.target, within, **examiner.target_columns, batch_rows=look.window_rows),
+        schemas=(
+            scan_schema(subject.source, **examiner.source_columns),
+            scan_schema(subject.target, **examiner.target_columns),
+        ),
+        keys=subject.keys,
+    ):
+        recheck.add(examiner.sift(merged))
+        if recheck.rows >= look.window_rows:
+            examiner.read_again(recheck.ripe())
+    examiner.read_again(recheck.ripe())
+    return examiner.survey()
+
+
+def survey_rows(store: Store, subject: Subject, keys: pa.RecordBatch, look: Look) -> Survey:
+    """Survey the rows with some primary keys, as ``survey_range`` does a range."""
+    examiner = _Examiner(store, subject, look)
+    examiner.read_again(keys)
+    return examiner.survey()
+
 
 @dataclass(slots=True)
-class Recheck:
+class _Recheck:
     """Keys of rows that seem to differ, and the one wait before they are read again.
 
     Args:
@@ -58,200 +120,119 @@ class Recheck:
         return pa.concat_batches(keys)
 
 
-__all__ = ["Survey", "survey_range"]
-#: Waits between further checks of a difference, as shares of the wait before the second reading. What was written
-#: between the readings of both tables is gone at the next check; a row that is written many times per second needs
-#: several checks, until one falls between two writes.
-_RESTS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
-#: The limit for all waits in one range together, also as a share: if a table really differs, not every window can wait.
-_RESTS_MOST = 3.0
-_NORM_TOLERANCE = 1e-3
-
-
-def survey_range(
-    store: Store,
-    subject: Subject,
-    within: TokenRange,
-    *,
-    window_rows: int = 1000,
-    probes: NDArray[np.float32] | None = None,
-    k: int = 100,
-    cut: Cut | None = None,
-    look_again_after_s: float = 1.0,
-) -> Survey:
-    """Survey one token range; each table is scanned once.
-
-    A live table changes while it is read. So a row that seems missing, orphaned or stale, or has older cells, is
-    fetched again from both tables, several times, and counts as it is at the last reading. The first such rows are
-    fetched at least ``look_again_after_s`` later.
-
-    Args:
-        window_rows: rows of either table held at once, and differences held for the second reading.
-        probes: shape (n, dimension), float32: vectors whose exact neighbours are wanted.
-        k: how many neighbours of each probe.
-        cut: counts the texts that are longer than the target's model reads.
-        look_again_after_s: how long to wait before the second reading, at most once and only if needed. The waits
-            between further readings are derived from it.
-
-    Raises:
-        StoreUnavailable: the store does not answer.
-    """
-    started = _Examiner(store, subject, probes, k, cut, look_again_after_s)
-    recheck = Recheck(look_again_after_s)
-    for merged in merge(
-        store.scan(subject.source, within, **started.source_columns, batch_rows=window_rows),
-        store.scan(subject.target, within, **started.target_columns, batch_rows=window_rows),
-        schemas=(
-            scan_schema(subject.source, **started.source_columns),
-            scan_schema(subject.target, **started.target_columns),
-        ),
-        keys=subject.keys,
-    ):
-        recheck.add(started.sift(merged))
-        if recheck.rows >= window_rows:
-            started.look_again(recheck.ripe(), window_rows)
-    started.look_again(recheck.ripe(), window_rows)
-    return started.survey()
-
-
 class _Examiner:
     """Counts the rows of one range."""
 
-    def __init__(
-        self,
-        store: Store,
-        subject: Subject,
-        probes: NDArray[np.float32] | None,
-        k: int,
-        cut: Cut | None,
-        wait_s: float,
-    ) -> None:
-        self._store = store
-        self._cut = cut
-        self._wait_s, self._rest_left_s = wait_s, _RESTS_MOST * wait_s
-        self._subject = subject
+    def __init__(self, store: Store, subject: Subject, look: Look) -> None:
+        self._store, self._subject, self._look = store, subject, look
         self._template = Template.parse(subject.text)
-        target = content_columns(subject)
-        text = [] if subject.target_digests else subject.text_columns
+        self._compared = Differences(subject, look.moment_us)
         self.source_columns: dict[str, list[str]] = {
-            "values": [*subject.text_columns, *subject.many_celled],
+            "values": list(dict.fromkeys([*subject.text_columns, *subject.carried])),
             "times": subject.carried,
         }
+        text = [] if subject.target_digests else subject.text_columns
         self.target_columns = {
-            "values": [subject.target_vector, *target["values"], *text, *subject.many_celled],
-            "times": [*target["times"], *subject.carried],
+            "values": list(dict.fromkeys([*content_columns(subject), *text])),
+            "times": [*subject.written, *subject.carried],
         }
-        if probes is None:
-            probes = np.empty((0, subject.dimension), np.float32)
-        self._nearest = Nearest(subject.metric, probes, k)
+        probes = np.empty((0, subject.dimension), np.float32) if look.probes is None else look.probes
+        self._nearest = Nearest(subject.metric, probes, look.k)
         self._repeats = Repeats()
         self._content = Content()
         self._examples = Examples()
+        self._doubtful = Doubtful()
         self._counts: dict[str, int] = {}
 
     def survey(self) -> Survey:
         """Everything that was found."""
         self._repeats.consolidate()
         return Survey(
-            self._nearest, **self._counts, repeats=self._repeats, content=self._content, examples=self._examples
+            self._nearest,
+            **self._counts,
+            repeats=self._repeats,
+            content=self._content,
+            examples=self._examples,
+            doubtful=self._doubtful,
         )
 
     def sift(self, merged: Merged) -> pa.RecordBatch:
         """Count the rows that agree; return the keys of the rows that seem to differ."""
-        agree = ~(self._stale(merged.left, merged.right) | self._older_cells(merged.left, merged.right))
+        for rows in (merged.left, merged.left_only):
+            self._count("written_since", int(self._compared.young(rows).sum()))
+        pairs = merged.left, merged.right
+        agree = ~(self._compared.stale(*pairs) | self._compared.older_cells(*pairs))
         agreeing, keys = pa.array(agree), self._subject.keys
         self._pairs(merged.left.filter(agreeing), merged.right.filter(agreeing))
         differing = [merged.left.filter(pa.array(~agree)), merged.left_only, merged.right_only]
         return pa.concat_batches([rows.select(keys) for rows in differing])
 
-    def look_again(self, keys: pa.RecordBatch | None, window_rows: int) -> None:
+    def read_again(self, keys: pa.RecordBatch | None) -> None:
         """Fetch the rows that seemed to differ from both tables, and count them as they are now."""
-        if keys is None:
-            return
-        for at in range(0, keys.num_rows, window_rows):
-            doubtful = keys.slice(at, window_rows)
-            for share in _RESTS:
-                left = self.sift(self._fetched(doubtful))
-                self._count("in_flight", doubtful.num_rows - left.num_rows)
-                doubtful = left
-                if not doubtful.num_rows or not self._rested(share * self._wait_s):
-                    break
-            if doubtful.num_rows:
-                self._settle(self._fetched(doubtful), doubtful.num_rows)
-
-    def _rested(self, rest_s: float) -> bool:
-        """Wait before a further reading; False if the limit is reached."""
-        if rest_s > self._rest_left_s:
-            return False
-        self._rest_left_s -= rest_s
-        time.sleep(rest_s)
-        return True
+        if keys is not None:
+            for at in range(0, keys.num_rows, self._look.window_rows):
+                window = keys.slice(at, self._look.window_rows)
+                self._settle(self._fetched(window), window.num_rows)
 
     def _fetched(self, keys: pa.RecordBatch) -> Merged:
         right = self._store.fetch(self._subject.target, keys, **self.target_columns)
         left = self._store.fetch(self._subject.source, keys, **self.source_columns)
         return paired(left, right, self._subject.keys)
 
-    def _settle(self, merged: Merged, doubtful: int) -> None:
-        stale, older = self._stale(merged.left, merged.right), self._older_cells(merged.left, merged.right)
-        self._pairs(merged.left, merged.right)
-        self._fault("stale", self._subject.target, merged.right, stale)
-        self._fault("older_cells", self._subject.target, merged.right, older)
-        self._fault("missing", self._subject.source, merged.left_only)
-        self._fault("orphans", self._subject.target, merged.right_only)
-        self._source(merged.left_only)
-        self._target(merged.right_only)
-        faults = int((stale | older).sum()) + merged.left_only.num_rows + merged.right_only.num_rows
-        self._count("in_flight", doubtful - faults)
+    def _settle(self, merged: Merged, rows: int) -> None:
+        parts = (merged.left, merged.left_only, merged.right_only)
+        stale = self._compared.stale(merged.left, merged.right)
+        older = self._compared.older_cells(merged.left, merged.right)
+        doubt = self._doubt(merged, stale | older)
+        kept = self._keep(parts, doubt)
+        source, target = self._subject.source, self._subject.target
+        self._fault("stale", target, merged.right, stale & ~doubt[0])
+        self._fault("older_cells", target, merged.right, older & ~doubt[0])
+        self._fault("missing", source, merged.left_only, ~doubt[1])
+        self._fault("orphans", target, merged.right_only, ~doubt[2])
+        for part, doubted, again in zip(parts, doubt, kept, strict=True):
+            self._fault("unproved", source, part, doubted & ~again)
+        stay = [pa.array(~again) for again in kept]
+        self._pairs(merged.left.filter(stay[0]), merged.right.filter(stay[0]))
+        self._source(merged.left_only.filter(stay[1]))
+        self._target(merged.right_only.filter(stay[2]))
+        differing = int((stale | older).sum()) + merged.left_only.num_rows + merged.right_only.num_rows
+        self._count("in_flight", rows - differing)
+
+    def _doubt(self, merged: Merged, differ: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+        """Which pairs, rows of the source alone and rows of the target alone may differ only since the moment.
+
+        A deletion has no time, so what only the target has is always in doubt.
+        """
+        if self._look.moment_us is None:
+            sizes = (merged.left.num_rows, merged.left_only.num_rows, merged.right_only.num_rows)
+            return [np.zeros(size, np.bool_) for size in sizes]
+        pairs = differ & (self._compared.young(merged.left) | self._compared.erased(merged.left, merged.right))
+        missing = self._compared.young(merged.left_only, unknown=True)
+        return [pairs, missing, np.ones(merged.right_only.num_rows, np.bool_)]
+
+    def _keep(self, parts: tuple[pa.RecordBatch, ...], doubt: list[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
+        """Which of the rows in doubt are kept for another look; the others are not proved."""
+        kept = []
+        for rows, doubted in zip(parts, doubt, strict=True):
+            room = 0 if self._look.last else DOUBTFUL_MAX - self._doubtful.rows
+            kept.append(doubted & (np.cumsum(doubted) <= room))
+            if kept[-1].any():
+                self._doubtful += Doubtful((rows.filter(pa.array(kept[-1])).select(self._subject.keys),))
+        return kept
 
     def _pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> None:
         without = pc.and_(pc.invert(self._template.empty(left)), pc.is_null(right.column(self._subject.target_vector)))
-        self._fault("without_vector", self._subject.target, right, _mask(without))
+        self._fault("without_vector", self._subject.target, right, as_mask(without))
         self._source(left)
         self._target(right)
-
-    def _stale(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
-        """Where the target's vector, by its digest, is not that of the source's text; shape (pairs,)."""
-        if left.num_rows == 0:
-            return np.zeros(0, np.bool_)
-        empty = self._template.empty(left)
-        wanted = digest_texts(self._subject.fingerprint, self._template.render(left), empty)
-        differs = pc.fill_null(pc.not_equal(wanted, self._digests(right)), True)
-        # A vector that is left when the text was emptied is still found by searches.
-        left_behind = pc.and_(empty, pc.is_valid(right.column(self._subject.target_vector)))
-        return _mask(pc.or_(differs, left_behind))
-
-    def _older_cells(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
-        """Where a copied cell is older in the target, lacks its expiry, or is on one side only; shape (pairs,).
-
-        A newer cell in the target was written by the application.
-        """
-        found = np.zeros(left.num_rows, np.bool_)
-        for name in self._subject.carried:
-            ours, theirs = left.column(write_time(name)), right.column(write_time(name))
-            older = pc.fill_null(pc.greater(ours, theirs), False)
-            one_sided = pc.xor(pc.is_valid(ours), pc.is_valid(theirs))
-            expiring = [pc.is_valid(rows.column(remaining_ttl(name))) for rows in (left, right)]
-            lost_expiry = pc.and_(pc.fill_null(pc.equal(ours, theirs), False), pc.xor(*expiring))
-            found |= _mask(pc.or_(pc.or_(older, one_sided), lost_expiry))
-        for name in self._subject.many_celled:
-            # The newest time of a collection's elements does not change if another element is removed.
-            found |= _mask(pc.fill_null(pc.not_equal(left.column(name), right.column(name)), False))
-        return found
-
-    def _digests(self, target: pa.RecordBatch) -> pa.Array:
-        if self._subject.target_digests:
-            return target.column(DIGEST)
-        # A table without digests is trusted: its vectors count as those of its own texts.
-        texts, empty = self._template.render(target), self._template.empty(target)
-        return digest_texts(self._subject.fingerprint, texts, empty)
 
     def _source(self, rows: pa.RecordBatch) -> None:
         self._count("source_rows", rows.num_rows)
         told = rows.filter(pc.invert(self._template.empty(rows)))
         self._count("with_text", told.num_rows)
-        if self._cut is not None and told.num_rows:
-            self._count("cut", self._cut(self._template.render(told)))
+        if self._look.cut is not None and told.num_rows:
+            self._count("cut", self._look.cut(self._template.render(told)))
 
     def _target(self, rows: pa.RecordBatch) -> None:
         self._count("target_rows", rows.num_rows)
@@ -262,10 +243,6 @@ class _Examiner:
         self._count("vectors", have.num_rows)
         if have.num_rows == 0:
             return
-        if self._subject.target_digests:
-            times = [have.column(write_time(name)) for name in self._subject.written]
-            apart = pc.and_(pc.is_valid(have.column(DIGEST)), pc.fill_null(pc.not_equal(*times), True))
-            self._fault("written_apart", self._subject.target, have, _mask(apart))
         self._vectors(have)
 
     def _vectors(self, rows: pa.RecordBatch) -> None:
@@ -279,8 +256,21 @@ class _Examiner:
         if self._subject.normalized:
             lengths = np.linalg.norm(np.where(finite[:, None], vectors, 0).astype(np.float64), axis=1)
             self._fault("not_unit", self._subject.target, rows, finite & (np.abs(lengths - 1) > _NORM_TOLERANCE))
-        self._repeats.add(vectors, self._digests(rows).to_pylist())
+        hashes = hash_vectors(vectors)
+        self._named(rows, hashes)
+        self._repeats.add(hashes, self._compared.digests(rows).to_pylist())
         self._nearest.update(vectors, row_keys(self._subject.target, rows))
+
+    def _named(self, rows: pa.RecordBatch, hashes: NDArray[np.uint64]) -> None:
+        """Compare vectors with what their digests say of them."""
+        if not self._subject.target_digests:
+            self._count("unnamed", rows.num_rows)
+            return
+        others, unnamed = mismatched(rows.column(DIGEST), hashes)
+        times = [rows.column(write_time(name)) for name in self._subject.written]
+        apart = pc.and_(pc.is_valid(rows.column(DIGEST)), pc.fill_null(pc.not_equal(*times), True))
+        self._fault("mixed", self._subject.target, rows, others | (unnamed & as_mask(apart)))
+        self._count("unnamed", int(unnamed.sum()))
 
     def _count(self, name: str, number: int) -> None:
         self._counts[name] = self._counts.get(name, 0) + number
@@ -290,8 +280,3 @@ class _Examiner:
         self._count(name, faulty.num_rows)
         if faulty.num_rows and len(self._examples.of.get(name, ())) < EXAMPLES_MAX:
             self._examples += Examples({name: tuple(json_keys(table, faulty, EXAMPLES_MAX))})
-
-
-def _mask(boolean: pa.Array) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = boolean.to_numpy(zero_copy_only=False)
-    return mask.astype(bool)

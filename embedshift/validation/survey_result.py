@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import pyarrow as pa
+
 from embedshift.validation.content_hash import Content
 from embedshift.validation.duplicates import Repeats
 from embedshift.validation.exact_knn import Nearest
@@ -26,6 +28,22 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True)
+class Doubtful:
+    """Primary keys of rows that differ, perhaps only because they are being written: they are looked at again."""
+
+    keys: tuple[pa.RecordBatch, ...] = ()
+
+    def __add__(self, other: Doubtful) -> Doubtful:
+        """Those of both."""
+        return Doubtful(self.keys + other.keys)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return sum(keys.num_rows for keys in self.keys)
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """What was found in a part of the ring. Surveys of parts that share no token add up to the survey of the whole.
 
@@ -38,18 +56,23 @@ class Survey:
         missing: rows of the source that the target lacks.
         orphans: rows of the target that the source lacks.
         stale: rows of both whose digest is not that of the source's text under the target's model.
-        older_cells: rows of both with a copied cell that is older in the target, lacks its expiry there, or is on one
-            side only.
+        older_cells: rows of both with a copied cell that is older in the target, has another value there, lacks its
+            expiry, or is on one side only.
         without_vector: rows of both that have a text and no vector.
-        written_apart: rows whose vector and digest were written at different times, so that the digest proves nothing.
+        mixed: vectors that are not the ones that their digests name, or were not written at one time with a digest that
+            names none.
+        unnamed: vectors whose digest names none, as digests of earlier versions.
         nonfinite: vectors with a NaN or an infinity.
         not_unit: finite vectors whose length is not 1 although it should be.
         wrong_dimension: vectors of another dimension than the model's.
         cut: texts of the source that are longer than the target's model reads; 0 if they were not counted.
         in_flight: differences that were gone at a later reading, because the application was writing.
+        unproved: rows that differed at the last look too, and may have been written since the look before.
+        written_since: rows of the source that were written since the moment of the survey.
         repeats: vectors that several texts share.
         content: the fingerprint of the target's content.
         examples: some rows for each kind of fault, by the names above.
+        doubtful: rows that are not counted yet, and are to be looked at again.
     """
 
     nearest: Nearest
@@ -62,15 +85,19 @@ class Survey:
     stale: int = 0
     older_cells: int = 0
     without_vector: int = 0
-    written_apart: int = 0
+    mixed: int = 0
+    unnamed: int = 0
     nonfinite: int = 0
     not_unit: int = 0
     wrong_dimension: int = 0
     cut: int = 0
     in_flight: int = 0
+    unproved: int = 0
+    written_since: int = 0
     repeats: Repeats = field(default_factory=Repeats)
     content: Content = field(default_factory=Content)
     examples: Examples = field(default_factory=Examples)
+    doubtful: Doubtful = field(default_factory=Doubtful)
 
     def __add__(self, other: Survey) -> Survey:
         """The sum for two parts of the ring that share no token."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embedshift.errors import ModelUnavailable
 from embedshift.settings import ValidationSettings
 from embedshift.stores.contract import Store
-from embedshift.validation.checks import Check, checks
+from embedshift.validation.checks import Allowed, Check, checks
 from embedshift.validation.latency import Latency, latency, searcher
 from embedshift.validation.questions import Question, known_articles
 from embedshift.validation.recall import Recall, measured_recall
@@ -46,7 +46,7 @@ def record(
         more: further keys, such as tables and models.
     """
     tree = {
-        "passed": all(check.passed for check in checks),
+        "passed": not any(check.passed is False for check in checks),
         "checks": [asdict(check) for check in checks],
         **{f"recall@{each.k}": each.value for each in recalls},
         "relevance": _relevance_record(relevance),
@@ -54,6 +54,7 @@ def record(
         "counts": survey.counts,
         "examples": {kind: list(keys) for kind, keys in survey.examples.of.items()},
         "content": survey.content.text,
+        "sketch": survey.content.sketch,
         "timings": dict(timings or {}),
         **(more or {}),
     }
@@ -112,7 +113,7 @@ class Case:
         questions: labelled questions; may be empty.
         settings: samples and limits.
         dead_letters: how many rows could not be embedded or written.
-        tolerated: how many of them are allowed: a number, or, if below 1, a share of the source's rows.
+        allowed: what is allowed of rows.
     """
 
     store: Store
@@ -122,7 +123,7 @@ class Case:
     questions: Sequence[Question]
     settings: ValidationSettings
     dead_letters: Callable[[], int]
-    tolerated: float = 0
+    allowed: Allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +182,9 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
         relevance,
         settings,
         case.dead_letters(),
-        case.tolerated,
+        case.allowed,
         index_rows=index_rows,
-        reembedding=agreed,
+        reembedding=agreed if settings.reembed_sample else None,
         lengths=lengths,
         unlabelled=instead,
         latency=timed,

@@ -20,7 +20,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "orphans": {"title": (None, None), "content": (None, None)},
     "not_unit": {"embedding": ([3.0] + [0.0] * 23, None)},
     "nonfinite": {"embedding": ([float("nan")] + [0.0] * 23, None)},
-    "written_apart": {"embedding": ([1.0] + [0.0] * 23, None)},
+    "mixed": {"embedding": ([1.0] + [0.0] * 23, None)},
 }
 
 

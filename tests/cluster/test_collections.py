@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from embedshift.steps.validate import subject_of
+from embedshift.steps.proof import subject_of
 from embedshift.stores.cql.cassandra import Cassandra
 from embedshift.stores.model import Column
 from embedshift.tokens import WHOLE_RING
-from embedshift.validation.survey import survey_range
+from embedshift.validation.survey import Look, survey_range
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
 from tests.world import ARTICLE, World, now_us, some_articles
@@ -58,7 +58,7 @@ def collections(world: World, table: str) -> dict[str, tuple[set[str] | None, di
 
 
 def faults(world: World) -> int:
-    survey = survey_range(world.store, subject_of(world.store, world.migration), WHOLE_RING, look_again_after_s=0)
+    survey = survey_range(world.store, subject_of(world.store, world.migration), WHOLE_RING, Look(again_after_s=0))
     return survey.older_cells
 
 

@@ -140,8 +140,8 @@ def test_it_is_taken_over_with_everything_under_its_present_name(former: Store, 
     proof = last_validation(former, ID)
     assert proof is not None
     names = [check["name"] for check in proof.report["checks"]]
-    assert names == ["written_apart", "older_cells", "reembedding_differs", "rows"]
-    assert proof.report["counts"] == {"older_cells": 1, "written_apart": 2, "missing": 0}
+    assert names == ["mixed", "older_cells", "reembedding_differs", "rows"]
+    assert proof.report["counts"] == {"older_cells": 1, "mixed": 2, "missing": 0}
     assert proof.report["timings"] == {"reembedding_differs": 1.5}
     assert proof.report["unlabelled"] == {"questions": 7}
     shadow = read_shadow(former, ID)

@@ -241,10 +241,10 @@ class OtherIndex(Articles):
             for key, cells in rows.items()
             if "embedding" in cells
         }
-        world.write(
-            "articles",
-            *({"id": key[0], "embedding": (vector, rows[key]["embedding"][1] + 8)} for key, vector in moved.items()),
-        )
+        model = world.old_model().fingerprint
+        for key, vector in moved.items():
+            at_us, digest = rows[key]["embedding"][1] + 8, world.digest(model, world.text(key, rows[key]), vector)
+            world.write("articles", {"id": key[0], "embedding": (vector, at_us), DIGEST: (digest, at_us)})
 
     def after_load(self, world: World) -> None:
         super().after_load(world)

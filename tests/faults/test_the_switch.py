@@ -102,7 +102,7 @@ def test_proof_before_switch_a_drift_to_the_worse_is_refused(loaded):
     vector = np.zeros(40, np.float32)
     vector[0] = 3
     loaded.write("articles_v2", {"id": "a004", "embedding": (vector.tolist(), now_us())})
-    refused(loaded, "and now fails: written_apart, unit_norm")
+    refused(loaded, "and now fails: mixed, unit_norm")
 
 
 def test_a_validation_that_passes_again_lets_the_cutover_through(loaded):

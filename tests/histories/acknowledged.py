@@ -477,8 +477,9 @@ class Place:
                 continue
             text = self.world.text((key,), cells)
             assert DIGEST in cells, f"{key} in {live} has no digest"
-            assert cells[DIGEST][0] == self.world.digest(alias.target.model.fingerprint, text), (
-                f"the digest of {key} in {live} is not that of {text!r}"
+            vector = cells.get("embedding", (None,))[0]
+            assert cells[DIGEST][0] == self.world.digest(alias.target.model.fingerprint, text, vector), (
+                f"the digest of {key} in {live} is not that of {text!r} and its vector"
             )
             if text is None:
                 assert "embedding" not in cells

@@ -177,9 +177,10 @@ class History:
         text = self.text(row)
         ends = [cell.ends_s for name, cell in row.living(now_s).items() if name in TEXT]
         ttl = None if None in ends else max(end for end in ends if end is not None) - now_s
-        made: dict[str, Any] = {"embedding": (list(vector_of(vector_table.model.name, text)), at_us, ttl)}
+        vector = list(vector_of(vector_table.model.name, text))
+        made: dict[str, Any] = {"embedding": (vector, at_us, ttl)}
         if vector_table.digests:
-            made[DIGEST] = (self.world.digest(vector_table.model.fingerprint, text), at_us, ttl)
+            made[DIGEST] = (self.world.digest(vector_table.model.fingerprint, text, vector), at_us, ttl)
         self.world.write(table, {"id": key, **made})
         row.make(at_us)
         truth.stale.discard(key)
@@ -305,13 +306,15 @@ class History:
             if row.has_text(self.clock.now_s):
                 text: str | None = self.text(row)
                 assert "embedding" in cells, f"{table}: {key} has no vector"
-                wanted = np.array(vector_of(vector_table.model.name, str(text)), np.float32)
-                np.testing.assert_allclose(cells["embedding"][0], wanted, atol=2e-3, err_msg=f"{table}: {key}")
+                computed = np.array(vector_of(vector_table.model.name, str(text)), np.float32)
+                np.testing.assert_allclose(cells["embedding"][0], computed, atol=2e-3, err_msg=f"{table}: {key}")
             else:
                 text = None
                 assert "embedding" not in cells, f"{table}: {key} has a vector and no text"
             if vector_table.digests and (text is not None or DIGEST in cells):
-                assert cells[DIGEST][0] == self.world.digest(vector_table.model.fingerprint, text), f"{table}: {key}"
+                vector = cells.get("embedding", (None,))[0]
+                wanted = self.world.digest(vector_table.model.fingerprint, text, vector)
+                assert cells[DIGEST][0] == wanted, f"{table}: {key}"
 
     def check_alias(self) -> None:
         """Table, index and model of the alias belong together, and its history leads to it."""

@@ -22,7 +22,7 @@ from embedshift.spark.run import planned_ranges
 from embedshift.spark.stores import Stores
 from embedshift.spark.task import RangeTask
 from embedshift.spark.transfer import Transfer
-from embedshift.validation.survey import survey_range
+from embedshift.validation.survey import Look
 
 #: Where tasks look for the store of their process.
 STORES = ("task", "aggregate")
@@ -144,7 +144,7 @@ def one_process(clock: Clock, store: Callable[[], Any], context: Callable[[], Co
             # Tasks look at their order once a run: by the real clock each run would be another one.
             "embedshift.spark.throttle.LOOK_S": float("inf"),
             # A second look at what differs need not wait here: nothing is written between the two.
-            "embedshift.steps.validate.survey_range": partial(survey_range, look_again_after_s=0.0),
+            "embedshift.steps.proof.Look": partial(Look, again_after_s=0.0),
         }.items():
             stack.enter_context(mock.patch(name, value))
         stack.enter_context(mock.patch.object(time, "time_ns", clock.time_ns))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from embedshift.reporting.page import verdict
+from embedshift.reporting.proof import checks
 from tests.report.records import bare_record, failed_record, without_labels
 
 
@@ -23,8 +24,21 @@ def test_a_passed_validation_says_that_the_switch_may_be_made():
 def test_a_failed_one_names_the_checks_that_failed():
     record = failed_record("missing", "stale", relevance=judged(0.7, 0.5))
     assert verdict(record).startswith(
-        "articles_v2 is not ready for cutover: 2 of 6 checks failed (missing, stale); nDCG@10 fell from 0.700 to 0.500"
+        "articles_v2 is not ready for cutover: 4 of 6 checks passed, 2 failed (missing, stale); "
+        "nDCG@10 fell from 0.700 to 0.500"
     )
+
+
+def test_what_was_not_measured_is_told_apart_from_what_passed():
+    """Also in records of earlier versions, in which a check without a value had passed."""
+    for passed in (None, True):
+        record = bare_record()
+        record["checks"][4] |= {"passed": passed, "value": None}
+        said = "articles_v2 is ready for cutover: 5 of 6 checks passed, 1 not measured (recall_at_10)"
+        assert verdict(record).startswith(said)
+        (table,) = checks(record).tables
+        assert [row[1] for row in table.rows].count("not measured") == 1
+        assert table.faulty == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from embedshift.errors import InputError
 from embedshift.settings import ModelSettings, StoreSettings, ValidationSettings
 from embedshift.stores import open_store
 from embedshift.stores.model import Column, Hit, Table, write_time
-from embedshift.validation.checks import Check, checks
+from embedshift.validation.checks import Allowed, Check, checks
 from embedshift.validation.content_hash import Content
 from embedshift.validation.duplicates import Repeats
 from embedshift.validation.exact_knn import Nearest
@@ -233,13 +233,15 @@ def survey_of(**counts: Any) -> Survey:
     return Survey(Nearest("cosine", np.empty((0, 4), np.float32), 10), **{**whole, **counts})
 
 
+NOTHING = Allowed(0, 0, normalized=True)
 GOOD = Recall(10, 0.99, 0.98, 0.995, 200)
 
 
 def failed(survey: Survey, recall: Recall | None = GOOD, relevance: Relevance | None = None, **more: Any) -> set[str]:
-    given = {"dead_letters": 0, "tolerated": 0, "index_rows": 1000, **more}
+    allowed = Allowed(more.pop("tolerated", 0), 0.01, normalized=True)
+    given = {"dead_letters": 0, "allowed": allowed, "index_rows": 1000, **more}
     made = checks(survey, recall, relevance, ValidationSettings(), **given)
-    return {check.name for check in made if not check.passed}
+    return {check.name for check in made if check.passed is False}
 
 
 def test_a_table_without_a_fault_passes() -> None:
@@ -247,7 +249,7 @@ def test_a_table_without_a_fault_passes() -> None:
 
 
 def test_check_names_are_stable() -> None:
-    made = checks(survey_of(), GOOD, None, ValidationSettings(), 0, 0)
+    made = checks(survey_of(), GOOD, None, ValidationSettings(), 0, NOTHING)
 
     assert [check.name for check in made] == [
         *(
@@ -256,13 +258,15 @@ def test_check_names_are_stable() -> None:
             "orphans",
             "stale",
             "older_cells",
+            "unproved",
             "without_vector",
-            "written_apart",
+            "mixed",
             "finite",
             "unit_norm",
             "dimension",
         ),
-        *("duplicates", "dead_letters", "index_rows", "recall_at_10", "relevance_ndcg_at_10"),
+        *("duplicates", "dead_letters", "truncated", "reembedding_differs", "index_rows", "recall_at_10"),
+        "relevance_ndcg_at_10",
     ]
 
 
@@ -294,7 +298,7 @@ def test_recall_is_held_against_the_limit_with_its_lower_end() -> None:
 def test_a_share_of_repeated_vectors_beyond_one_in_a_hundred_fails() -> None:
     def repeats(number: int) -> Repeats:
         found = Repeats()
-        found.add(np.ones((number + 1, 4), np.float32), [at.to_bytes(16, "little") for at in range(number + 1)])
+        found.add(np.ones(number + 1, np.uint64), [at.to_bytes(16, "little") for at in range(number + 1)])
         return found
 
     assert failed(survey_of(repeats=repeats(10))) == set()
@@ -324,7 +328,7 @@ def test_at_a_confidence_of_nought_the_measured_loss_decides() -> None:
 
 def test_a_refusal_says_whether_the_model_is_worse_or_the_questions_are_too_few() -> None:
     notes = [
-        next(c.note for c in checks(survey_of(), GOOD, relevance, ValidationSettings(), 0, 0) if "ndcg" in c.name)
+        next(c.note for c in checks(survey_of(), GOOD, relevance, ValidationSettings(), 0, NOTHING) if "ndcg" in c.name)
         for relevance in (worse(60), worse(2, of=50), worse(0))
     ]
 
@@ -336,7 +340,7 @@ def test_a_refusal_says_whether_the_model_is_worse_or_the_questions_are_too_few(
 def test_the_record_is_plain_json_with_the_keys_that_scripts_read() -> None:
     relevance = compare(QUESTIONS, {"q1": ["a"]}, {"q1": ["a"], "q2": ["c"]}, known={"a", "c"})
     survey = survey_of(missing=1, content=Content(1000, 7))
-    made = checks(survey, GOOD, relevance, ValidationSettings(), 0, 0)
+    made = checks(survey, GOOD, relevance, ValidationSettings(), 0, NOTHING)
 
     recalls = [GOOD, Recall(100, math.nan, math.nan, math.nan, 0)]
     tree = record(made, survey, recalls, relevance, timings={"survey": 1.5}, more={"table": "articles_v2"})

@@ -131,7 +131,7 @@ def test_the_same_model_with_another_prompt_is_another_one():
         (0, ["articles_v4"]),
     ],
 )
-def test_the_newest_old_tables_are_kept_and_the_live_one_always(store, tmp_path, keep, left):
+def test_the_newest_old_tables_are_kept_and_the_live_one_always(store, tmp_path, spark, keep, left):
     file = settings(retire={"after": 0, "watch": 0, "keep": keep}, store={"path": str(tmp_path / "articles.sqlite")})
     chain(store, "abcd")
     names = ["articles", "articles_v2", "articles_v3", "articles_v4"]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from embedshift.steps.validate import case_of, more_of
+from embedshift.stores.model import Column
 from embedshift.tokens import WHOLE_RING
 from embedshift.validation.questions import Question
-from embedshift.validation.survey import survey_range
+from embedshift.validation.survey import Look, survey_range
 from embedshift.validation.truncation import cut_by
 from embedshift.validation.validation import NEIGHBOURS, examine
 from tests.small_models import POISON, words
-from tests.world import HOUR_US, Row, World, now_us
+from tests.world import ARTICLE, HOUR_US, Row, World, now_us
 
 #: Small samples, and no searches timed: what is measured here is told by the tests.
 QUICK = {"probes": 50, "sample": 200, "reembed_sample": 500, "latency_searches": 0}
@@ -30,6 +31,7 @@ def invented(count: int) -> list[Row]:
             "id": f"a{number:05}",
             "title": (" ".join(chance.sample(known, 4)), at_us),
             "content": (" ".join(chance.sample(known, chance.randint(5, 40))), at_us),
+            "views": (number, at_us),
         }
         for number in range(count)
     ]
@@ -46,7 +48,8 @@ def migrate(world: World, rows: list[Row]) -> None:
 @contextmanager
 def world_in(folder: Path, models: tuple[Any, Any], **validation: Any) -> Iterator[World]:
     """A world whose store lies in a folder, perhaps a migrated one already."""
-    world = World(folder, models, validation={**QUICK, **validation})
+    columns = (*ARTICLE, Column("views", "int"))
+    world = World(folder, models, columns=columns, validation={**QUICK, **validation})
     try:
         yield world
     finally:
@@ -60,13 +63,12 @@ def validated(world: World, questions: list[Question] | None = None) -> dict[str
 
     def surveyed(probes: Any) -> Any:
         cut = cut_by(case.new.model())
-        return survey_range(
-            world.store, case.subject, WHOLE_RING, probes=probes, k=NEIGHBOURS, cut=cut, look_again_after_s=0
-        )
+        look = Look(probes=probes, k=NEIGHBOURS, cut=cut, again_after_s=0)
+        return survey_range(world.store, case.subject, WHOLE_RING, look)
 
     return examine(case, surveyed, more_of(world.settings, world.migration, asked))
 
 
 def failed(report: dict[str, Any]) -> set[str]:
     """The names of the checks that did not pass."""
-    return {check["name"] for check in report["checks"] if not check["passed"]}
+    return {check["name"] for check in report["checks"] if check["passed"] is False}
