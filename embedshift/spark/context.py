@@ -194,11 +194,8 @@ def _end_jvm() -> None:
     """End the JVM that this process started, if there is one."""
     if (pyspark := sys.modules.get("pyspark")) is None:
         return
-    gateway = pyspark.SparkContext._gateway
-    process = getattr(gateway, "proc", None)
+    process = getattr(pyspark.SparkContext._gateway, "proc", None)
     if process is not None and process.poll() is None:
-        # What Python still collects of the JVM's objects is nobody's business any more.
-        gateway.gateway_client.is_connected = False
         process.kill()
         with suppress(TimeoutExpired):
             process.wait(_END_S)

@@ -23,7 +23,7 @@ def test_a_load_killed_at_random_moments_ends_complete_and_does_no_recorded_rang
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     with cluster_world(tmp_path, (old_model, new_model), cassandra, load={"ranges": RANGES}) as world:
-        world.create_source(some_articles(1500))
+        world.create_source(some_articles(600))
         world.step("prepare")
         done = _done(world)
         for kill in range(KILLS):

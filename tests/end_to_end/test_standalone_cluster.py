@@ -28,9 +28,7 @@ def archive(tmp_path: Path) -> Path:
 
 def test_a_migration_runs_on_a_cluster_that_has_the_package_from_its_archive_alone(new_world, archive, tmp_path):
     world = new_world(
-        ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2"),
-        validation={"questions": str(DEMO / "questions.jsonl")},
-        load={"ranges": "auto"},
+        load={"ranges": "auto"}, validation={"questions": str(DEMO / "questions.jsonl"), "relevance_drop": 1}
     )
     imported = import_articles(world.settings, world.store, DEMO / "articles.jsonl")
     python = dependencies_only(tmp_path / "environment")

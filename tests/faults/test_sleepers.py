@@ -109,7 +109,8 @@ def _short_lease(request: pytest.FixtureRequest) -> None:
     if "new_world" in request.fixturenames:
         return
     world = request.getfixturevalue("loaded")
-    world.with_settings(cutover={"lease": f"{LEASE_S}s"})
+    quick = {"probes": 5, "reembed_sample": 5, "latency_searches": 0}
+    world.with_settings(cutover={"lease": f"{LEASE_S}s"}, validation=quick)
 
 
 def test_a_retire_that_slept_does_not_drop_the_table_to_which_another_has_rolled_back(switched):
@@ -178,7 +179,8 @@ def test_a_validation_that_slept_is_no_later_proof_than_that_of_another(loaded):
 
 def test_a_prepare_that_slept_leaves_no_table_under_the_name_of_one_that_was_dropped(new_world):
     world = new_world()
-    world.with_settings(cutover={"lease": f"{LEASE_S}s"})
+    quick = {"probes": 5, "reembed_sample": 5, "latency_searches": 0}
+    world.with_settings(cutover={"lease": f"{LEASE_S}s"}, validation=quick)
     world.create_source(some_articles(20))
     with asleep(world, "embedshift.stores.embedded.schema.Schema.create", "prepare") as running:
         world.step("abort")
