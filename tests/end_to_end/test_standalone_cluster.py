@@ -27,9 +27,8 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_a_migration_runs_on_a_cluster_that_has_the_package_from_its_archive_alone(new_world, archive, tmp_path):
-    world = new_world(
-        load={"ranges": "auto"}, validation={"questions": str(DEMO / "questions.jsonl"), "relevance_drop": 1}
-    )
+    models = ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2")
+    world = new_world(models, load={"ranges": "auto"}, validation={"reembed_sample": 10})
     imported = import_articles(world.settings, world.store, DEMO / "articles.jsonl")
     python = dependencies_only(tmp_path / "environment")
     alone = [str(python), "-c", "import embedshift"]
@@ -46,7 +45,6 @@ def test_a_migration_runs_on_a_cluster_that_has_the_package_from_its_archive_alo
     report = json.loads(done.stdout.splitlines()[-1])["steps"]["validate"]
     assert report["passed"]
     assert report["counts"]["target_rows"] == imported.rows
-    assert report["relevance"]["questions"] == 160
     # Tasks ran in several processes.
     assert len({each.owner for each in world.ranges()}) >= WORKERS
     assert world.alias.target.table == "articles_v2"

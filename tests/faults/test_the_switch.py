@@ -50,6 +50,15 @@ def test_proof_before_switch_a_validation_that_failed_is_none_however_often_one_
     refused(loaded, "run embedshift validate")
 
 
+def test_proof_before_switch_questions_that_nobody_can_judge_fail_their_check(loaded, tmp_path):
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"id": "q1", "text": "bread", "relevant": {"elsewhere": 1}}\n', encoding="utf-8")
+    loaded.with_settings(validation={"questions": str(questions)})
+    with pytest.raises(CheckFailed, match=r"validation of articles_v2 failed: relevance_ndcg_at_10: see "):
+        loaded.step("validate")
+    loaded.step("report")
+
+
 def test_proof_before_switch_an_old_validation_is_none(loaded):
     loaded.step("validate")
     loaded.with_settings(validation={"max_age": "1ms"})
