@@ -217,8 +217,8 @@ def _keep_ready(context: StepContext, trigger: CutoverTrigger) -> None:
     while True:
         began = time.monotonic()
         migration = get_migration(context.store, context.settings)
-        synced = sync_until_clean(context, migration, whole=whole)
-        if not _still_proven(context, changed=synced.changed):
+        sync_until_clean(context, migration, whole=whole)
+        if not _still_proven(context):
             validate(context)
         whole, rest_s = False, trigger.rest_s(time.monotonic() - began)
         context.console.say(f"ready; waiting for {trigger.label}")
@@ -226,16 +226,16 @@ def _keep_ready(context: StepContext, trigger: CutoverTrigger) -> None:
             return
 
 
-def _still_proven(context: StepContext, *, changed: bool) -> bool:
+def _still_proven(context: StepContext) -> bool:
     """Whether the last validation holds, and for half of its time at least; the migration is then validated."""
     settings, store = context.settings, context.store
     migration = get_migration(store, settings)
     try:
         proof = check_validation(settings, store, migration)
-        if changed:
-            with context.owned(migration, "validate") as lease, context.spark(migration.id) as spark:
-                _check_content(Surveyor(settings, store, spark, lease), migration.target.table, proof)
-                lease.change(state="validated")
+        # Whatever sync has found: applications that write both tables change the target too.
+        with context.owned(migration, "validate") as lease, context.spark(migration.id) as spark:
+            _check_content(Surveyor(settings, store, spark, lease), migration.target.table, proof)
+            lease.change(state="validated")
     except RefusedError:
         return False
     left_us = proof.made_us + settings.validation.max_age / timedelta(microseconds=1) - now_us()
@@ -268,25 +268,31 @@ def plan_lines(
 
 def _check_content(surveyor: Surveyor, table: str, proof: ValidationRecord) -> str:
     """Say what has changed. Raises RefusedError if the target is not as it was proven, or near that and complete."""
-    then, now = Content.parse(proof.content, proof.report.get("sketch", "")), surveyor.content()
-    if now == then:
+    then, now, proven = content_of(proof), surveyor.content(), outcomes(proof.report)
+    unproved = int(proof.report.get("counts", {}).get("unproved", 0))
+    if now == then and not unproved:
         return f"{table} is as it was validated"
     changed, allowed = now.changed(then), surveyor.settings.cutover.drift
-    if not allowed or changed > allowed * then.rows:
+    if changed > allowed * then.rows:
         raise RefusedError(
             f"{table} has changed since it was validated: {changed:,} of {then.rows:,} rows",
             hint="run embedshift validate again and cutover soon after, or allow a share of rows in cutover.drift",
         )
-    if failed := [check.name for check in surveyor.row_checks() if check.passed is False]:
+    found = surveyor.row_checks()
+    # What the proof had measured must be measured now.
+    wanting = (each for each in found if not each.passed)
+    if failed := [each.name for each in wanting if each.passed is False or each.name in proven.passed]:
         raise RefusedError(
             f"{table} has changed since it was validated, and now fails: {', '.join(failed)}",
             hint="run embedshift sync and validate",
         )
-    return f"{changed:,} rows of {table} have changed since the validation, and every row compares equal"
+    written = sum(int(each.value or 0) for each in found if each.name == "unproved")
+    but = f" but {written:,}, which are being written," if written else ""
+    return f"{changed:,} rows of {table} have changed since the validation, and every row{but} compares equal"
 
 
 def check_validation(settings: Settings, store: Store, migration: Migration) -> ValidationRecord:
-    """The last validation. Raises RefusedError if it failed, is too old, or is missing."""
+    """The last validation. Raises RefusedError if it failed, is too old, is missing, or is of another version."""
     proof = last_validation(store, migration.id)
     if proof is None:
         raise RefusedError(f"{migration.target.table} was never validated", hint="run embedshift validate")
@@ -303,4 +309,10 @@ def check_validation(settings: Settings, store: Store, migration: Migration) -> 
             f"more than {format_duration(settings.validation.max_age)}",
             hint="run embedshift validate",
         )
+    content_of(proof)
     return proof
+
+
+def content_of(proof: ValidationRecord) -> Content:
+    """The content that was proven. Raises RefusedError if the record is of another version."""
+    return Content.parse(proof.content, proof.report.get("sketch", ""))

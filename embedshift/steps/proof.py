@@ -87,25 +87,18 @@ class Surveyor:
         asked = _Asked(subject_of(self.store, migration), look, self.spark.broadcast(probes), self.reader)
         ranges = plan_ranges(self.store, migration.source.table, self.settings.load.ranges)
         as_of = asked.since(self._before(migration.facts.compared_us or now_us()))
-        return settled(
-            aggregate(self.spark, reachable(self.settings.store), ranges, partial(_survey_range, as_of)),
-            at_once=partial(self._rows, asked),
-            carried=partial(self._carried, migration, asked),
-            last=partial(self._carried, migration, asked, last=True),
-        )
+        first = aggregate(self.spark, reachable(self.settings.store), ranges, partial(_survey_range, as_of))
+        return settled(first, partial(self._look_again, migration, asked))
 
-    def _carried(
-        self, migration: Migration, asked: _Asked, keys: Sequence[pa.RecordBatch], *, last: bool = False
+    def _look_again(
+        self, migration: Migration, asked: _Asked, doubtful: Sequence[pa.RecordBatch], last: bool
     ) -> Survey:
-        """Carry the rows with some keys once more, and survey them as of the moment before that."""
-        moment_us = self._before(now_us())
+        """Carry rows once more, and survey them."""
+        asked = asked.since(self._before(now_us()), last=last)
         transfer = transfer_of(
             self.settings, self.store, migration, "validate", read_back=True, owner=self.lease.owner, throttled=False
         )
-        return self._rows(asked.since(moment_us, last=last), keys, transfer)
-
-    def _rows(self, asked: _Asked, keys: Sequence[pa.RecordBatch], transfer: Transfer | None = None) -> Survey:
-        return aggregate(self.spark, reachable(self.settings.store), keys, partial(_survey_rows, asked, transfer))
+        return aggregate(self.spark, reachable(self.settings.store), doubtful, partial(_survey_rows, asked, transfer))
 
     def _before(self, moment_us: int) -> int:
         return moment_us - to_us(self.settings.sync.clock_skew)
@@ -114,7 +107,8 @@ class Surveyor:
         """The checks that look at every row."""
         survey, migration = self.survey(), read_migration(self.store, self.lease.migration)
         dead = sum(1 for _ in read_dead_letters(self.store, migration.id))
-        return row_checks(survey, dead, allowed_of(self.settings, migration))
+        subject = subject_of(self.store, migration)
+        return row_checks(survey, dead, allowed_of(self.settings, migration), subject.left_out)
 
     def content(self) -> Content:
         """The content of the target at this moment."""
@@ -146,10 +140,9 @@ def _survey_range(asked: _Asked, store: Store, within: Any) -> Survey:
     return survey_range(store, asked.subject, within, asked.here())
 
 
-def _survey_rows(asked: _Asked, transfer: Transfer | None, store: Store, keys: pa.RecordBatch) -> Survey:
-    if transfer is not None:
-        carry_rows(worker_stores(transfer), transfer, keys)
-    return survey_rows(store, asked.subject, keys, asked.here())
+def _survey_rows(asked: _Asked, transfer: Transfer, store: Store, doubtful: pa.RecordBatch) -> Survey:
+    carry_rows(worker_stores(transfer), transfer, doubtful.select(asked.subject.keys))
+    return survey_rows(store, asked.subject, doubtful, asked.here())
 
 
 def _content(subject: Subject, window_rows: int, store: Store, within: Any) -> Content:

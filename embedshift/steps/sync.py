@@ -51,11 +51,6 @@ class SyncResult(StepResult):
     passes: tuple[Pass, ...]
     next: str = "embedshift validate"
 
-    @property
-    def changed(self) -> bool:
-        """Whether any pass wrote or deleted something."""
-        return any(each.counts.written or each.counts.deleted for each in self.passes)
-
     def plain(self) -> dict[str, Any]:
         """The result as JSON has it."""
         passes = [each.summary() for each in self.passes]

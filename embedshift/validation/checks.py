@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, isfinite
 
@@ -67,11 +68,12 @@ def checks(
     dead_letters: int,
     allowed: Allowed,
     *,
-    index_rows: int | None = None,
+    index_rows: tuple[int, int] | None = None,
     reembedding: Reembedding | None = None,
     lengths: Lengths | None = None,
     unlabelled: Unlabelled | None = None,
     latency: Latency | None = None,
+    left_out: Sequence[str] = (),
 ) -> list[Check]:
     """Every check, in reading order.
 
@@ -82,14 +84,15 @@ def checks(
         settings: the limits.
         dead_letters: rows that could not be embedded or written.
         allowed: what is allowed of rows.
-        index_rows: vectors that the index says it has; None if the store cannot say.
+        index_rows: vectors that the index said it has, before the survey and after it; None if the store cannot say.
         reembedding: of a sample that was embedded again; None if it was not.
         lengths: the lengths of texts in tokens; None if the model does not tell them.
         unlabelled: what was measured without labelled questions; None if nothing was.
         latency: None if it was not measured.
+        left_out: columns of the source that the target does not have.
     """
     return [
-        *row_checks(survey, dead_letters, allowed),
+        *row_checks(survey, dead_letters, allowed, left_out),
         _truncated(lengths, settings.truncated),
         _reembedding(reembedding),
         _index_rows(survey, index_rows),
@@ -100,13 +103,14 @@ def checks(
     ]
 
 
-def row_checks(survey: Survey, dead_letters: int, allowed: Allowed) -> list[Check]:
+def row_checks(survey: Survey, dead_letters: int, allowed: Allowed, left_out: Sequence[str] = ()) -> list[Check]:
     """The checks that depend only on the rows.
 
     Args:
         survey: of the whole ring.
         dead_letters: rows that could not be embedded or written.
         allowed: what is allowed of rows.
+        left_out: columns of the source that the target does not have.
     """
     tolerated = allowed.dead_letters
     most_dead = tolerated if tolerated >= 1 else floor(tolerated * survey.source_rows)
@@ -114,6 +118,7 @@ def row_checks(survey: Survey, dead_letters: int, allowed: Allowed) -> list[Chec
     excused = dead_letters if dead_letters <= most_dead else 0
     return [
         _rows(survey, excused),
+        _columns(left_out),
         _none_of("missing", survey.missing, survey.source_rows, excused),
         _none_of("orphans", survey.orphans, survey.target_rows),
         _none_of("stale", survey.stale, survey.source_rows, excused),
@@ -131,7 +136,8 @@ def row_checks(survey: Survey, dead_letters: int, allowed: Allowed) -> list[Chec
 
 def _not_measured(name: str, limit: float | None, reason: str, *, needed: bool = False) -> Check:
     """A check that says nothing; if it is needed, because its limit was asked for, it fails."""
-    return Check(name, None, limit, False if needed else None, 0, f"not measured: {reason}")
+    words = "it cannot be measured" if needed else "not measured"
+    return Check(name, None, limit, False if needed else None, 0, f"{words}: {reason}")
 
 
 def _none_of(name: str, faults: int, of: int, allowed: int = 0) -> Check:
@@ -155,8 +161,13 @@ def _mixed(survey: Survey) -> Check:
 
 def _unproved(survey: Survey, share: float) -> Check:
     most = floor(share * survey.source_rows)
-    note = "they were written again before each look; the cutover compares them once more" if survey.unproved else ""
+    note = "changed before each look, or too many to look at again" if survey.unproved else ""
     return Check("unproved", survey.unproved, most, survey.unproved <= most, survey.source_rows, note)
+
+
+def _columns(left_out: Sequence[str]) -> Check:
+    note = f"the target does not have {', '.join(left_out)}" if left_out else ""
+    return Check("columns", len(left_out), 0, not left_out, note=note)
 
 
 def _rows(survey: Survey, excused: int) -> Check:
@@ -195,12 +206,15 @@ def _reembedding(reembedding: Reembedding | None) -> Check:
     return Check("reembedding_differs", elsewhere, 0, elsewhere == 0, sample, note)
 
 
-def _index_rows(survey: Survey, index_rows: int | None) -> Check:
+def _index_rows(survey: Survey, index_rows: tuple[int, int] | None) -> Check:
     wanted = survey.vectors - survey.nonfinite - survey.wrong_dimension
     if index_rows is None:
         return _not_measured("index_rows", wanted, "the store cannot say how many vectors its index holds")
-    lag = max(survey.in_flight, floor(_LIVE_LAG_SHARE * wanted)) if survey.in_flight else 0
-    return Check("index_rows", index_rows, wanted - lag, index_rows >= wanted - lag, wanted)
+    before, after = index_rows
+    # While applications write, what was counted in the table has gone when the index is asked, or has not come yet.
+    changed = max(survey.in_flight, abs(after - before))
+    lag = max(changed, floor(_LIVE_LAG_SHARE * wanted)) if changed else 0
+    return Check("index_rows", max(index_rows), wanted - lag, max(index_rows) >= wanted - lag, wanted)
 
 
 def _recall(survey: Survey, recall: Recall | None, least: float) -> Check:

@@ -113,7 +113,7 @@ def content_of_rows(subject: Subject, rows: pa.RecordBatch) -> Content:
     if rows.num_rows == 0:
         return Content()
     keys = [xxhash.xxh3_128_intdigest(key) for key in row_keys(subject.target, rows)]
-    values = _value_hashes([rows.column(name) for name in content_columns(subject)])
+    values = hash_values([rows.column(name) for name in content_columns(subject)])
     hashes = [
         xxhash.xxh3_128_intdigest(key.to_bytes(16, "big") + value) for key, value in zip(keys, values, strict=True)
     ]
@@ -138,7 +138,7 @@ def _sketch(hashes: list[int]) -> Sketch:
     return np.bincount(places.astype(np.int64), signs, _BUCKETS).astype(np.int64)
 
 
-def _value_hashes(columns: list[pa.Array]) -> list[bytes]:
+def hash_values(columns: list[pa.Array]) -> list[bytes]:
     """The hash of each row's values, 16 bytes: for each value its length and its bytes, or that it is null."""
     joined = pc.binary_join_element_wise(*map(_framed, columns), pa.scalar(b""))
     return [xxhash.xxh3_128_digest(row) for row in joined.to_pylist()]

@@ -5,6 +5,8 @@ It shares no code with sync's comparison, so that neither hides a mistake of the
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +16,9 @@ from embedshift.embedding import DIGEST, Template, digest_texts, hash_vectors, o
 from embedshift.stores.cql_types import matrix
 from embedshift.stores.model import remaining_ttl, write_time
 from embedshift.validation.table_pair import Subject
+
+#: Two readings of one expiry differ by the clocks' seconds, and by what lies between two pages.
+_EXPIRY_SLACK_S = 60
 
 
 class Differences:
@@ -30,14 +35,13 @@ class Differences:
         self._subject, self._moment_us = subject, moment_us
         self._template = Template.parse(subject.text)
 
-    def young(self, rows: pa.RecordBatch, *, unknown: bool = False) -> NDArray[np.bool_]:
-        """Which rows of the source were written since the moment; ``unknown`` is said of rows without write times."""
-        moment_us = self._moment_us
-        if moment_us is None or not self._subject.carried:
-            return np.full(rows.num_rows, unknown and moment_us is not None)
+    def young(self, rows: pa.RecordBatch) -> NDArray[np.bool_]:
+        """Which rows of the source may have been written since the moment: also those that are nothing but a key."""
         times = [rows.column(write_time(name)) for name in self._subject.carried]
+        if not times:
+            return np.ones(rows.num_rows, np.bool_)
         newest = pc.max_element_wise(*times, skip_nulls=True)
-        return as_mask(pc.fill_null(pc.greater_equal(newest, moment_us), unknown))
+        return as_mask(pc.fill_null(pc.greater_equal(newest, self._moment_us), True))
 
     def erased(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
         """Where the target has a cell, or an element of a collection, that the source may have lost."""
@@ -57,26 +61,30 @@ class Differences:
         wanted = digest_texts(self._subject.fingerprint, self._template.render(left), empty)
         differs = pc.fill_null(pc.not_equal(wanted, self.digests(right)), True)
         # A vector that is left when the text was emptied is still found by searches.
-        left_behind = pc.and_(empty, pc.is_valid(right.column(self._subject.target_vector)))
-        return as_mask(pc.or_(differs, left_behind))
+        has_vector = pc.is_valid(right.column(self._subject.target_vector))
+        ends_apart = _end_apart(self._ends(left), right.column(remaining_ttl(self._subject.target_vector)))
+        return as_mask(pc.or_(differs, pc.and_(empty, has_vector))) | (ends_apart & as_mask(has_vector))
 
     def older_cells(self, left: pa.RecordBatch, right: pa.RecordBatch) -> NDArray[np.bool_]:
-        """Where a copied cell is older in the target, or has another value there, or none, or no expiry.
-
-        A newer cell in the target was written by the application.
-        """
+        """Where a copied cell is older in the target, has another value there, or none, or ends at another time."""
         found = np.zeros(left.num_rows, np.bool_)
         for name in self._subject.carried:
             ours, theirs = left.column(write_time(name)), right.column(write_time(name))
-            older, newer = (
-                as_mask(pc.fill_null(each, False)) for each in (pc.greater(ours, theirs), pc.less(ours, theirs))
-            )
-            expiring = [pc.is_valid(rows.column(remaining_ttl(name))) for rows in (left, right)]
-            other = _differ(left.column(name), right.column(name)) | as_mask(pc.xor(*expiring))
-            found |= older | (other & ~newer)
-        for name in self._subject.many_celled:
+            found |= as_mask(pc.fill_null(pc.greater(ours, theirs), False))
             found |= _differ(left.column(name), right.column(name))
+            found |= _end_apart(left.column(remaining_ttl(name)), right.column(remaining_ttl(name)))
         return found
+
+    def _ends(self, left: pa.RecordBatch) -> pa.Array:
+        """When the text of each row ends, in seconds from now: with its longest-lived part; null: never."""
+        names = [name for name in self._template.columns if name in self._subject.carried]
+        if not names:
+            return pa.nulls(left.num_rows, pa.int32())
+        ttls = [left.column(remaining_ttl(name)) for name in names]
+        endless = [
+            pc.and_(pc.is_valid(left.column(name)), pc.is_null(ttl)) for name, ttl in zip(names, ttls, strict=True)
+        ]
+        return pc.if_else(reduce(pc.or_, endless), None, pc.max_element_wise(*ttls, skip_nulls=True))
 
     def digests(self, target: pa.RecordBatch) -> pa.Array:
         """What the target's digests say of text and model, 16 bytes each."""
@@ -98,6 +106,12 @@ def _differ(one: pa.Array, other: pa.Array) -> NDArray[np.bool_]:
     one, other = _comparable(one), _comparable(other)
     alone = pc.xor(pc.is_valid(one), pc.is_valid(other))
     return as_mask(pc.or_(alone, pc.fill_null(pc.not_equal(one, other), False)))
+
+
+def _end_apart(one: pa.Array, other: pa.Array) -> NDArray[np.bool_]:
+    """Where of two remaining lives, in seconds, null for no end, one is longer than the other."""
+    far = pc.fill_null(pc.greater(pc.abs(pc.subtract(one, other)), _EXPIRY_SLACK_S), False)
+    return as_mask(pc.or_(pc.xor(pc.is_valid(one), pc.is_valid(other)), far))
 
 
 def _comparable(column: pa.Array) -> pa.Array:

@@ -1,7 +1,8 @@
 """A table that is written to all the time is looked at several times, until its differences are explained or repaired.
 
 A look compares as of a moment. A row that differs and was written since is in doubt, and so is what the source has
-lost: a deletion has no time. These rows are carried once more and looked at again, as of the moment before that.
+lost: a deletion has no time. These rows are carried once more and looked at again. Whoever still differs then without
+having been changed in the source since the look before is a fault.
 """
 
 from __future__ import annotations
@@ -15,28 +16,19 @@ from embedshift.validation.survey_result import Doubtful, Survey
 
 #: How often a row is looked at before it counts as not proved.
 LOOKS = 3
-#: Surveys the rows with some keys, without carrying them before, after it, or for the last time.
-LookAgain = Callable[[Sequence[pa.RecordBatch]], Survey]
+#: Carries the rows in doubt once more, and surveys them; told whether this is the last time.
+LookAgain = Callable[[Sequence[pa.RecordBatch], bool], Survey]
 
 
-def settled(first: Survey, *, at_once: LookAgain, carried: LookAgain, last: LookAgain) -> Survey:
-    """The survey in which no row is in doubt any more.
+def settled(first: Survey, look_again: LookAgain) -> Survey:
+    """The survey in which no row is in doubt any more; what is in doubt after the last look is not proved.
 
     Args:
         first: of every row, as of a moment.
-        at_once: surveys rows as they are; every difference is a fault.
-        carried: carries rows once more, then surveys them as of the moment before that.
-        last: the same, and what is still in doubt is counted as not proved.
     """
     found = first
-    if found.doubtful.rows and not found.written_since:
-        # Nobody writes to this table, so nothing explains what the source lacks.
-        return _with(found, at_once)
-    for look in [carried] * (LOOKS - 2) + [last]:
+    for number in range(2, LOOKS + 1):
         if found.doubtful.rows:
-            found = _with(found, look)
+            again = look_again(found.doubtful.batches, number == LOOKS)
+            found = replace(found, doubtful=Doubtful()) + again
     return found
-
-
-def _with(found: Survey, look: LookAgain) -> Survey:
-    return replace(found, doubtful=Doubtful()) + look(found.doubtful.keys)

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from embedshift.embedding import DIGEST, Template, hash_vectors, mismatched
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import matrix
-from embedshift.stores.merge_join import Merged, merge, paired, scan_schema
+from embedshift.stores.merge_join import Merged, key_array, merge, paired, scan_schema
 from embedshift.stores.model import Table, write_time
 from embedshift.tokens import TokenRange
-from embedshift.validation.content_hash import Content, content_columns, content_of_rows
+from embedshift.validation.content_hash import Content, content_columns, content_of_rows, hash_values
 from embedshift.validation.differences import Differences, as_mask
 from embedshift.validation.duplicates import Repeats
 from embedshift.validation.exact_knn import Nearest, all_finite
-from embedshift.validation.survey_result import EXAMPLES_MAX, Doubtful, Examples, Survey
+from embedshift.validation.survey_result import EXAMPLES_MAX, SEEN, Doubtful, Examples, Survey
 from embedshift.validation.table_pair import Subject, json_keys, row_keys
 from embedshift.validation.truncation import Cut
 
@@ -37,8 +37,8 @@ class Look:
     """How rows are looked at, and what is asked beside.
 
     Args:
-        moment_us: microseconds since the epoch. What was written to the source since, or is missing in a source that is
-            being written to, is in doubt, and no fault yet. None: every difference is a fault.
+        moment_us: microseconds since the epoch. What was written to the source since, or is only in the target, is in
+            doubt, and no fault yet. None: every difference is a fault.
         last: what is still in doubt counts as not proved.
         window_rows: rows of either table held at once, and differences held for the second reading.
         probes: shape (n, dimension), float32: vectors whose exact neighbours are wanted.
@@ -81,10 +81,16 @@ def survey_range(store: Store, subject: Subject, within: TokenRange, look: Look)
     return examiner.survey()
 
 
-def survey_rows(store: Store, subject: Subject, keys: pa.RecordBatch, look: Look) -> Survey:
-    """Survey the rows with some primary keys, as ``survey_range`` does a range."""
+def survey_rows(store: Store, subject: Subject, doubtful: pa.RecordBatch, look: Look) -> Survey:
+    """Survey rows that were in doubt, as ``survey_range`` does a range.
+
+    A row is in doubt once more only if it was changed in the source since it was looked at before.
+
+    Args:
+        doubtful: a batch of ``Doubtful``.
+    """
     examiner = _Examiner(store, subject, look)
-    examiner.read_again(keys)
+    examiner.read_again(doubtful)
     return examiner.survey()
 
 
@@ -158,8 +164,6 @@ class _Examiner:
 
     def sift(self, merged: Merged) -> pa.RecordBatch:
         """Count the rows that agree; return the keys of the rows that seem to differ."""
-        for rows in (merged.left, merged.left_only):
-            self._count("written_since", int(self._compared.young(rows).sum()))
         pairs = merged.left, merged.right
         agree = ~(self._compared.stale(*pairs) | self._compared.older_cells(*pairs))
         agreeing, keys = pa.array(agree), self._subject.keys
@@ -172,18 +176,18 @@ class _Examiner:
         if keys is not None:
             for at in range(0, keys.num_rows, self._look.window_rows):
                 window = keys.slice(at, self._look.window_rows)
-                self._settle(self._fetched(window), window.num_rows)
+                self._settle(self._fetched(window.select(self._subject.keys)), window)
 
     def _fetched(self, keys: pa.RecordBatch) -> Merged:
         right = self._store.fetch(self._subject.target, keys, **self.target_columns)
         left = self._store.fetch(self._subject.source, keys, **self.source_columns)
         return paired(left, right, self._subject.keys)
 
-    def _settle(self, merged: Merged, rows: int) -> None:
+    def _settle(self, merged: Merged, window: pa.RecordBatch) -> None:
         parts = (merged.left, merged.left_only, merged.right_only)
         stale = self._compared.stale(merged.left, merged.right)
         older = self._compared.older_cells(merged.left, merged.right)
-        doubt = self._doubt(merged, stale | older)
+        doubt = self._doubt(merged, stale | older, window)
         kept = self._keep(parts, doubt)
         source, target = self._subject.source, self._subject.target
         self._fault("stale", target, merged.right, stale & ~doubt[0])
@@ -197,28 +201,45 @@ class _Examiner:
         self._source(merged.left_only.filter(stay[1]))
         self._target(merged.right_only.filter(stay[2]))
         differing = int((stale | older).sum()) + merged.left_only.num_rows + merged.right_only.num_rows
-        self._count("in_flight", rows - differing)
+        self._count("in_flight", window.num_rows - differing)
 
-    def _doubt(self, merged: Merged, differ: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-        """Which pairs, rows of the source alone and rows of the target alone may differ only since the moment.
-
-        A deletion has no time, so what only the target has is always in doubt.
-        """
+    def _doubt(self, merged: Merged, differ: NDArray[np.bool_], window: pa.RecordBatch) -> list[NDArray[np.bool_]]:
+        """Which pairs, rows of the source alone and rows of the target alone may differ only since the look before."""
+        parts = (merged.left, merged.left_only, merged.right_only)
         if self._look.moment_us is None:
-            sizes = (merged.left.num_rows, merged.left_only.num_rows, merged.right_only.num_rows)
-            return [np.zeros(size, np.bool_) for size in sizes]
+            return [np.zeros(rows.num_rows, np.bool_) for rows in parts]
+        if SEEN in window.schema.names:
+            changed = [self._changed(rows, window, absent=rows is merged.right_only) for rows in parts]
+            return [differ & changed[0], *changed[1:]]
         pairs = differ & (self._compared.young(merged.left) | self._compared.erased(merged.left, merged.right))
-        missing = self._compared.young(merged.left_only, unknown=True)
-        return [pairs, missing, np.ones(merged.right_only.num_rows, np.bool_)]
+        # A deletion has no time, so what only the target has is always in doubt.
+        return [pairs, self._compared.young(merged.left_only), np.ones(merged.right_only.num_rows, np.bool_)]
+
+    def _changed(self, rows: pa.RecordBatch, window: pa.RecordBatch, *, absent: bool) -> NDArray[np.bool_]:
+        """Which rows are not in the source as they were when they were looked at before."""
+        keys = self._subject.keys
+        place = pc.index_in(key_array(rows, keys), value_set=key_array(window, keys))
+        return as_mask(pc.not_equal(self._seen(rows, absent=absent), window.column(SEEN).take(place)))
+
+    def _seen(self, rows: pa.RecordBatch, *, absent: bool) -> pa.Array:
+        """A hash of what the source has of each row; no bytes if it lacks them."""
+        if absent:
+            return pa.array([b""] * rows.num_rows, pa.binary())
+        times = [rows.column(write_time(name)) for name in self._subject.carried]
+        if not times:
+            return pa.array([b"there"] * rows.num_rows, pa.binary())
+        return pa.array(hash_values([rows.column(name) for name in self._subject.carried] + times), pa.binary())
 
     def _keep(self, parts: tuple[pa.RecordBatch, ...], doubt: list[NDArray[np.bool_]]) -> list[NDArray[np.bool_]]:
         """Which of the rows in doubt are kept for another look; the others are not proved."""
         kept = []
-        for rows, doubted in zip(parts, doubt, strict=True):
+        for at, (rows, doubted) in enumerate(zip(parts, doubt, strict=True)):
             room = 0 if self._look.last else DOUBTFUL_MAX - self._doubtful.rows
             kept.append(doubted & (np.cumsum(doubted) <= room))
             if kept[-1].any():
-                self._doubtful += Doubtful((rows.filter(pa.array(kept[-1])).select(self._subject.keys),))
+                again = rows.filter(pa.array(kept[-1]))
+                seen = self._seen(again, absent=at == len(parts) - 1)
+                self._doubtful += Doubtful((again.select(self._subject.keys).append_column(SEEN, seen),))
         return kept
 
     def _pairs(self, left: pa.RecordBatch, right: pa.RecordBatch) -> None:

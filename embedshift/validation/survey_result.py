@@ -11,6 +11,8 @@ from embedshift.validation.content_hash import Content
 from embedshift.validation.duplicates import Repeats
 from embedshift.validation.exact_knn import Nearest
 
+#: The column of ``Doubtful`` beside the keys; parentheses keep it apart from any column of a table.
+SEEN = "seen()"
 #: Rows that are shown for each kind of fault.
 EXAMPLES_MAX = 5
 
@@ -29,18 +31,21 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """Primary keys of rows that differ, perhaps only because they are being written: they are looked at again."""
+    """Rows that differ, perhaps only because they are being written: they are looked at again.
 
-    keys: tuple[pa.RecordBatch, ...] = ()
+    Each batch has their primary keys, and in ``SEEN`` a hash of what the source had when they were looked at.
+    """
+
+    batches: tuple[pa.RecordBatch, ...] = ()
 
     def __add__(self, other: Doubtful) -> Doubtful:
         """Those of both."""
-        return Doubtful(self.keys + other.keys)
+        return Doubtful(self.batches + other.batches)
 
     @property
     def rows(self) -> int:
         """How many there are."""
-        return sum(keys.num_rows for keys in self.keys)
+        return sum(batch.num_rows for batch in self.batches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,8 @@ class Survey:
         wrong_dimension: vectors of another dimension than the model's.
         cut: texts of the source that are longer than the target's model reads; 0 if they were not counted.
         in_flight: differences that were gone at a later reading, because the application was writing.
-        unproved: rows that differed at the last look too, and may have been written since the look before.
-        written_since: rows of the source that were written since the moment of the survey.
+        unproved: rows that differ, and were changed in the source before each look; and those in doubt that were too
+            many to be looked at again.
         repeats: vectors that several texts share.
         content: the fingerprint of the target's content.
         examples: some rows for each kind of fault, by the names above.
@@ -93,7 +98,6 @@ class Survey:
     cut: int = 0
     in_flight: int = 0
     unproved: int = 0
-    written_since: int = 0
     repeats: Repeats = field(default_factory=Repeats)
     content: Content = field(default_factory=Content)
     examples: Examples = field(default_factory=Examples)

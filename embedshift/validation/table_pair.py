@@ -66,6 +66,12 @@ class Subject:
         return [column.name for column in self.source.others if column.name in theirs - made]
 
     @property
+    def left_out(self) -> list[str]:
+        """The columns of the source that the target does not have: they were added after it was made."""
+        theirs = {column.name for column in self.target.columns} | {self.source_vector, DIGEST}
+        return [column.name for column in self.source.others if column.name not in theirs]
+
+    @property
     def many_celled(self) -> list[str]:
         """The copied columns that are stored as several cells: their values are compared too."""
         return [c.name for c in self.source.others if c.name in self.carried and is_many_celled(c.type)]

@@ -19,7 +19,7 @@ from embedshift.validation.checks import Allowed, Check, checks
 from embedshift.validation.latency import Latency, latency, searcher
 from embedshift.validation.questions import Question, known_articles
 from embedshift.validation.recall import Recall, measured_recall
-from embedshift.validation.reembed import reembedding
+from embedshift.validation.reembed import Reembedding, reembedding
 from embedshift.validation.relevance import Relevance, SearchableTable, compare
 from embedshift.validation.sample import Pairs, Sample, draw_sample, pairs_of, projection
 from embedshift.validation.space import space_of
@@ -155,9 +155,9 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
         asked = [case.new.model().embed_question(question.text) for question in case.questions]
         vectors = np.concatenate([np.array(asked, np.float32).reshape(-1, case.subject.dimension), probes.vectors()])
     with watch("survey"):
+        before = store.index_state(case.new.index).rows
         survey = surveyed(vectors)
-        # Right after the survey: later, the index would include what the application has written or deleted since.
-        index_rows = store.index_state(case.new.index).rows
+        after = store.index_state(case.new.index).rows
     own = [*[None] * len(asked), *probes.keys()]
     with watch("recall"):
         recalls = [
@@ -170,7 +170,7 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
         relevance = _relevance(case)
         instead = None if case.questions else _unlabelled(case, probes)
     with watch("reembedding_differs"):
-        agreed = reembedding(store, case.subject, case.new.model(), settings.reembed_sample, settings.seed)
+        agreed = _reembedding(case)
     pairs = pairs_of(store, sample.of_all_lengths(_POINTS_MAX, settings.seed))
     with watch("latency"):
         timed = _latency(case, pairs)
@@ -183,11 +183,12 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
         settings,
         case.dead_letters(),
         case.allowed,
-        index_rows=index_rows,
-        reembedding=agreed if settings.reembed_sample else None,
+        index_rows=None if before is None or after is None else (before, after),
+        reembedding=agreed,
         lengths=lengths,
         unlabelled=instead,
         latency=timed,
+        left_out=case.subject.left_out,
     )
     found: dict[str, Any] = {
         "unlabelled": instead and instead.tree(),
@@ -201,6 +202,11 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
     }
     measured = {key: value for key, value in found.items() if value is not None}
     return record(outcome, survey, recalls, relevance, timings=watch.seconds, more={**measured, **(more or {})})
+
+
+def _reembedding(case: Case) -> Reembedding | None:
+    wanted, seed = case.settings.reembed_sample, case.settings.seed
+    return reembedding(case.store, case.subject, case.new.model(), wanted, seed) if wanted else None
 
 
 def _relevance(case: Case) -> Relevance | None:

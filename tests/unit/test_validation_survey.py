@@ -171,7 +171,7 @@ def test_of_two_tables_that_agree_every_fault_is_nought(world: World) -> None:
         "target_rows": ROWS,
         "with_text": ROWS - 1,
         "vectors": ROWS - 1,
-        **dict.fromkeys((*FAULTS, "cut", "in_flight", "duplicates", "unnamed", "unproved", "written_since"), 0),
+        **dict.fromkeys((*FAULTS, "cut", "in_flight", "duplicates", "unnamed", "unproved"), 0),
     }
     assert survey.examples.of == {}
 
@@ -215,6 +215,29 @@ def _lose_expiry(world: World) -> None:
         schema = [pa.string(), pa.string(), pa.int64(), pa.int32()]
         arrays = [pa.array(values, type_) for values, type_ in zip(topic.values(), schema, strict=True)]
         world.store.write(table, pa.RecordBatch.from_arrays(arrays, names=list(topic)))
+
+
+def _put_with_ttl(
+    world: World, table: Table, id_: str, name: str, value: Any, kind: pa.DataType, ttl: int | None
+) -> None:
+    columns = {"id": pa.array([id_]), name: pa.array([value], kind), write_time(name): pa.array([WRITTEN_US + 1])}
+    columns[remaining_ttl(name)] = pa.array([ttl], pa.int32())
+    assert world.store.write(table, pa.RecordBatch.from_pydict(columns)) == []
+
+
+def _other_end(world: World) -> None:
+    for table, ttl in ((world.subject.source, 86_400), (world.subject.target, 3_600)):
+        _put_with_ttl(world, table, "a7", "topic", "stars", pa.string(), ttl)
+
+
+def _ending_vector(world: World) -> None:
+    vector = vector_of("Title 7. The content of article 7")
+    _put_with_ttl(world, world.subject.target, "a7", "embedding", vector, pa.list_(pa.float32(), DIMENSION), 3_600)
+
+
+def _newer_value(world: World) -> None:
+    for at_us, table, topic in ((0, world.subject.source, "moons"), (1, world.subject.target, "stars")):
+        world.put(table, {"id": pa.array(["a7"]), "topic": pa.array([topic])}, WRITTEN_US + at_us)
 
 
 def _wrong_model(world: World) -> None:
@@ -269,12 +292,19 @@ def _mixed_at_one_time(world: World) -> None:
 DEFECTS = {
     "rows that are lost": (_lose, {"missing": 2}, {"rows", "missing"}),
     "a row deleted at the source": (_keep_orphans, {"orphans": 1}, {"rows", "orphans"}),
-    "two rows whose vectors and digests are swapped": (_swap, {"stale": 2}, {"stale"}),
-    "the vector and the digest of another text": (_other_text, {"stale": 1}, {"stale"}),
+    "two rows whose vectors and digests are swapped": (_swap, {"stale": 2, "older_cells": 2}, {"stale", "older_cells"}),
+    "the vector and the digest of another text": (
+        _other_text,
+        {"stale": 1, "older_cells": 1},
+        {"stale", "older_cells"},
+    ),
     "a text that was edited later": (_edit_source, {"stale": 1, "older_cells": 1}, {"stale", "older_cells"}),
     "a text that was emptied later": (_empty_text, {"stale": 1, "older_cells": 1}, {"stale", "older_cells"}),
     "a text written again that stayed the same": (_write_again, {"older_cells": 1}, {"older_cells"}),
     "a column that was not carried": (_lose_column, {"older_cells": 1}, {"older_cells"}),
+    "an end that is another": (_other_end, {"older_cells": 1}, {"older_cells"}),
+    "a vector that ends before its text": (_ending_vector, {"stale": 1}, {"stale"}),
+    "a newer value that the source does not have": (_newer_value, {"older_cells": 1}, {"older_cells"}),
     "an expiry that was not carried": (_lose_expiry, {"older_cells": 1}, {"older_cells"}),
     "another value at the same write time": (_other_value, {"older_cells": 1}, {"older_cells"}),
     "a vector and a digest of two writers": (_mixed_at_one_time, {"mixed": 1}, {"mixed"}),
@@ -435,17 +465,49 @@ def test_what_may_differ_since_the_moment_is_in_doubt_and_what_cannot_is_a_fault
         "stale": ({"id": "a3"},),
         "older_cells": ({"id": "a3"},),
     }
-    keys = [key for batch in first.doubtful.keys for key in batch.column("id").to_pylist()]
+    keys = [key for batch in first.doubtful.batches for key in batch.column("id").to_pylist()]
     assert sorted(keys) == ["a2", "a4", "a5", "a6"]
-    assert (first.unproved, first.written_since) == (0, 2)
+    assert first.unproved == 0
     assert first.source_rows == ROWS - 1 - 3
 
-    last = Look(moment_us=moment_us, last=True)
-    again = [survey_rows(world.store, world.subject, batch, last) for batch in first.doubtful.keys]
-    whole = reduce(add, again, replace(first, doubtful=Doubtful()))
-    assert (whole.unproved, whole.doubtful.rows) == (4, 0)
-    assert (whole.source_rows, whole.target_rows) == (ROWS - 1, ROWS - 2)
-    assert whole.content == content_of(world.store, world.subject, WHOLE_RING)
+
+def looked_again(world: World, first: Survey, *, last: bool) -> Survey:
+    look = Look(moment_us=WRITTEN_US, last=last)
+    again = [survey_rows(world.store, world.subject, batch, look) for batch in first.doubtful.batches]
+    return reduce(add, again, replace(first, doubtful=Doubtful()))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_who_was_in_doubt_and_was_not_changed_since_is_a_fault_at_the_next_look(last: bool, world: World) -> None:
+    world.write_source({"new": ("A new", "one"), "hot": ("A hot", "one")}, WRITTEN_US + 5)
+    world.delete(world.subject.source, ["a1", "a2"])
+    first = world.survey(moment_us=WRITTEN_US + 1)
+    assert first.doubtful.rows == 4
+    world.write_source({"hot": ("A hot", "one")}, WRITTEN_US + 6)
+    world.write_source({"a2": ("Title 2", "came back")}, WRITTEN_US + 6)
+
+    whole = looked_again(world, first, last=last)
+
+    assert whole.examples.of["missing"] == ({"id": "new"},)
+    assert whole.examples.of["orphans"] == ({"id": "a1"},)
+    assert (whole.stale, whole.older_cells) == (0, 0)
+    if last:
+        assert (whole.unproved, whole.doubtful.rows) == (2, 0)
+        assert (whole.source_rows, whole.target_rows) == (ROWS + 1, ROWS)
+        assert whole.content == content_of(world.store, world.subject, WHOLE_RING)
+    else:
+        assert (whole.unproved, whole.doubtful.rows) == (0, 2)
+
+
+def test_what_agrees_at_a_later_look_counts_as_written_meanwhile(world: World) -> None:
+    world.write_source({"a2": ("Title 2", "since then")}, WRITTEN_US + 5)
+    first = world.survey(moment_us=WRITTEN_US + 1)
+    world.write_target({"a2": ("Title 2", "since then")}, WRITTEN_US + 5)
+
+    whole = looked_again(world, first, last=True)
+
+    assert (whole.in_flight, whole.unproved, whole.stale, whole.doubtful.rows) == (1, 0, 0, 0)
+    assert whole.source_rows == whole.target_rows == ROWS
 
 
 def test_rows_beyond_those_that_are_kept_count_as_not_proved(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -457,31 +519,24 @@ def test_rows_beyond_those_that_are_kept_count_as_not_proved(world: World, monke
     assert (survey.doubtful.rows, survey.unproved, survey.orphans) == (3, 2, 0)
 
 
-def looked(first: Survey, *later: Survey) -> tuple[Survey, list[str]]:
-    """The settled survey, and the looks that it took."""
-    taken: list[str] = []
-    results = iter(later)
-
-    def look(name: str) -> Callable[[Any], Survey]:
-        def again(keys: Any) -> Survey:
-            taken.append(name)
-            return next(results)
-
-        return again
-
-    return settled(first, at_once=look("at once"), carried=look("carried"), last=look("last")), taken
-
-
-def test_there_are_three_looks_at_most_and_none_where_nobody_writes(world: World) -> None:
+def test_there_are_three_looks_at_most(world: World) -> None:
     clean = world.survey(moment_us=WRITTEN_US + 1)
     doubt = replace(clean, doubtful=Doubtful((pa.RecordBatch.from_pydict({"id": pa.array(["a1"])}),)))
-    busy = replace(doubt, written_since=1)
+
+    def looked(first: Survey, *later: Survey) -> tuple[Survey, list[bool]]:
+        taken: list[bool] = []
+        results = iter(later)
+
+        def look(batches: Any, last: bool) -> Survey:
+            taken.append(last)
+            return next(results)
+
+        return settled(first, look), taken
 
     assert looked(clean) == (clean, [])
-    assert looked(doubt, clean)[1] == ["at once"]
-    assert looked(busy, clean)[1] == ["carried"]
-    whole, taken = looked(busy, doubt, clean)
-    assert taken == ["carried", "last"]
+    assert looked(doubt, clean)[1] == [False]
+    whole, taken = looked(doubt, doubt, clean)
+    assert taken == [False, True]
     assert whole.doubtful.rows == 0
     assert whole.source_rows == 3 * ROWS
 
