@@ -53,7 +53,7 @@ PARTS = {
     ),
     "soak": Part(
         "migrations again and again on one node, with random faults, while applications write",
-        ("scripts/soak.py", "--minutes", "10"),
+        ("scripts/soak.py", "--minutes", "10", "--nodes", "1"),
     ),
     "soak-three-nodes": Part(
         "the same on three nodes, which are stopped and killed too",

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 from embedshift.catalog.ranges import Counts
+from embedshift.errors import EmbedshiftError
 from embedshift.settings import StoreSettings
 from embedshift.spark.rows import ENTERED
 from embedshift.spark.stores import shared_store
@@ -37,20 +38,32 @@ def aggregate(
 
     Args:
         work: can be pickled; its results can be added and pickled.
+
+    Raises:
+        EmbedshiftError: what ``work`` raised.
     """
     tasks = min(len(ranges), spark.defaultParallelism * _TASKS_A_CORE)
     parts = [ranges[number * len(ranges) // tasks : (number + 1) * len(ranges) // tasks] for number in range(tasks)]
     sums = spark.parallelize(parts, tasks).mapPartitions(partial(_summed, store, work)).collect()
-    return reduce(operator.add, sums)
+    found: list[Sum] = []
+    for each in sums:
+        if isinstance(each, EmbedshiftError):
+            raise each
+        found.append(each)
+    return reduce(operator.add, found)
 
 
 def _summed(
     settings: StoreSettings, work: Callable[[Store, TokenRange], Sum], parts: Iterator[Sequence[TokenRange]]
-) -> Iterator[Sum]:
-    store = shared_store(settings)
-    sums = accumulate((work(store, each) for part in parts for each in part), operator.add)
-    # Only the last sum is kept, so that memory does not grow with the number of ranges.
-    return iter(deque(sums, maxlen=1))
+) -> Iterator[Sum | EmbedshiftError]:
+    try:
+        store = shared_store(settings)
+        sums = accumulate((work(store, each) for part in parts for each in part), operator.add)
+        # Only the last sum is kept, so that memory does not grow with the number of ranges.
+        return iter(deque(sums, maxlen=1))
+    except EmbedshiftError as error:
+        # Spark would wrap it into pages of its own; the driver raises it as it is.
+        return iter([error])
 
 
 def preview(spark: SparkContext, transfer: Transfer, ranges: Sequence[TokenRange]) -> Counts:

@@ -83,25 +83,22 @@ class Surveyor:
             probes: shape (n, dimension): vectors whose exact neighbours are wanted.
         """
         migration = read_migration(self.store, self.lease.migration)
-        look = Look(window_rows=self.settings.load.window_rows, k=NEIGHBOURS)
+        moment_us = (migration.facts.compared_us or now_us()) - to_us(self.settings.sync.clock_skew)
+        look = Look(moment_us=moment_us, window_rows=self.settings.load.window_rows, k=NEIGHBOURS)
         asked = _Asked(subject_of(self.store, migration), look, self.spark.broadcast(probes), self.reader)
         ranges = plan_ranges(self.store, migration.source.table, self.settings.load.ranges)
-        as_of = asked.since(self._before(migration.facts.compared_us or now_us()))
-        first = aggregate(self.spark, reachable(self.settings.store), ranges, partial(_survey_range, as_of))
+        first = aggregate(self.spark, reachable(self.settings.store), ranges, partial(_survey_range, asked))
         return settled(first, partial(self._look_again, migration, asked))
 
     def _look_again(
         self, migration: Migration, asked: _Asked, doubtful: Sequence[pa.RecordBatch], last: bool
     ) -> Survey:
         """Carry rows once more, and survey them."""
-        asked = asked.since(self._before(now_us()), last=last)
         transfer = transfer_of(
             self.settings, self.store, migration, "validate", read_back=True, owner=self.lease.owner, throttled=False
         )
-        return aggregate(self.spark, reachable(self.settings.store), doubtful, partial(_survey_rows, asked, transfer))
-
-    def _before(self, moment_us: int) -> int:
-        return moment_us - to_us(self.settings.sync.clock_skew)
+        work = partial(_survey_rows, replace(asked, look=replace(asked.look, last=last)), transfer)
+        return aggregate(self.spark, reachable(self.settings.store), doubtful, work)
 
     def row_checks(self) -> list[Check]:
         """The checks that look at every row."""
@@ -126,9 +123,6 @@ class _Asked:
     look: Look
     probes: Any
     reader: tuple[VectorTable, str] | None
-
-    def since(self, moment_us: int, *, last: bool = False) -> _Asked:
-        return replace(self, look=replace(self.look, moment_us=moment_us, last=last))
 
     def here(self) -> Look:
         """The look with what only the process of the task has."""
