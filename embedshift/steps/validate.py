@@ -60,7 +60,8 @@ def validate(context: StepContext) -> ValidationResult:
     ):
         case = case_of(settings, store, migration, questions)
         surveyor = Surveyor(settings, store, spark, lease, (migration.target, settings.target_model.device))
-        record = examine(case, surveyor.survey, more_of(settings, migration, questions))
+        more = more_of(settings, migration, questions)
+        record = examine(case, surveyor.survey, more, rows_now=lambda: surveyor.content().rows)
         made_us = now_us()
         lease.confirm()
         passed, content = record["passed"], record["content"]

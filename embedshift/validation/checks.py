@@ -68,7 +68,8 @@ def checks(
     dead_letters: int,
     allowed: Allowed,
     *,
-    index_rows: tuple[int, int] | None = None,
+    index_rows: int | None = None,
+    gone: int = 0,
     reembedding: Reembedding | None = None,
     lengths: Lengths | None = None,
     unlabelled: Unlabelled | None = None,
@@ -84,7 +85,8 @@ def checks(
         settings: the limits.
         dead_letters: rows that could not be embedded or written.
         allowed: what is allowed of rows.
-        index_rows: vectors that the index said it has, before the survey and after it; None if the store cannot say.
+        index_rows: vectors that the index says it has; None if the store cannot say.
+        gone: rows of the target that have gone between the survey and that.
         reembedding: of a sample that was embedded again; None if it was not.
         lengths: the lengths of texts in tokens; None if the model does not tell them.
         unlabelled: what was measured without labelled questions; None if nothing was.
@@ -95,7 +97,7 @@ def checks(
         *row_checks(survey, dead_letters, allowed, left_out),
         _truncated(lengths, settings.truncated),
         _reembedding(reembedding),
-        _index_rows(survey, index_rows),
+        _index_rows(survey, index_rows, gone),
         _recall(survey, recall, settings.recall_at_10),
         _relevance(relevance, settings.relevance_drop),
         *([] if relevance is not None or survey.vectors == 0 else _unlabelled(unlabelled, settings)),
@@ -206,15 +208,19 @@ def _reembedding(reembedding: Reembedding | None) -> Check:
     return Check("reembedding_differs", elsewhere, 0, elsewhere == 0, sample, note)
 
 
-def _index_rows(survey: Survey, index_rows: tuple[int, int] | None) -> Check:
-    wanted = survey.vectors - survey.nonfinite - survey.wrong_dimension
+def _index_rows(survey: Survey, index_rows: int | None, gone: int) -> Check:
+    wanted = indexable_rows(survey)
     if index_rows is None:
         return _not_measured("index_rows", wanted, "the store cannot say how many vectors its index holds")
-    before, after = index_rows
-    # While applications write, what was counted in the table has gone when the index is asked, or has not come yet.
-    changed = max(survey.in_flight, abs(after - before))
+    # While applications write, the index is asked a little later than the table was counted.
+    changed = max(survey.in_flight, gone)
     lag = max(changed, floor(_LIVE_LAG_SHARE * wanted)) if changed else 0
-    return Check("index_rows", max(index_rows), wanted - lag, max(index_rows) >= wanted - lag, wanted)
+    return Check("index_rows", index_rows, wanted - lag, index_rows >= wanted - lag, wanted)
+
+
+def indexable_rows(survey: Survey) -> int:
+    """How many of the vectors that were surveyed an index has."""
+    return survey.vectors - survey.nonfinite - survey.wrong_dimension
 
 
 def _recall(survey: Survey, recall: Recall | None, least: float) -> Check:

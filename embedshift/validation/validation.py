@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embedshift.errors import ModelUnavailable
 from embedshift.settings import ValidationSettings
 from embedshift.stores.contract import Store
-from embedshift.validation.checks import Allowed, Check, checks
+from embedshift.validation.checks import Allowed, Check, checks, indexable_rows
 from embedshift.validation.latency import Latency, latency, searcher
 from embedshift.validation.questions import Question, known_articles
 from embedshift.validation.recall import Recall, measured_recall
@@ -139,12 +139,19 @@ class _Stopwatch:
         self.seconds[part] = time.monotonic() - started
 
 
-def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) -> dict[str, Any]:
+def examine(
+    case: Case,
+    surveyed: Surveyed,
+    more: dict[str, Any] | None = None,
+    *,
+    rows_now: Callable[[], int] | None = None,
+) -> dict[str, Any]:
     """Measure, check and make the record.
 
     Args:
         surveyed: surveys every row of both tables for the given probes, with ``NEIGHBOURS`` neighbours of each.
         more: further keys of the record.
+        rows_now: counts the target's rows; it is asked if the index has fewer vectors than the survey.
     """
     store, settings, watch = case.store, case.settings, _Stopwatch()
     with watch("sample"):
@@ -155,9 +162,11 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
         asked = [case.new.model().embed_question(question.text) for question in case.questions]
         vectors = np.concatenate([np.array(asked, np.float32).reshape(-1, case.subject.dimension), probes.vectors()])
     with watch("survey"):
-        before = store.index_state(case.new.index).rows
         survey = surveyed(vectors)
-        after = store.index_state(case.new.index).rows
+        # Right after the survey: later, the index would include what the application has written or deleted since.
+        index_rows, gone = store.index_state(case.new.index).rows, 0
+        if index_rows is not None and index_rows < indexable_rows(survey):
+            gone = max(0, survey.target_rows - (rows_now() if rows_now else survey.target_rows))
     own = [*[None] * len(asked), *probes.keys()]
     with watch("recall"):
         recalls = [
@@ -183,7 +192,8 @@ def examine(case: Case, surveyed: Surveyed, more: dict[str, Any] | None = None) 
         settings,
         case.dead_letters(),
         case.allowed,
-        index_rows=None if before is None or after is None else (before, after),
+        index_rows=index_rows,
+        gone=gone,
         reembedding=agreed,
         lengths=lengths,
         unlabelled=instead,

@@ -15,6 +15,7 @@ from embedshift.catalog.validations import last_validation, write_validation
 from embedshift.errors import CheckFailed, RefusedError
 from embedshift.stores.model import Column
 from tests.small_models import POISON, words
+from tests.validation.defects import gappy_index
 from tests.world import DIGEST, World, now_us, some_articles
 
 #: A plain writer sleeps this long between two writes.
@@ -127,6 +128,13 @@ def test_one_write_is_no_excuse_for_a_difference_that_stays(loaded: World, ahead
     loaded.write("articles", {"id": "new", "title": ("A new", at_us), "content": ("article", at_us)})
     loaded.delete("articles_v2", {"id": "new"}, at_us=at_us + 5_000_000)
     with pytest.raises(CheckFailed, match="missing"):
+        loaded.step("validate")
+
+
+def test_an_index_that_lacks_a_vector_is_not_excused_by_rows_that_go(loaded: World) -> None:
+    """Where the index has fewer vectors than were counted, the table is counted once more."""
+    gappy_index(loaded)
+    with pytest.raises(CheckFailed, match="index_rows"):
         loaded.step("validate")
 
 

@@ -272,7 +272,7 @@ def made(name: str, *, relevance: Any = None, **given: Any) -> Check | None:
     """The check of that name, None where it was not made."""
     evidence = {key: given.pop(key) for key in ("lengths", "unlabelled", "latency") if key in given}
     found = checks(
-        SURVEY, GOOD, relevance, ValidationSettings(**given), 0, Allowed(0, 0, True), index_rows=(99, 99), **evidence
+        SURVEY, GOOD, relevance, ValidationSettings(**given), 0, Allowed(0, 0, True), index_rows=99, **evidence
     )
     return next((check for check in found if check.name == name), None)
 
