@@ -87,7 +87,8 @@ def test_ctrl_c_says_one_line_whenever_it_comes(new_world, seconds):
     if running.returncode == 0:  # it was quicker
         assert err == ""
     else:
-        assert running.returncode == 130
+        # Python itself ends a process that has not yet come to the program.
+        assert running.returncode in (130, -signal.SIGINT)
         # Before Python has read the program's own modules there is nobody who could say it.
         assert err in ("", "embedshift: interrupted: finished work is kept, run the same command again to continue\n")
 

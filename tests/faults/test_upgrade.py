@@ -13,7 +13,6 @@ import pytest
 
 from embedshift.catalog.lease import owned
 from embedshift.catalog.migration import migrations
-from embedshift.catalog.validations import write_validation
 from embedshift.cli.app import main
 from embedshift.times import Window
 from tests.world import World, some_articles
@@ -70,9 +69,8 @@ def test_outside_its_window_and_beside_another_migration_nothing_is_done(loaded,
 
 
 def test_a_hook_that_says_no_stops_the_cutover_before_the_alias_moves(loaded, capsys):
-    write_validation(loaded.store, loaded.migration.id, passed=True, content="30 rows", report={})
-    with owned(loaded.store, loaded.migration, "validate", timedelta(seconds=30)) as lease:
-        lease.change(state="validated")
+    loaded.with_settings(validation={"probes": 5, "reembed_sample": 5, "latency_searches": 0})
+    loaded.step("validate")
     loaded.with_settings(hooks={"before_cutover": ["/bin/sh", "-c", "echo not on a Friday; exit 1"]})
 
     assert main(["cutover", "--config", str(loaded.config)]) == 1
