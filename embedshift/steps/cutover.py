@@ -268,7 +268,7 @@ def plan_lines(
 
 def _check_content(surveyor: Surveyor, table: str, proof: ValidationRecord) -> str:
     """Say what has changed. Raises RefusedError if the target is not as it was proven, or near that and complete."""
-    then, now, proven = content_of(proof), surveyor.content(), outcomes(proof.report)
+    then, now, proven = proven_content(proof), surveyor.content(), outcomes(proof.report)
     unproved = int(proof.report.get("counts", {}).get("unproved", 0))
     if now == then and not unproved:
         return f"{table} is as it was validated"
@@ -309,10 +309,10 @@ def check_validation(settings: Settings, store: Store, migration: Migration) -> 
             f"more than {format_duration(settings.validation.max_age)}",
             hint="run embedshift validate",
         )
-    content_of(proof)
+    proven_content(proof)
     return proof
 
 
-def content_of(proof: ValidationRecord) -> Content:
+def proven_content(proof: ValidationRecord) -> Content:
     """The content that was proven. Raises RefusedError if the record is of another version."""
     return Content.parse(proof.content, proof.report.get("sketch", ""))

@@ -16,6 +16,7 @@ from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import matrix
 from embedshift.stores.model import Table, write_time
 from embedshift.tokens import TokenRange
+from embedshift.validation.differences import as_mask
 from embedshift.validation.exact_knn import all_finite
 from embedshift.validation.survey_result import EXAMPLES_MAX, Examples
 from embedshift.validation.table_pair import json_keys
@@ -135,7 +136,7 @@ def _columns(audited: Audited) -> dict[str, list[str]]:
 
 
 def _with_text(audited: Audited, rows: pa.RecordBatch) -> int:
-    return int((~_mask(Template.parse(audited.text).empty(rows))).sum()) if rows.num_rows else 0
+    return int((~as_mask(Template.parse(audited.text).empty(rows))).sum()) if rows.num_rows else 0
 
 
 def _counted(audited: Audited, rows: pa.RecordBatch) -> Audit:
@@ -157,7 +158,7 @@ def _faults(audited: Audited, rows: pa.RecordBatch) -> Iterator[tuple[str, NDArr
         return
     template = Template.parse(audited.text)
     texts, empty = template.render(rows), template.empty(rows)
-    no_text, has = _mask(empty), _mask(pc.is_valid(rows.column(audited.vector)))
+    no_text, has = as_mask(empty), as_mask(pc.is_valid(rows.column(audited.vector)))
     yield "without_vector", ~no_text & ~has
     yield "orphans", no_text & has
     if rows.column(audited.vector).type.list_size != audited.dimension:
@@ -193,9 +194,4 @@ def _matches(
 
 
 def _equal(one: pa.Array, other: pa.Array) -> NDArray[np.bool_]:
-    return _mask(pc.fill_null(pc.equal(one, other), False))
-
-
-def _mask(boolean: pa.Array) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = boolean.to_numpy(zero_copy_only=False)
-    return mask.astype(bool)
+    return as_mask(pc.fill_null(pc.equal(one, other), False))
