@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.record import heading, write_record
 from benchmarks.scale import DIMENSION, filled, watched
 
-_STEPS = ("load", "index", "sync", "validate")
+_STEPS = ("load", "sync", "index", "sync", "validate")
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def test_an_application_lives_through_a_migration_a_cutover_and_a_rollback(world
         for each in (*writers, *readers):
             each.start()
         eventually(lambda: calls_of(writers).total() > 100 or any(each.error for each in (*writers, *readers)))
-        for name in ("prepare", "load", "index", "sync", "validate", "cutover"):
+        for name in ("prepare", "load", "sync", "index", "sync", "validate", "cutover"):
             world.step(name)
         cutovers.append(world.alias.target.table)
         seen = calls_of(writers).total()

@@ -29,7 +29,7 @@ def world(
     with cluster_world(tmp_path, (old_model, new_model), cassandra) as world:
         world.create_source(some_articles(20))
         make_log(world)
-        world.steps("prepare", "load", "index")
+        world.steps("prepare", "load", "sync", "index")
         yield world
 
 

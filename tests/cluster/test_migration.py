@@ -111,7 +111,7 @@ def test_two_cutovers_at_once_move_the_alias_once(
 ) -> None:
     with cluster_world(tmp_path, (old_model, new_model), cassandra) as world:
         world.create_source(some_articles(30))
-        world.steps("prepare", "load", "index", "sync", "validate")
+        world.steps("prepare", "load", "sync", "index", "sync", "validate")
         both = [world.start("cutover") for _ in range(2)]
         ended = [(each.communicate(timeout=300)[1], each.returncode) for each in both]
         assert sorted(code for _, code in ended) == [0, 4], ended
@@ -132,7 +132,7 @@ def cranfield_world(
     with cluster_world(folder, models, cassandra, validation=validation, target=wide) as world:
         imported = import_articles(world.settings, world.store, cranfield / "articles.jsonl")
         assert (imported.rows, imported.faults) == (1400, [])
-        world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+        world.steps("prepare", "load", "sync", "index", "sync", "validate", "cutover")
         yield world
 
 

@@ -29,7 +29,7 @@ def rows(*names: str) -> Iterator[dict[str, object]]:
 
 def whole_way(world: World, *names: str) -> None:
     world.create_source(rows(*names))
-    world.steps("prepare", "load", "index")
+    world.steps("prepare", "load", "sync", "index")
     world.write("articles", {"id": "a003", names[0]: ("written later", now_us())})
     world.delete("articles", {"id": "a004"})
     world.steps("sync", "validate", "cutover")

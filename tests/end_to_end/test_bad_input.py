@@ -296,7 +296,7 @@ def test_migrate_goes_no_further_than_it_is_told(run, new_world, spark):
 def test_a_report_that_cannot_be_written_is_named_and_the_catalog_has_it(run, new_world, spark):
     world = new_world(validation={"report": "/proc/nowhere/report.json"})
     world.create_source(some_articles(10))
-    world.steps("prepare", "load", "index", "sync")
+    world.steps("prepare", "load", "sync", "index", "sync")
     code, _, err = run(world, "validate")
     assert code == 3
     assert "cannot write the report /proc/nowhere/report.json" in line_of(err)
@@ -364,7 +364,7 @@ def test_dead_letters_within_the_tolerance_pass_all_steps_and_stay_known(run, ne
 def test_a_row_that_dies_later_keeps_its_former_vector_and_is_counted(run, new_world, spark):
     world = new_world()
     world.create_source(some_articles(20))
-    world.steps("prepare", "load", "index", "sync")
+    world.steps("prepare", "load", "sync", "index", "sync")
     before = world.read("articles_v2")[("a005",)]["embedding"]
     world.write("articles", {"id": "a005", "content": (f"now {POISON}", now_us())})
     code, _, err = run(world, "sync")

@@ -47,14 +47,14 @@ def test_one_command_migrates_a_live_table_and_says_what_it_does(new_world):
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     result = json.loads(line)
-    assert list(result["steps"]) == ["prepare", "load", "index", "sync", "validate", "cutover"]
+    assert list(result["steps"]) == ["prepare", "load", "sync", "index", "sync", "validate", "cutover"]
     assert result["steps"]["load"]["written"] == 60
     report = result["steps"]["validate"]
     assert report["passed"] is True
     assert all(check.keys() >= {"name", "value", "limit", "passed"} for check in report["checks"])
     assert {"ndcg@10", "recall@10"} <= report["relevance"]["old"].keys() & report["relevance"]["new"].keys()
     assert 0.95 <= report["recall@10"] <= 1
-    for step in ("prepare", "load", "index", "sync", "validate", "cutover"):
+    for step in ("prepare", "load", "sync", "index", "sync", "validate", "cutover"):
         assert step in done.stderr
     assert "Traceback" not in done.stderr
     world.assert_migrated()

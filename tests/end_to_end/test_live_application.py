@@ -78,7 +78,7 @@ def test_what_an_application_writes_during_load_and_index_is_in_the_target_after
     world.create_source(some_articles(ROWS, now_us() - HOUR_US))
     world.step("prepare")
     with living(world, seed) as application:
-        world.steps("load", "index")
+        world.steps("load", "sync", "index")
     assert application.writes > 10
     world.step("sync")
     world.assert_migrated()
@@ -95,7 +95,7 @@ def test_what_an_application_writes_during_load_and_index_is_in_the_target_after
 def test_sync_beside_an_application_that_never_rests_gives_up_and_says_so(new_world, spark):
     world = new_world(sync={"passes": 2})
     world.create_source(some_articles(ROWS, now_us() - HOUR_US))
-    world.steps("prepare", "load", "index")
+    world.steps("prepare", "load", "sync", "index")
     with (
         living(world, 3) as application,
         pytest.raises(CheckFailed, match=r"the tables still differ by \d+ rows after 2 passes.*sync\.until"),

@@ -176,7 +176,7 @@ def test_writers_slow_down_for_the_stores_latency_and_say_so(new_world, spark):
 def test_a_pause_holds_a_cutover_before_the_switch_and_never_behind_it(new_world, spark, monkeypatch):
     world = new_world()
     world.create_source(some_articles(20))
-    world.steps("prepare", "load", "index", "sync", "validate")
+    world.steps("prepare", "load", "sync", "index", "sync", "validate")
     say(world, "pause")
     move = embedshift.steps.cutover.move_alias
 

@@ -18,7 +18,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory, old_model: Path, new_model:
     world = World(folder, (old_model, new_model))
     rows = some_articles(30, now_us() - HOUR_US)
     world.create_source(world.embedded(world.old_model(), *rows))
-    world.steps("prepare", "load", "index", "sync")
+    world.steps("prepare", "load", "sync", "index", "sync")
     world.close()
     return folder
 

@@ -105,7 +105,7 @@ def test_half_a_write_a_second_into_sixty_four_rows_is_proved_by_the_usual_limit
 ) -> None:
     world = new_world(sync={"clock_skew": "10s"}, validation={"latency_searches": 0, "probes": 5, "reembed_sample": 5})
     world.create_source(world.embedded(world.old_model(), *some_articles(64)))
-    world.steps("prepare", "load", "index", "sync")
+    world.steps("prepare", "load", "sync", "index", "sync")
     with written_to(world, writers=1, pause_s=2):
         for _ in range(3):
             world.step("validate")

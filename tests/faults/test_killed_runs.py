@@ -192,7 +192,7 @@ def test_a_cutover_killed_beside_the_move_of_the_alias_is_run_again(new_world, s
     """Where most can go wrong: readers see the old table and model or the new ones, never a mixture."""
     world = new_world(cutover={"lease": "1s"})
     world.create_source(some_articles(20))
-    world.steps("prepare", "load", "index", "sync", "validate")
+    world.steps("prepare", "load", "sync", "index", "sync", "validate")
     interrupted(monkeypatch, embedshift.steps.cutover, "move_alias", after=moment == "after_the_move")
     with pytest.raises(Killed):
         world.step("cutover")
@@ -260,7 +260,7 @@ def test_a_cutover_killed_before_the_move_can_be_validated_again(new_world, spar
     """The alias never moved, and the content has changed since: sync, validate and cutover may follow."""
     world = new_world()
     world.create_source(some_articles(20))
-    world.steps("prepare", "load", "index", "sync", "validate")
+    world.steps("prepare", "load", "sync", "index", "sync", "validate")
     interrupted(monkeypatch, embedshift.steps.cutover, "move_alias", after=False)
     with pytest.raises(Killed):
         world.step("cutover")
@@ -279,7 +279,7 @@ def test_a_rollback_killed_beside_the_move_of_the_alias_is_run_again(new_world, 
 
     world = new_world()
     world.create_source(world.embedded(world.old_model(), *some_articles(20)))
-    world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+    world.steps("prepare", "load", "sync", "index", "sync", "validate", "cutover")
     world.write("articles_v2", {"id": "a003", "content": ("changed", now_us())})
     world.delete("articles_v2", {"id": "a004"})
     interrupted(monkeypatch, embedshift.steps.rollback, "move_alias", after=after)
@@ -304,7 +304,7 @@ def test_a_pass_of_sync_that_was_killed_is_ended_and_never_counts_as_the_clean_o
 
     world = new_world()
     world.create_source(some_articles(20))
-    world.steps("prepare", "load", "index")
+    world.steps("prepare", "load", "sync", "index")
     interrupted(monkeypatch, embedshift.steps.sync, "forget_step", after=False)
     with pytest.raises(Killed):
         world.step("sync")
@@ -320,7 +320,7 @@ def test_a_pass_of_sync_that_was_killed_is_ended_and_never_counts_as_the_clean_o
 def test_a_retire_killed_after_the_drop_is_run_again(new_world, spark, monkeypatch):
     world = new_world()
     world.create_source(some_articles(20))
-    world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+    world.steps("prepare", "load", "sync", "index", "sync", "validate", "cutover")
     interrupted(monkeypatch, world.store, "drop", after=True)
     with pytest.raises(Killed):
         world.step("retire")
@@ -342,7 +342,7 @@ def test_what_a_late_task_writes_again_after_a_deletion_stays_without_effect(new
     transfer = transfer_of(world.settings, world.store, world.migration, "load")
     task = RangeTask(Stores.one(world.store), transfer, WHOLE_RING, 1)
     late = [task.embed(window) for window in task.compared()]
-    world.steps("load", "index")
+    world.steps("load", "sync", "index")
     world.delete("articles", {"id": "a007"})
     world.step("sync")
     assert ("a007",) not in world.read("articles_v2")

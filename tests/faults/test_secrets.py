@@ -29,7 +29,7 @@ def world(new_world, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 
 
 def test_no_secret_travels_to_spark_or_stays_in_any_file(world, spark, capfd):
-    world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+    world.steps("prepare", "load", "sync", "index", "sync", "validate", "cutover")
     assert PASSWORD.encode() not in pickle.dumps(transfer_of(world.settings, world.store, world.migration, "load"))
     assert PASSWORD not in world.settings.model_dump_json()
     assert PASSWORD not in repr(world.settings) + str(world.settings)

@@ -34,7 +34,7 @@ def test_it_proves_nothing_and_so_the_state_stays(new_world, spark):
 
     world = new_world()
     world.create_source(some_articles(10))
-    world.steps("prepare", "load", "index")
+    world.steps("prepare", "load", "sync", "index")
     world.step("sync", since="2020-01-01")
     assert world.migration.state == "indexed"
     with pytest.raises(UsageError, match="'soon' is not a time"):

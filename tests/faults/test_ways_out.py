@@ -70,7 +70,7 @@ def test_two_migrations_from_one_table_do_not_block_each_other(loaded):
     in_state(loaded, "switching", "source")
     first = loaded.settings
     loaded.with_settings(target={"table": "articles_v3"})
-    loaded.steps("prepare", "load", "index", "sync", "validate", "cutover")
+    loaded.steps("prepare", "load", "sync", "index", "sync", "validate", "cutover")
     assert loaded.alias.target.table == "articles_v3"
     second = loaded.settings
     loaded.settings = first
@@ -100,7 +100,7 @@ def chained(world: World) -> None:
     """The next migration, from the target of this one, switched."""
     models = {"source": {"table": "articles_v2", "model": world.settings.target.model.model_dump(mode="json")}}
     world.with_settings(**models, target={"table": "articles_v3"})
-    world.steps("prepare", "load", "index", "sync", "validate", "cutover")
+    world.steps("prepare", "load", "sync", "index", "sync", "validate", "cutover")
 
 
 def test_a_cutover_that_was_killed_after_its_move_is_closed_by_the_next_one(switched):

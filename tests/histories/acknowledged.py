@@ -503,7 +503,7 @@ CLIENT_ACTIONS = ACTIONS.filter(lambda action: action.by in ("client", "other cl
 SEVERAL = st.lists(ACTIONS, min_size=1, max_size=3)
 #: While a step waits, most of those who do something do not know yet.
 LATE = st.lists(st.one_of(ACTIONS.map(lambda action: replace(action, by="stale")), ACTIONS), max_size=3)
-WAY = ("prepare", "load", "index", "sync", "validate", "cutover")
+WAY = ("prepare", "load", "sync", "index", "sync", "validate", "cutover")
 STEPS = ["next"] * 5 + ["back"] * 5 + ["sync", "sync", "validate", "cutover", "abort", "retire", "prepare"]
 ORDERS = st.builds(
     Order,

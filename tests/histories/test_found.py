@@ -13,7 +13,7 @@ from tests.histories.faults import Fault, Killed
 from tests.histories.histories import History
 from tests.histories.truth import Cell
 
-WAY = ("prepare", "load", "index", "sync", "validate", "cutover")
+WAY = ("prepare", "load", "sync", "index", "sync", "validate", "cutover")
 Begin = Callable[..., History]
 
 
@@ -40,14 +40,14 @@ def done(history: History, *steps: str) -> None:
 
 def test_a_table_of_one_article_can_be_validated(begin: Begin) -> None:
     """Beside itself, which proves nothing, it has no neighbour to find."""
-    history = begin("prepare", "load", "index", "sync", a=("bread", "stone"))
+    history = begin("prepare", "load", "sync", "index", "sync", a=("bread", "stone"))
     done(history, "validate", "cutover")
     assert history.live.table == "articles_v2"
 
 
 def test_a_letter_of_a_client_that_nothing_can_settle_does_not_keep_sync_from_ending(begin: Begin) -> None:
     """The row came back without a value that tells a time, below the deletion that sync had made of it."""
-    history = begin("prepare", "load", "index", "sync", a=("bread", "stone"), b=("river", "cloud"))
+    history = begin("prepare", "load", "sync", "index", "sync", a=("bread", "stone"), b=("river", "cloud"))
     history.delete("articles", "a")
     done(history, "sync")
     history.put_article("a", {"views": 1}, existing=False, lost=True)
@@ -92,4 +92,4 @@ def test_a_load_that_is_taken_up_again_leaves_to_sync_what_a_client_could_not_wr
     assert isinstance(history.step("load", Fault(90, "kill", applied=False)), Killed)
     for key in rows:
         history.put_article(key, {"title": "river", "views": 1}, existing=True, lost=True)
-    done(history, "load", "index", "sync", "validate")
+    done(history, "load", "sync", "index", "sync", "validate")

@@ -91,7 +91,7 @@ class Life:
         self.next_target()
         world.step("prepare")
         if step != "load":
-            self.run(("load", "index"))
+            self.run(("load", "sync", "index"))
         with Writer(world, self.cluster, self.own) as writer:
             strike_during(world, step, fault, writer.stop)
         self.learn(fault, writer)

@@ -103,7 +103,7 @@ def test_two_attempts_of_every_range_side_by_side_and_a_late_third_one(
                 for each in [pool.submit(attempt), pool.submit(attempt)]:
                     each.result(DEADLINE_S)
             # Both have recorded every range as done: the step finds nothing left.
-            world.steps("load", "index")
+            world.steps("load", "sync", "index")
         life.own = writer.truth
         world.step("sync")
         for task, windows in zip(tasks, late, strict=True):
@@ -134,7 +134,7 @@ def test_an_application_whose_clock_is_an_hour_off_loses_nothing_where_clock_ske
         world.step("prepare")
         # Articles of its own: whose clock is ahead writes what nobody else can change for an hour.
         with Writer(world, three_nodes, {}, off_us, name=words) as writer:
-            world.steps("load", "index")
+            world.steps("load", "sync", "index")
         life.theirs |= writer.truth
         world.steps("sync", "validate", "cutover")
         life.judge(outcome)
@@ -160,7 +160,7 @@ def test_a_cutover_killed_after_the_move_and_a_rollback_past_a_silent_node_mix_n
 ) -> None:
     world = life.world
     life.next_target()
-    world.steps("prepare", "load", "index", "sync", "validate")
+    world.steps("prepare", "load", "sync", "index", "sync", "validate")
     with Articles.open(world.config) as client, Asker(world, life.still, 1) as asker:
         with living(client, 1, 2) as first, matrix.case("the command killed", "cutover") as cutover:
             strike_during(world, "cutover", faults.DriverKilled())
