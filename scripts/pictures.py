@@ -161,35 +161,36 @@ _PLACES = {
     "preparing": (75, 120),
     "prepared": (235, 120),
     "loaded": (385, 120),
-    "indexed": (535, 120),
-    "synced": (695, 120),
-    "validated": (895, 120),
-    "switching": (895, 300),
-    "switched": (715, 300),
-    "rolling_back": (505, 300),
-    "rolled_back": (335, 300),
-    "closed": (895, 420),
-    "retiring": (715, 420),
-    "retired": (505, 420),
+    "caught_up": (535, 120),
+    "indexed": (695, 120),
+    "synced": (855, 120),
+    "validated": (1055, 120),
+    "switching": (1055, 300),
+    "switched": (875, 300),
+    "rolling_back": (665, 300),
+    "rolled_back": (495, 300),
+    "closed": (1055, 420),
+    "retiring": (875, 420),
+    "retired": (665, 420),
     "aborting": (225, 300),
     "aborted": (65, 300),
 }
 _KINDS = {"switched": "new", "switching": "gate", "rolling_back": "gate", "retired": "end", "aborted": "end"}
 #: The paths that are not straight lines, and the positions of their texts.
 _WAYS = {
-    ("validated", "synced"): ("M845 132 H747", (796, 150)),
-    ("synced", "validated"): ("M745 108 H843", (796, 100)),
-    ("switching", "validated"): ("M925 281 V141", (972, 190)),
-    ("validated", "switching"): ("M875 139 V279", (845, 222)),
-    ("switching", "rolling_back"): ("M855 281 C800 255 600 255 525 279", (610, 270)),
-    ("rolled_back", "synced"): ("M335 281 V232 H695 V141", (515, 226)),
-    ("switched", "retiring"): ("M715 319 V399", (715, 375)),
-    ("switched", "closed"): ("M755 319 L862 399", (850, 352)),
-    ("rolling_back", "closed"): ("M525 319 C560 370 640 372 862 405", (640, 392)),
-    ("switching", "aborting"): ("M875 319 C820 352 400 352 245 321", (400, 360)),
-    ("synced", "synced"): ("M675 101 C655 45 735 45 715 99", (695, 48)),
-    ("switched", "switched"): ("M695 281 C680 240 750 240 735 279", (715, 246)),
-    ("synced", "aborting"): ("M655 139 V185 H225 V279", (425, 179)),
+    ("validated", "synced"): ("M1005 132 H907", (956, 150)),
+    ("synced", "validated"): ("M905 108 H1003", (956, 100)),
+    ("switching", "validated"): ("M1085 281 V141", (1132, 190)),
+    ("validated", "switching"): ("M1035 139 V279", (1005, 222)),
+    ("switching", "rolling_back"): ("M1015 281 C960 255 760 255 685 279", (770, 270)),
+    ("rolled_back", "synced"): ("M495 281 V232 H855 V141", (675, 226)),
+    ("switched", "retiring"): ("M875 319 V399", (875, 375)),
+    ("switched", "closed"): ("M915 319 L1022 399", (1010, 352)),
+    ("rolling_back", "closed"): ("M685 319 C720 370 800 372 1022 405", (800, 392)),
+    ("switching", "aborting"): ("M1035 319 C980 352 400 352 245 321", (400, 360)),
+    ("synced", "synced"): ("M835 101 C815 45 895 45 875 99", (855, 48)),
+    ("switched", "switched"): ("M855 281 C840 240 910 240 895 279", (875, 246)),
+    ("synced", "aborting"): ("M815 139 V185 H225 V279", (425, 179)),
 }
 
 
@@ -206,7 +207,7 @@ def states() -> str:
         words = tuple(line for _, step, _ in moves for line in wrap(step, 20))
         # The text of a loop ends above it.
         arrows.append(Arrow(way, words, (place[0], place[1] - 15 * (len(words) - 1) * (before == after))))
-    return _picture(1050, 460, "The states of a migration, and how each step changes them", [*boxes, *arrows])
+    return _picture(1210, 460, "The states of a migration, and how each step changes them", [*boxes, *arrows])
 
 
 def pictures() -> dict[str, str]:

@@ -137,7 +137,8 @@ NEXT_CUTOVER = "the next migration's cutover"
 MOVES = (
     ("preparing", "prepare", "prepared"),
     ("prepared", "load", "loaded"),
-    ("loaded", "index", "indexed"),
+    ("loaded", "sync", "caught_up"),
+    ("caught_up", "index", "indexed"),
     ("indexed", "sync", "synced"),
     ("synced", "validate", "validated"),
     ("validated", "sync that repairs", "synced"),

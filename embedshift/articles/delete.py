@@ -14,6 +14,7 @@ from embedshift.articles.routing import AliasCache, LiveTable, Routing
 from embedshift.errors import SchemaError
 from embedshift.settings import Settings
 from embedshift.stores.contract import Store
+from embedshift.stores.log_fed import delete_rows
 from embedshift.stores.model import Column, Table, write_time
 
 
@@ -45,7 +46,8 @@ class Deleting:
 
     def delete_versions(self, routing: Routing, keys: Sequence[Key], times: Sequence[int]) -> None:
         """Delete what was written to rows up to a time of each, and nothing that was written later."""
-        self._store.delete(routing.live.table, keys_batch(routing.live.table, keys), np.array(times, np.int64))
+        table = routing.live.table
+        delete_rows(self._store, table, routing.live.made, keys_batch(table, keys), np.array(times, np.int64))
         self._dual_writer.delete(routing, keys, times)
 
     def delete_rows(self, routing: Routing, keys: Sequence[Key], at_us: int) -> list[bool]:

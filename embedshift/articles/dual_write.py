@@ -17,6 +17,7 @@ from embedshift.catalog.dead_letters import DeadLetter, client_step, write_clien
 from embedshift.catalog.ledger import Entry, enter
 from embedshift.errors import EmbedshiftError, NotPermitted, SchemaError
 from embedshift.stores.contract import Store
+from embedshift.stores.log_fed import delete_rows
 from embedshift.tokens import WHOLE_RING
 
 _LOG = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class DualWriter:
         return dict.fromkeys(range(rows), reason)
 
     def _delete(self, live_table: LiveTable, keys: Sequence[Key], at_us: Sequence[int]) -> dict[int, str]:
-        self._store.delete(live_table.table, keys_batch(live_table.table, keys), np.array(at_us, np.int64))
+        table = live_table.table
+        delete_rows(self._store, table, live_table.made, keys_batch(table, keys), np.array(at_us, np.int64))
         return {}
 
     def _write(

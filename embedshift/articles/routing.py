@@ -18,10 +18,11 @@ from embedshift.catalog.alias import get_alias
 from embedshift.catalog.migration import migrations
 from embedshift.catalog.states import ENDED
 from embedshift.catalog.vector_table import VectorTable
+from embedshift.embedding.digest import DIGEST
 from embedshift.errors import EmbedshiftError, SchemaError, StateError
 from embedshift.settings import Settings
 from embedshift.stores.contract import Store
-from embedshift.stores.model import Table
+from embedshift.stores.model import Column, Table
 
 _LOG = logging.getLogger(__name__)
 #: How often one call may look up the routing and be repeated; an alias does not move more often than that.
@@ -50,6 +51,12 @@ class LiveTable:
         """The table as its store describes it now. Raises SchemaError if it does not exist."""
         name = vector_table.table
         return cls(vector_table, store.describe(name), store.table_id(name), migration, way_back)
+
+    @property
+    def made(self) -> tuple[Column, ...]:
+        """The columns of the vector and, if there is one, of its digest."""
+        names = [self.vector_table.vector, *([DIGEST] if self.vector_table.digests else [])]
+        return tuple(column for column in map(self.table.column, names) if column is not None)
 
     @property
     def identity(self) -> tuple[str, str]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from embedshift.errors import StateError
 
-#: The steps of a migration in their order.
-ORDER = ("prepare", "load", "index", "sync", "validate", "cutover", "retire")
-#: Steps that ``migrate`` repeats until the cutover has begun: the tables change, and a validation gets old.
-_REPEATED = ("sync", "validate")
+#: The steps of a migration in their order. Before the index, ``sync`` catches up what the load has missed: a write into
+#: an indexed table takes ten times as long, and a store whose index follows a log never sees one that arrives late.
+ORDER = ("prepare", "load", "sync", "index", "sync", "validate", "cutover", "retire")
+#: Places in ``ORDER`` that ``migrate`` repeats until the cutover has begun: tables change, and a validation gets old.
+_REPEATED = (4, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +43,18 @@ _ANY_TIME = ("dead-letters", "reindex")
 STATES = {
     "preparing": State("prepare", 0, ("prepare", "abort")),
     "prepared": State("load", 1, ("prepare", "load", "abort", *_ANY_TIME)),
-    "loaded": State("index", 2, ("load", "index", "abort", *_ANY_TIME)),
-    "indexed": State("sync", 3, ("index", "sync", "abort", "shadow", *_ANY_TIME)),
-    "synced": State("validate", 4, ("sync", "validate", "abort", "shadow", *_ANY_TIME)),
-    "validated": State("cutover", 5, ("sync", "validate", "cutover", "abort", "shadow", *_ANY_TIME)),
-    "switching": State("cutover", 5, ("cutover", "rollback", "abort"), switched=True),
-    "switched": State("retire", 6, ("sync", "rollback", "retire", *_ANY_TIME), index_settled=True, switched=True),
-    "closed": State("retire", 6, ("retire", *_ANY_TIME), index_settled=True),
-    "retiring": State("retire", 6, ("retire",), index_settled=True, decide=True),
-    "rolling_back": State("rollback", 6, ("rollback", "abort"), index_settled=True, decide=True, switched=True),
-    "rolled_back": State("sync", 3, ("sync", "abort", "shadow", *_ANY_TIME), at_rest=True, decide=True),
-    "retired": State("", 7, (), ended=True, at_rest=True, index_settled=True, decide=True),
+    "loaded": State("sync", 2, ("load", "sync", "abort", *_ANY_TIME)),
+    "caught_up": State("index", 3, ("sync", "index", "abort", *_ANY_TIME)),
+    "indexed": State("sync", 4, ("index", "sync", "abort", "shadow", *_ANY_TIME)),
+    "synced": State("validate", 5, ("index", "sync", "validate", "abort", "shadow", *_ANY_TIME)),
+    "validated": State("cutover", 6, ("index", "sync", "validate", "cutover", "abort", "shadow", *_ANY_TIME)),
+    "switching": State("cutover", 6, ("cutover", "rollback", "abort"), switched=True),
+    "switched": State("retire", 7, ("sync", "rollback", "retire", *_ANY_TIME), index_settled=True, switched=True),
+    "closed": State("retire", 7, ("retire", *_ANY_TIME), index_settled=True),
+    "retiring": State("retire", 7, ("retire",), index_settled=True, decide=True),
+    "rolling_back": State("rollback", 7, ("rollback", "abort"), index_settled=True, decide=True, switched=True),
+    "rolled_back": State("sync", 4, ("sync", "abort", "shadow", *_ANY_TIME), at_rest=True, decide=True),
+    "retired": State("", 8, (), ended=True, at_rest=True, index_settled=True, decide=True),
     "aborting": State("abort", 0, ("abort",), decide=True),
     "aborted": State("", 0, (), ended=True, at_rest=True),
 }
@@ -68,8 +70,8 @@ ENDED = tuple(name for name, state in STATES.items() if state.ended)
 #: Step → state before → state after. From a state that is not named a step changes nothing.
 _AFTER = {
     "load": {"prepared": "loaded"},
-    "index": {"loaded": "indexed"},
-    "sync": {"indexed": "synced", "validated": "synced", "rolled_back": "synced"},
+    "sync": {"loaded": "caught_up", "indexed": "synced", "validated": "synced", "rolled_back": "synced"},
+    "index": {"caught_up": "indexed"},
 }
 
 
@@ -87,11 +89,11 @@ def after(step: str, state: str) -> str | None:
     return _AFTER[step].get(state)
 
 
-def is_done(step: str, state: str) -> bool:
-    """Whether ``migrate`` has nothing left to do in a step of ``ORDER``."""
-    if step in _REPEATED:
+def is_done(place: int, state: str) -> bool:
+    """Whether ``migrate`` has nothing left to do in the step at this place of ``ORDER``."""
+    if place in _REPEATED:
         return state == "switching"
-    return ORDER.index(step) < STATES[state].done
+    return place < STATES[state].done
 
 
 def next_command(state: str) -> str:

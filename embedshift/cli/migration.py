@@ -52,7 +52,7 @@ def migrate(
     dry_run: DryRun = False,
     until: Annotated[str, typer.Option(metavar="STEP", help="The last step to run.")] = "cutover",
 ) -> None:
-    """Run prepare, load, index, sync, validate and cutover, from where an earlier run stopped."""
+    """Run prepare, load, sync, index, sync, validate and cutover, from where an earlier run stopped."""
     from embedshift.steps.migrate import migrate as step
 
     call.step(step, from_file=True, dry_run=dry_run, until=until)
@@ -67,19 +67,29 @@ def prepare(call: Invocation, dry_run: DryRun = False) -> None:
 
 
 @command(migration_app)
-def load(call: Invocation, dry_run: DryRun = False) -> None:
+def load(
+    call: Invocation,
+    dry_run: DryRun = False,
+    drop_index: Annotated[
+        bool, typer.Option("--drop-index", help="ScyllaDB: drop an index that the target has already.")
+    ] = False,
+) -> None:
     """Scan the source by token ranges, embed with the new model, write into the target."""
     from embedshift.steps.load import load as step
 
-    call.step(step, dry_run=dry_run)
+    call.step(step, dry_run=dry_run, drop_index=drop_index)
 
 
 @command(migration_app)
-def index(call: Invocation, dry_run: DryRun = False) -> None:
+def index(
+    call: Invocation,
+    dry_run: DryRun = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Drop it first; nobody searches the target yet.")] = False,
+) -> None:
     """Build the target's vector index and wait until it answers."""
     from embedshift.steps.index import index as step
 
-    call.step(step, dry_run=dry_run)
+    call.step(step, dry_run=dry_run, rebuild=rebuild)
 
 
 @command(migration_app)

@@ -175,7 +175,10 @@ def steps_of(state: str, running: str | None) -> tuple[Step, ...]:
     """Every step in order; ``running`` is added at the end if it is not one of the usual steps."""
     behind = STATES[state].done
     steps = [Step(name, "done" if at < behind else "to come") for at, name in enumerate(ORDER)]
-    steps = [Step(each.name, "running") if each.name == running else each for each in steps]
+    places = [at for at, each in enumerate(steps) if each.name == running]
+    if running is not None and places:
+        # Of two steps of one name it is the one that comes next; if both are done, the last one is repeated.
+        steps[next((at for at in places if at >= behind), places[-1])] = Step(running, "running")
     return (*steps, Step(running, "running")) if running and running not in ORDER else tuple(steps)
 
 

@@ -22,6 +22,7 @@ from embedshift.spark.compare_vectors import Vectors
 from embedshift.spark.expiry import expiry, expiry_schema, with_expiries
 from embedshift.spark.known import Known
 from embedshift.spark.missing import Missing
+from embedshift.spark.raised import Raised
 from embedshift.spark.rows import DELETED_AT, ENTERED, Action, Layout, Window, to_carry
 from embedshift.spark.scan_limit import ScanLimit
 from embedshift.spark.stores import Stores
@@ -63,9 +64,11 @@ class RangeComparison:
     _vectors: Vectors = field(init=False)
     _missing: Missing = field(init=False)
     _cells: Cells = field(init=False)
+    _raised: Raised | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
+        self._raised = Raised.in_target(self.layout, self.stores.target, self.known)
         self._missing = Missing(self.layout, self.orphans_before_us, self.clock_skew_us, self.known)
         self._cells = Cells(
             self.layout,
@@ -218,6 +221,8 @@ class RangeComparison:
         self, left: pa.RecordBatch, right: pa.RecordBatch, looked_us: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         if left.num_rows:
+            if self._raised is not None:
+                left = self._raised.as_raised(left, right)
             rows = self._rows(self._overlaid(left, right), right, looked_us)
             self._unchanged += left.num_rows - rows.num_rows
             if rows.num_rows:

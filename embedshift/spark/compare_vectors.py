@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from embedshift.embedding import DIGEST, Template, digest_texts, hash_vectors, mismatched, of_text
 from embedshift.spark.expiry import expiry
-from embedshift.spark.rows import Layout
+from embedshift.spark.rows import MADE_OF, Layout
 from embedshift.stores.cql_types import arrow_type, matrix
 from embedshift.stores.model import MIN_WRITE_TIME_US, write_time
 
@@ -54,6 +54,7 @@ class Vectors:
             name: pc.if_else(has_text, copied, None),
             write_time(name): pc.if_else(pc.or_(has_text, pc.and_(wanted, had_vector)), age, None),
             expiry(name): pc.if_else(has_text, ends, None),
+            MADE_OF: digest,
         }
         if self._layout.target.digests:
             if self._layout.copies_vectors and self._layout.source.digests:

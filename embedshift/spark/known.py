@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters
-from embedshift.catalog.ledger import Entry, confirm, known_in_both
+from embedshift.catalog.ledger import Entry, confirm, known_in_both, known_raised
 from embedshift.catalog.tables import LEDGER
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
@@ -41,6 +41,13 @@ class Known:
             known or each.written_us <= self.deletions.get(each.id, -1)
             for known, each in zip(in_both, entries, strict=True)
         ]
+
+    def raised(self, names: Sequence[str], times: Sequence[int]) -> list[bool]:
+        """Which rows of the target have a cell that was copied with a later time than the source's: this one."""
+        if not self._has_ledger:
+            return [False] * len(names)
+        entries = [Entry(*each) for each in zip(names, times, strict=True)]
+        return known_raised(self._catalog, self._transfer.migration, entries)
 
     def seen(self, entries: Sequence[Entry]) -> None:
         """These cells are in both tables."""

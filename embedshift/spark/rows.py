@@ -35,6 +35,8 @@ ACTION = "action()"
 REASON = "reason()"
 #: The young write times, in microseconds, of what is copied from the source: the ledger is to know them.
 ENTERED = "entered()"
+#: The digest, 16 bytes, of the text that the vector belongs to.
+MADE_OF = "made_of()"
 #: The time with which a DELETE row is deleted, in microseconds.
 DELETED_AT = "deleted_at()"
 
@@ -118,7 +120,7 @@ class Layout:
     def schema(self) -> pa.Schema:
         """The Arrow schema of the rows."""
         fields = [pa.field(ACTION, pa.int8()), pa.field(REASON, pa.string()), pa.field(DELETED_AT, pa.int64())]
-        fields.append(pa.field(ENTERED, pa.list_(pa.int64())))
+        fields += [pa.field(ENTERED, pa.list_(pa.int64())), pa.field(MADE_OF, pa.binary())]
         fields += [pa.field(key.name, arrow_type(key.type)) for key in self.keys]
         for column in (*self.carried, *self.made):
             fields.append(pa.field(column.name, arrow_type(column.type)))

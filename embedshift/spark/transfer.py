@@ -138,7 +138,7 @@ def transfer_of(
         clock_skew_us=to_us(settings.sync.clock_skew),
         inspect=settings.sync.inspect,
         since_us=since_us,
-        by_log=log and store.keeps_changes(store.describe(source.table)),
+        by_log=since_us is not None and log and not store.lacks_changes(store.describe(source.table), since_us),
     )
     return _between(settings, store, source, target, rules)
 

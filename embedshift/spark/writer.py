@@ -8,21 +8,25 @@ from functools import reduce
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from embedshift.catalog.ledger import Entry, confirm, enter
+from embedshift.catalog.ledger import Entry, confirm, enter, enter_raised
 from embedshift.catalog.ranges import Counts
 from embedshift.embedding import DIGEST, Template, hash_vectors, whole_digests
 from embedshift.spark.compare_vectors import greatest
 from embedshift.spark.expiry import with_ttls
 from embedshift.spark.fence import Fence
-from embedshift.spark.rows import ACTION, DELETED_AT, ENTERED, REASON, Action, Layout
+from embedshift.spark.log_fed import log_fed_target
+from embedshift.spark.rows import ACTION, DELETED_AT, ENTERED, MADE_OF, REASON, Action, Layout
 from embedshift.spark.stores import Stores
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import matrix
 from embedshift.stores.merge_join import key_array
-from embedshift.stores.model import Column, Table, write_time
+from embedshift.stores.model import Column, Rejection, Table, write_time
 from embedshift.times import now_us
+
+_NOT_CELLS = (ACTION, REASON, DELETED_AT, ENTERED, MADE_OF)
 
 
 class Writer:
@@ -37,6 +41,7 @@ class Writer:
         self._began_us = now_us()
         self._transfer, self.fence = transfer, Fence(stores, transfer)
         self._layout: Layout = transfer.layout
+        self._log_fed = log_fed_target(self._store, self._layout)
         self._written = self._dead = self._deleted = self._shadowed = 0
 
     @property
@@ -61,7 +66,7 @@ class Writer:
         self.fence.before_writing()
         cells = self._cells(rows)
         entries = self._entered(rows)
-        refused = self._store.write(self._layout.target_table, cells)
+        refused = self._put(cells, rows.column(MADE_OF))
         names = self._layout.names(rows.take(pa.array([each.row for each in refused], pa.int64())))
         self.letters += zip(names, (each.reason for each in refused), strict=True)
         self._dead += len(refused)
@@ -70,14 +75,27 @@ class Writer:
             self._undo_ghosts(cells)
         if self._transfer.read_back:
             taken = np.setdiff1d(np.arange(rows.num_rows), [each.row for each in refused])
-            hidden = self._look_for_shadows(cells.take(pa.array(taken)))
+            hidden = self._look_for_shadows(cells.take(pa.array(taken)), rows.column(MADE_OF).take(pa.array(taken)))
             absent = {*names, *self._layout.names(hidden)}
             confirm(self._catalog, self._transfer.migration, [each for each in entries if each.id not in absent])
 
     def _cells(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The rows in the store's form."""
         rows = self._naming_vectors(with_ttls(rows))
-        return rows.select([name for name in rows.schema.names if name not in (ACTION, REASON, DELETED_AT, ENTERED)])
+        return rows.select([name for name in rows.schema.names if name not in _NOT_CELLS])
+
+    def _put(self, cells: pa.RecordBatch, made_of: pa.Array) -> list[Rejection]:
+        """Write cells at their own times; if a log feeds the target's index, as that demands.
+
+        Args:
+            cells: in the store's form.
+            made_of: for each row the digest of the text that its vector belongs to.
+        """
+        if self._log_fed is None:
+            return self._store.write(self._layout.target_table, cells)
+        raised, rejected = self._log_fed.write(cells, made_of)
+        enter_raised(self._catalog, self._transfer.migration, raised)
+        return rejected
 
     def _naming_vectors(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The digests of vectors that were computed now name them; a copied vector has the digest that it had."""
@@ -114,18 +132,20 @@ class Writer:
         if ghosts.num_rows:
             at = greatest([ghosts.column(write_time(column.name)) for column in self._layout.made])
             keys = ghosts.select([key.name for key in self._layout.keys])
-            self._store.delete(self._layout.target_table, keys, pc.fill_null(at, 0).to_numpy())
+            self._remove(keys, pc.fill_null(at, 0).to_numpy())
 
-    def _look_for_shadows(self, cells: pa.RecordBatch) -> pa.RecordBatch:
+    def _look_for_shadows(self, cells: pa.RecordBatch, made_of: pa.Array) -> pa.RecordBatch:
         """Read back what was written. Returns what was acknowledged but is not there: a newer delete hides it."""
         hidden = self._hidden(cells)
-        if hidden.num_rows and self._transfer.overwrite_shadowed:
-            self._overwrite(hidden)
-            hidden = self._hidden(hidden)
-        self._shadowed += hidden.num_rows
-        return hidden
+        if pc.any(hidden).as_py() and self._transfer.overwrite_shadowed:
+            cells, made_of = cells.filter(hidden), made_of.filter(hidden)
+            self._overwrite(cells, made_of)
+            hidden = self._hidden(cells)
+        lost = cells.filter(hidden)
+        self._shadowed += lost.num_rows
+        return lost
 
-    def _overwrite(self, rows: pa.RecordBatch) -> None:
+    def _overwrite(self, rows: pa.RecordBatch, made_of: pa.Array) -> None:
         """Write cells again that a newer delete hides, if the source still has the very cells that they come from.
 
         Their new time is that of the range's beginning: whatever is deleted after that stays deleted.
@@ -151,10 +171,11 @@ class Writer:
             value = pc.if_else(pc.is_valid(again), rows.column(name), None)
             rows = rows.set_column(rows.schema.get_field_index(write_time(name)), write_time(name), again)
             rows = rows.set_column(rows.schema.get_field_index(name), name, value)
-        rows = rows.filter(reduce(pc.or_, [pc.is_valid(rows.column(write_time(name))) for name in self._columns]))
+        again = reduce(pc.or_, [pc.is_valid(rows.column(write_time(name))) for name in self._columns])
+        rows = rows.filter(again)
         if rows.num_rows:
             self._enter(self._layout.entries(rows, self._began_us))
-            self._store.write(self._layout.target_table, rows)
+            self._put(rows, made_of.filter(again))
 
     def _times_now(
         self, store: Store, table: Table, rows: pa.RecordBatch, columns: Sequence[Column]
@@ -165,21 +186,20 @@ class Writer:
         place = pc.index_in(key_array(rows, keys), value_set=key_array(found, keys))
         return {name: found.column(write_time(name)).take(place) for name in names}
 
-    def _hidden(self, cells: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows of which a written value is not there."""
+    def _hidden(self, cells: pa.RecordBatch) -> pa.Array:
+        """Of which rows a written value is not there; n booleans."""
         if cells.num_rows == 0:
-            return cells
+            return pa.array([], pa.bool_())
         keys = [key.name for key in self._layout.keys]
         found = self._store.fetch(self._layout.target_table, cells.select(keys), times=self._columns)
         place = pc.index_in(key_array(cells, keys), value_set=key_array(found, keys))
-        if self._layout.in_place:
-            # A row that is gone from its own table was deleted; nothing of it is missing.
-            cells, place = cells.filter(pc.is_valid(place)), pc.drop_null(place)
         found = found.take(place)
         valued = [cells.column(name).is_valid() for name in self._columns]
         seen = [found.column(write_time(name)).is_valid() for name in self._columns]
         lost = [pc.and_not(*each) for each in zip(valued, seen, strict=True)]
-        return cells.filter(reduce(pc.or_, lost))
+        hidden = reduce(pc.or_, lost)
+        # A row that is gone from its own table was deleted; nothing of it is missing.
+        return pc.and_(hidden, pc.is_valid(place)) if self._layout.in_place else hidden
 
     @property
     def _columns(self) -> list[str]:
@@ -189,5 +209,11 @@ class Writer:
         if rows.num_rows:
             self.fence.before_deleting()
             keys = rows.select([key.name for key in self._layout.keys])
-            self._store.delete(self._layout.target_table, keys, rows.column(DELETED_AT).to_numpy())
+            self._remove(keys, rows.column(DELETED_AT).to_numpy())
             self._deleted += rows.num_rows
+
+    def _remove(self, keys: pa.RecordBatch, at_us: NDArray[np.int64]) -> None:
+        if self._log_fed is None:
+            self._store.delete(self._layout.target_table, keys, at_us)
+        else:
+            self._log_fed.table.delete(keys, at_us)

@@ -1,4 +1,4 @@
-"""Step 3, index: build the target's vector index after the load, and wait until it really answers."""
+"""Step 4, index: build the target's vector index when it has caught up, and wait until it really answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from embedshift.catalog.guard import check_not_live
 from embedshift.catalog.lease import never
 from embedshift.catalog.migration import get_migration
 from embedshift.catalog.states import after
@@ -32,8 +33,13 @@ class IndexResult(StepResult):
     next: str = "embedshift sync"
 
 
-def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | DryRun:
+def index(context: StepContext, *, dry_run: bool = False, rebuild: bool = False) -> IndexResult | DryRun:
     """Build the index of the target; if it is ready, only check that it finds vectors of the table.
+
+    Args:
+        context: what the step works with.
+        dry_run: build nothing.
+        rebuild: drop it first if it is there. Nobody searches the target yet.
 
     Raises:
         CheckFailed: it failed, or does not find vectors of the table within ``target.index_wait``.
@@ -47,6 +53,10 @@ def index(context: StepContext, *, dry_run: bool = False) -> IndexResult | DryRu
         return DryRun(index=wanted.name)
     started = time.monotonic()
     with context.owned(migration, "index") as lease:
+        if rebuild:
+            check_not_live(store, wanted.table, hint="embedshift reindex --in-place builds the index of a live table")
+            lease.confirm()
+            store.drop_index(wanted)
         store.create_index(wanted)
         wait_until_serving(store, wanted, settings, lease.check)
         seconds = time.monotonic() - started

@@ -9,12 +9,14 @@ from typing import Any
 from embedshift.catalog.migration import Migration, get_migration
 from embedshift.catalog.ranges import Counts, Progress, progress
 from embedshift.catalog.states import after
+from embedshift.errors import RefusedError
 from embedshift.spark.dead_letters import check_dead_letters, settle_dead_letters
 from embedshift.spark.ranges import plan_ranges
 from embedshift.spark.run import run_transfer
 from embedshift.spark.throttle_driver import throttled
 from embedshift.spark.transfer import transfer_of
 from embedshift.steps.context import DryRun, StepContext, StepResult
+from embedshift.stores.contract import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +26,25 @@ class LoadResult(StepResult):
     counts: Counts
     ranges: int
     seconds: float
-    next: str = "embedshift index"
+    next: str = "embedshift sync"
 
     def plain(self) -> dict[str, Any]:
         """The result as JSON has it."""
         return {**self.counts.summary(), "ranges": self.ranges, "seconds": self.seconds, "next": self.next}
 
 
-def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | DryRun:
+def load(context: StepContext, *, dry_run: bool = False, drop_index: bool = False) -> LoadResult | DryRun:
     """Fill the target. Killed at any moment and run again, it does only what is not recorded as done.
+
+    Args:
+        context: what the step works with.
+        dry_run: change nothing.
+        drop_index: drop an index that the target has already, if a log feeds it.
 
     Raises:
         CheckFailed: ranges failed every attempt, or more rows are dead than tolerated.
         StateError, OwnedByAnother: the state forbids it, or another run does it.
+        RefusedError: a log feeds the target already, so that it takes no writes of old times.
     """
     settings, store, console = context.settings, context.store, context.console
     migration = get_migration(store, settings)
@@ -50,6 +58,7 @@ def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | DryRun:
         return LoadResult(before.counts, before.ranges, 0.0)
     started = time.monotonic()
     with context.owned(migration, "load") as lease:
+        _end_log(store, migration, drop_index=drop_index)
         plan = plan_ranges(store, migration.source.table, settings.load.ranges)
         transfer = transfer_of(settings, store, migration, "load", owner=lease.owner)
         model = None if migration.copies_vectors else migration.target.model
@@ -77,6 +86,28 @@ def load(context: StepContext, *, dry_run: bool = False) -> LoadResult | DryRun:
         lease.change(state=after("load", migration.state), load_seconds=spent)
     console.say(_summary(done, seconds))
     return LoadResult(done.counts, done.ranges, round(seconds, 3))
+
+
+def _end_log(store: Store, migration: Migration, *, drop_index: bool) -> None:
+    """Make sure that rows can be written with their own times, which no log of the target may refuse."""
+    target = migration.target
+    if store.write_floor(target.table) is None:
+        return
+    index = store.index_on(target.table, target.vector)
+    if index is not None and drop_index:
+        store.drop_index(index)
+        index = None
+    if store.write_floor(target.table) is None:
+        return
+    if index is not None:
+        raise RefusedError(
+            f"{target.table} has an index already, {index.name}, and takes no write from before that",
+            hint="embedshift load --drop-index drops it; embedshift index builds it when all rows are there",
+        )
+    raise RefusedError(
+        f"{target.table} has a change log, and takes no write from before it",
+        hint=f"ALTER TABLE {target.table} WITH cdc = {{'enabled': false}}, and load again",
+    )
 
 
 def _announcement(migration: Migration, rows: int) -> str:

@@ -1,4 +1,4 @@
-"""The whole way: prepare, load, index, sync, validate, cutover, from where an earlier run stopped."""
+"""The whole way: prepare, load, sync, index, sync, validate, cutover, from where an earlier run stopped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from embedshift.catalog.migration import get_migration
-from embedshift.catalog.states import STATES, is_done, label
+from embedshift.catalog.states import ORDER, STATES, is_done, label
 from embedshift.errors import StateError, UsageError
 from embedshift.steps.context import DryRun, StepContext, StepResult
 from embedshift.steps.cutover import cutover
@@ -18,20 +18,22 @@ from embedshift.steps.prepare import prepare
 from embedshift.steps.sync import sync
 from embedshift.steps.validate import validate
 
-#: The steps behind prepare, in the order of ``states.ORDER``.
 _STEPS: dict[str, Callable[[StepContext], StepResult]] = {
     "load": load,
-    "index": index,
     "sync": sync,
+    "index": index,
     "validate": validate,
     "cutover": cutover,
 }
-_NAMES = ("prepare", *_STEPS)
+#: The steps of ``ORDER`` that it runs; what comes later is another day's.
+_NAMES = ORDER[: ORDER.index("cutover") + 1]
+#: The first of two steps of one name, in the result.
+_NAMED = {_NAMES.index("sync"): "sync_before_index"}
 
 
 @dataclass(frozen=True, slots=True)
 class MigrateResult(StepResult):
-    """The results of the steps that ran, by their names."""
+    """The results of the steps that ran, by their names; the sync before the index is ``sync_before_index``."""
 
     steps: dict[str, StepResult] = field(default_factory=dict)
     seconds: float = 0.0
@@ -52,7 +54,9 @@ def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutove
     """
     console = context.console
     if until not in _NAMES:
-        raise UsageError(f"migrate has no step {until}", hint=f"--until takes one of {', '.join(_NAMES)}")
+        raise UsageError(
+            f"migrate has no step {until}", hint=f"--until takes one of {', '.join(dict.fromkeys(_NAMES))}"
+        )
     if dry_run:
         console.say(f"migrate runs {', '.join(_NAMES)}, up to {until}")
         return DryRun(prepare=prepare(context, dry_run=True).plain())
@@ -70,9 +74,10 @@ def migrate(context: StepContext, *, dry_run: bool = False, until: str = "cutove
     embeds = migration.state == "prepared" and not migration.copies_vectors
     with context.spark(migration.id, model=migration.target.model if embeds else None) as spark:
         context = context.replaced(spark_context=spark)
-        for name in _NAMES[1 : _NAMES.index(until) + 1]:
-            if not is_done(name, get_migration(context.store, context.settings).state):
+        last = max(place for place, name in enumerate(_NAMES) if name == until)
+        for place, name in enumerate(_NAMES[1 : last + 1], 1):
+            if not is_done(place, get_migration(context.store, context.settings).state):
                 console.title(name)
-                done[name] = _STEPS[name](context)
+                done[_NAMED.get(place, name)] = _STEPS[name](context)
     following = str(getattr(list(done.values())[-1], "next", ""))
     return MigrateResult(done, round(time.monotonic() - started, 3), following)

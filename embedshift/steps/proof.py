@@ -84,7 +84,12 @@ class Surveyor:
         """
         migration = read_migration(self.store, self.lease.migration)
         moment_us = (migration.facts.compared_us or now_us()) - to_us(self.settings.sync.clock_skew)
-        look = Look(moment_us=moment_us, window_rows=self.settings.load.window_rows, k=NEIGHBOURS)
+        look = Look(
+            moment_us=moment_us,
+            window_rows=self.settings.load.window_rows,
+            k=NEIGHBOURS,
+            indexed_us=self.store.write_floor(migration.target.table),
+        )
         asked = _Asked(subject_of(self.store, migration), look, self.spark.broadcast(probes), self.reader)
         ranges = plan_ranges(self.store, migration.source.table, self.settings.load.ranges)
         first = aggregate(self.spark, reachable(self.settings.store), ranges, partial(_survey_range, asked))

@@ -1,7 +1,8 @@
-"""Step 4, sync: compare source and target range by range and repair what differs, until a pass finds nothing."""
+"""Steps 3 and 5, sync: compare source and target range by range and repair what differs, until a pass finds nothing."""
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from embedshift.catalog.lease import Lease
 from embedshift.catalog.ledger import HOUR_US, forget_hours
 from embedshift.catalog.migration import Migration, get_migration, read_migration
 from embedshift.catalog.ranges import Counts, forget_step, progress
-from embedshift.catalog.states import after, check_step
+from embedshift.catalog.states import after, check_step, next_command
 from embedshift.errors import CheckFailed
 from embedshift.spark.aggregate import count_unshared, preview
 from embedshift.spark.dead_letters import check_dead_letters, settle_dead_letters
@@ -49,7 +50,7 @@ class SyncResult(StepResult):
     """The passes of a sync; the last one was clean."""
 
     passes: tuple[Pass, ...]
-    next: str = "embedshift validate"
+    next: str
 
     def plain(self) -> dict[str, Any]:
         """The result as JSON has it."""
@@ -90,8 +91,8 @@ def sync_until_clean(context: StepContext, migration: Migration, *, whole: bool 
         passes = Syncing(context, spark, lease).passes(whole=whole)
         before = read_migration(context.store, migration.id).state
         unsettled = before == "validated" and not any(each.counts.difference for each in passes)
-        lease.change(state=None if unsettled else after("sync", before))
-    return SyncResult(tuple(passes))
+        changed = lease.change(state=None if unsettled else after("sync", before))
+    return SyncResult(tuple(passes), next_command(changed.state))
 
 
 def _sync_recent(context: StepContext, migration: Migration, since_us: int) -> SyncResult:
@@ -166,6 +167,7 @@ class Syncing:
             done.append(self._opened_pass())
             if self._clean(done[-1]) and not resumed:
                 return done
+            self._let_writes_land(migration)
         raise self._still_different(done)
 
     def recent_passes(self, since_us: int) -> list[Pass]:
@@ -176,6 +178,7 @@ class Syncing:
             done.append(self._pass(_RECENT, "sync of recent rows", since_us))
             if self._clean(done[-1]):
                 return done
+            self._let_writes_land(self._migration())
         raise self._still_different(done)
 
     def _migration(self) -> Migration:
@@ -183,6 +186,19 @@ class Syncing:
 
     def _clean(self, done: Pass) -> bool:
         return done.counts.difference <= self.context.settings.sync.until and not done.waiting
+
+    def _let_writes_land(self, migration: Migration) -> None:
+        """Wait until no write of an application can still end under a vector that this pass wrote.
+
+        Only where a log feeds the index: elsewhere a vector has the time of its text, and later writes stay above it.
+        """
+        settings, store = self.context.settings, self.context.store
+        if store.write_floor(self._into(migration)) is not None:
+            pause = settings.sync.clock_skew + settings.store.request_timeout
+            threading.Event().wait(pause.total_seconds())
+
+    def _into(self, migration: Migration) -> str:
+        return (migration.source if self.backwards else migration.target).table
 
     def _still_different(self, done: list[Pass]) -> CheckFailed:
         return CheckFailed(
@@ -216,8 +232,15 @@ class Syncing:
         if self.backwards or compared_us is None or sync.change_log == "off":
             return None
         since_us, store = compared_us - to_us(sync.clock_skew), self.context.store
-        kept = now_us() - since_us < to_us(sync.change_log_kept)
-        return since_us if kept and store.keeps_changes(store.describe(migration.source.table)) else None
+        source = store.describe(migration.source.table)
+        if not store.keeps_changes(source):
+            return None
+        lacks = store.lacks_changes(source, since_us)
+        if not lacks and now_us() - since_us >= to_us(sync.change_log_kept):
+            lacks = "sync.change_log_kept has passed since the last pass"
+        if lacks:
+            self.context.console.say(f"every row is compared: {lacks}")
+        return None if lacks else since_us
 
     def _opened_pass(self) -> Pass:
         facts = self._migration().facts

@@ -26,7 +26,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedshift.stores.model import Column, Estimate, Hit, Index, IndexSize, IndexState, Piece, Rejection, Table
+from embedshift.stores.model import (
+    Column,
+    Estimate,
+    Hit,
+    Index,
+    IndexSize,
+    IndexState,
+    Piece,
+    Rejection,
+    Table,
+    WrittenIf,
+)
 from embedshift.stores.records import Records
 from embedshift.tokens import TokenRange
 
@@ -172,6 +183,26 @@ class Store(Protocol):
             InputError: a row of ``keys`` is not a key.
         """
 
+    def write_floor(self, table: str) -> int | None:
+        """Before which time nothing may be written into a table, in microseconds; None if writes of any time may be.
+
+        A table has a floor if a change log feeds its vector index. The store refuses what is older, and the index
+        learns only of writes that arrive at about their own time: it reads the log forward, by write time.
+        """
+
+    def write_if(self, table: Table, rows: pa.RecordBatch, seen: pa.RecordBatch) -> WrittenIf:
+        """Write cells at the store's present time, in rows that are still as they were seen. Makes no row.
+
+        Args:
+            table: as described.
+            rows: a primary key a row, the columns to write (null: the cell is deleted), and perhaps ``ttl(c)``.
+            seen: for the same rows in the same order, the values of columns as they must be.
+
+        Raises:
+            SchemaError: a column does not exist, or a key column is missing.
+            StoreUnavailable: the rest could not be written, after retries; some rows may have been.
+        """
+
     def latencies(self) -> list[float]:
         """Seconds that each write took since the last call of this method, the newest few thousand at most.
 
@@ -179,7 +210,10 @@ class Store(Protocol):
         """
 
     def keeps_changes(self, table: Table) -> bool:
-        """Whether ``changes`` can name every row of the table that is written or deleted."""
+        """Whether the table has a change log, perhaps one that has fallen silent."""
+
+    def lacks_changes(self, table: Table, since_us: int) -> str:
+        """Why ``changes`` cannot name every row that was written or deleted since then; empty if it can."""
 
     def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
         """Primary keys of rows written in a span of time, from the table's change log; a key may come several times.

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from embedshift.settings import IndexSettings
 from embedshift.tokens import TokenRange
 
@@ -126,6 +129,14 @@ class Rejection:
 
     row: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenIf:
+    """What became of conditional writes: which rows were as expected, shape (n,), and which the store refuses."""
+
+    applied: NDArray[np.bool_]
+    rejected: list[Rejection]
 
 
 def completed(options: IndexSettings, defaults: IndexSettings) -> IndexSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,22 @@ def check_index_answers(store: Store, index: Index) -> None:
             f"{index.table} does not find {lost} articles that are in it",
             hint="run embedshift cutover to check again, or embedshift rollback",
         )
+
+
+def lost_rows(store: Store, index: Index, rows: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Which rows the index does not find by their own vectors, within a minute, one batch each.
+
+    Args:
+        rows: primary keys and vectors.
+    """
+    table = store.describe(index.table)
+    left = [batch.slice(row, 1) for batch in rows for row in range(batch.num_rows)]
+    deadline = time.monotonic() + _LAG_S_MAX
+    while True:
+        left = [row for row in left if _is_lost(store, table, index, row)]
+        if not left or time.monotonic() > deadline:
+            return left
+        threading.Event().wait(_LOOK_S)
 
 
 def _samples(store: Store, table: Table, column: str) -> list[pa.RecordBatch]:

@@ -23,7 +23,7 @@ from embedshift.validation.content_hash import Content, content_columns, content
 from embedshift.validation.differences import Differences, as_mask
 from embedshift.validation.duplicates import Repeats
 from embedshift.validation.exact_knn import Nearest, all_finite
-from embedshift.validation.survey_result import EXAMPLES_MAX, SEEN, Doubtful, Examples, Survey
+from embedshift.validation.survey_result import EXAMPLES_MAX, SEEN, Doubtful, Examples, Recent, Survey
 from embedshift.validation.table_pair import Subject, json_keys, row_keys
 from embedshift.validation.truncation import Cut
 
@@ -44,6 +44,7 @@ class Look:
         probes: shape (n, dimension), float32: vectors whose exact neighbours are wanted.
         k: how many neighbours of each probe.
         cut: counts the texts that are longer than the target's model reads.
+        indexed_us: when the target's index was built, to find the vectors that were written since; None: do not.
         again_after_s: how old a difference must be when the row is read again, so that a write that is under way in
             both tables has ended.
     """
@@ -54,6 +55,7 @@ class Look:
     probes: NDArray[np.float32] | None = None
     k: int = 100
     cut: Cut | None = None
+    indexed_us: int | None = None
     again_after_s: float = 1.0
 
 
@@ -148,6 +150,7 @@ class _Examiner:
         self._content = Content()
         self._examples = Examples()
         self._doubtful = Doubtful()
+        self._recent = Recent()
         self._counts: dict[str, int] = {}
 
     def survey(self) -> Survey:
@@ -160,6 +163,7 @@ class _Examiner:
             content=self._content,
             examples=self._examples,
             doubtful=self._doubtful,
+            recent=self._recent,
         )
 
     def sift(self, merged: Merged) -> pa.RecordBatch:
@@ -277,10 +281,21 @@ class _Examiner:
         if self._subject.normalized:
             lengths = np.linalg.norm(np.where(finite[:, None], vectors, 0).astype(np.float64), axis=1)
             self._fault("not_unit", self._subject.target, rows, finite & (np.abs(lengths - 1) > _NORM_TOLERANCE))
+        self._recently(rows.filter(pa.array(finite)))
         hashes = hash_vectors(vectors)
         self._named(rows, hashes)
         self._repeats.add(hashes, self._compared.digests(rows).to_pylist())
         self._nearest.update(vectors, row_keys(self._subject.target, rows))
+
+    def _recently(self, rows: pa.RecordBatch) -> None:
+        """Keep some of the rows whose vectors were written since the index was built."""
+        if self._look.indexed_us is None:
+            return
+        vector = self._subject.target_vector
+        young = pc.greater_equal(rows.column(write_time(vector)), self._look.indexed_us)
+        rows = rows.filter(pc.fill_null(young, False)).select([*self._subject.keys, vector])
+        if rows.num_rows:
+            self._recent += Recent(rows.num_rows, (rows,))
 
     def _named(self, rows: pa.RecordBatch, hashes: NDArray[np.uint64]) -> None:
         """Compare vectors with what their digests say of them."""

@@ -15,6 +15,8 @@ from embedshift.validation.exact_knn import Nearest
 SEEN = "seen()"
 #: Rows that are shown for each kind of fault.
 EXAMPLES_MAX = 5
+#: Rows with recent vectors that are kept, to ask the index for each of them.
+RECENT_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,31 @@ class Doubtful:
 
 
 @dataclass(frozen=True, slots=True)
+class Recent:
+    """Rows of the target whose vectors were written after its index was built: keys and vectors of some of them.
+
+    ``count`` is how many there are; of more than ``RECENT_MAX`` the others are not kept.
+    """
+
+    count: int = 0
+    batches: tuple[pa.RecordBatch, ...] = ()
+
+    def __add__(self, other: Recent) -> Recent:
+        """Those of both, as many as are kept."""
+        kept, room = list(self.batches), RECENT_MAX - self.rows
+        for batch in other.batches:
+            if room > 0:
+                kept.append(batch.slice(0, room))
+                room -= kept[-1].num_rows
+        return Recent(self.count + other.count, tuple(kept))
+
+    @property
+    def rows(self) -> int:
+        """How many are kept."""
+        return sum(batch.num_rows for batch in self.batches)
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """What was found in a part of the ring. Surveys of parts that share no token add up to the survey of the whole.
 
@@ -78,6 +105,7 @@ class Survey:
         content: the fingerprint of the target's content.
         examples: some rows for each kind of fault, by the names above.
         doubtful: rows that are not counted yet, and are to be looked at again.
+        recent: rows whose vectors were written since the index was built, if that was asked for.
     """
 
     nearest: Nearest
@@ -102,6 +130,7 @@ class Survey:
     content: Content = field(default_factory=Content)
     examples: Examples = field(default_factory=Examples)
     doubtful: Doubtful = field(default_factory=Doubtful)
+    recent: Recent = field(default_factory=Recent)
 
     def __add__(self, other: Survey) -> Survey:
         """The sum for two parts of the ring that share no token."""

@@ -16,6 +16,7 @@ from embedshift.errors import ModelUnavailable
 from embedshift.settings import ValidationSettings
 from embedshift.stores.contract import Store
 from embedshift.validation.checks import Allowed, Check, checks, indexable_rows
+from embedshift.validation.index_probe import lost_rows
 from embedshift.validation.latency import Latency, latency, searcher
 from embedshift.validation.questions import Question, known_articles
 from embedshift.validation.recall import Recall, measured_recall
@@ -167,6 +168,8 @@ def examine(
         index_rows, gone = store.index_state(case.new.index).rows, 0
         if index_rows is not None and index_rows < indexable_rows(survey):
             gone = max(0, survey.target_rows - (rows_now() if rows_now else survey.target_rows))
+        log_fed = store.write_floor(case.new.index.table) is not None
+        lost = len(lost_rows(store, case.new.index, survey.recent.batches)) if log_fed else None
     own = [*[None] * len(asked), *probes.keys()]
     with watch("recall"):
         recalls = [
@@ -194,6 +197,7 @@ def examine(
         case.allowed,
         index_rows=index_rows,
         gone=gone,
+        lost=lost,
         reembedding=agreed,
         lengths=lengths,
         unlabelled=instead,

@@ -123,7 +123,19 @@ def test_each_step_runs_with_the_rights_of_its_group_and_names_the_one_that_is_m
     roles: Roles, spark: SparkContext
 ) -> None:
     world = roles.world
-    for step in ("prepare", "load", "sync", "index", "sync", "validate", "cutover", "rollback", "sync", "validate", "cutover"):
+    for step in (
+        "prepare",
+        "load",
+        "sync",
+        "index",
+        "sync",
+        "validate",
+        "cutover",
+        "rollback",
+        "sync",
+        "validate",
+        "cutover",
+    ):
         if step == "validate":  # which carries what was written since the last sync
             world.write("articles", {"id": "a001", "title": ("Written meanwhile", now_us())})
         roles.act(step)

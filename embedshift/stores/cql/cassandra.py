@@ -141,6 +141,10 @@ class Cassandra(Dialect):
     def keyspace_options(self, *, catalog: bool) -> str:
         return ""
 
+    def write_floor(self, connection: CqlConnection, table: str) -> int | None:
+        """None: its indexes see every write, whatever its time."""
+        return None
+
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """The reads that each node has coordinated since it started, added up."""
         query = "SELECT count FROM system_views.{} WHERE keyspace_name = ? AND table_name = ?"

@@ -6,20 +6,28 @@ Column names and their meaning: ScyllaDB's documentation, "The CDC Log Table".
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
+from cassandra.util import unix_time_from_uuid1
 
-from embedshift.errors import SchemaError
+from embedshift.errors import NotPermitted, SchemaError
 from embedshift.stores.cql.quoting import listed, qualified, quote
 from embedshift.stores.cql.schema import exists
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.cql_types import arrow_type, from_json, is_opaque
 from embedshift.stores.model import Column, Table
+from embedshift.times import now_us
 from embedshift.tokens import TokenRange
 
 _STREAM, _TIME = quote("cdc$stream_id"), quote("cdc$time")
 _KEYS_AT_ONCE = 1000
+#: How long a log keeps a change if nobody has said otherwise (ScyllaDB's documentation, "Advanced column types").
+_TTL_S = 86_400
+#: Old streams are collected some time after the TTL; until then this is more than enough.
+_COLLECTED_US = 3_600_000_000
 
 
 def log_name(table: str) -> str:
@@ -27,13 +35,90 @@ def log_name(table: str) -> str:
     return f"{table}_scylla_cdc_log"
 
 
-def names_every_row(connection: CqlConnection, table: Table) -> bool:
-    """Whether the table has a log in which every change names its row, by a key that can be read.
+def has_log(connection: CqlConnection, table: str) -> bool:
+    """Whether there is a table of the log, which stays when the log is switched off."""
+    return exists(connection, log_name(table))
+
+
+def is_on(connection: CqlConnection, table: str) -> bool:
+    """Whether changes of the table are logged now: by its own option, or since it has a vector index."""
+    return _option(connection, table).get("enabled", "").lower() == "true" or bool(_indexes_made(connection, table))
+
+
+def log_began(connection: CqlConnection, table: str) -> int | None:
+    """Since when, in microseconds, the log of a table is whole: nothing older may be written; None if there is none.
+
+    The server's table of streams says it. A user who may not read that gets the time of the newest index, or what the
+    log's TTL leaves of the time since.
+    """
+    if not is_on(connection, table):
+        return None
+    query = "SELECT timestamp FROM system.cdc_timestamps WHERE keyspace_name = ? AND table_name = ?"
+    try:
+        found = connection.rows(query, (connection.keyspace, table), doing=f"asking since when {table} has a log")
+    except (SchemaError, NotPermitted):
+        found = []
+    if found:
+        return min(_microseconds(row["timestamp"]) for row in found)
+    made = _indexes_made(connection, table)
+    kept_since_us = now_us() - _ttl_us(connection, table) + _COLLECTED_US
+    return max([kept_since_us, *made])
+
+
+def lacks(connection: CqlConnection, table: Table, since_us: int) -> str:
+    """Why the log cannot name every row that was written or deleted since; empty if it can.
 
     In a table with a clustering key, the deletion of a partition, or of a part of it, names no row.
     """
-    plain = all(key.role == "partition" and not is_opaque(key.type) for key in table.keys)
-    return plain and exists(connection, log_name(table.name))
+    if not all(key.role == "partition" and not is_opaque(key.type) for key in table.keys):
+        return f"deletions in {table.name} need not name a row"
+    if not has_log(connection, table.name):
+        return f"{table.name} has no change log"
+    began_us = log_began(connection, table.name)
+    if began_us is None:
+        return f"the change log of {table.name} is switched off"
+    if began_us >= since_us:
+        return f"the change log of {table.name} began later"
+    if now_us() - since_us >= _ttl_us(connection, table.name):
+        return f"the change log of {table.name} does not keep its rows so long"
+    return ""
+
+
+def _option(connection: CqlConnection, table: str) -> dict[str, str]:
+    query = "SELECT cdc FROM system_schema.scylla_tables WHERE keyspace_name = ? AND table_name = ?"
+    try:
+        found = connection.rows(query, (connection.keyspace, table), doing=f"asking whether {table} has a log")
+    except SchemaError:
+        return {}  # not a ScyllaDB
+    return dict(found[0]["cdc"] or {}) if found else {}
+
+
+def _ttl_us(connection: CqlConnection, table: str) -> int:
+    """How long the log keeps a change, in microseconds; a TTL of 0 means for ever."""
+    seconds = int(_option(connection, table).get("ttl") or _TTL_S)
+    return seconds * 1_000_000 if seconds else now_us()
+
+
+def _indexes_made(connection: CqlConnection, table: str) -> list[int]:
+    """When each vector index of the table was created, in microseconds; 0 if the server does not say."""
+    query = "SELECT table_name, options FROM system_schema.indexes WHERE keyspace_name = ?"
+    rows = connection.rows(query, (connection.keyspace,), doing=f"looking for an index of {table}")
+    options = [row["options"] for row in rows if row["table_name"] == table]
+    made = [each.get("index_version") for each in options if _is_vector_index(each)]
+    return [_time_of(version) if version else 0 for version in made]
+
+
+def _is_vector_index(options: dict[str, str]) -> bool:
+    return str(options.get("class_name", "")).rpartition(".")[2].lower() == "vector_index"
+
+
+def _time_of(version: str) -> int:
+    return round(unix_time_from_uuid1(UUID(version)) * 1_000_000)
+
+
+def _microseconds(moment: datetime) -> int:
+    """The driver gives times without a zone, in UTC."""
+    return round(moment.replace(tzinfo=UTC).timestamp() * 1_000_000)
 
 
 def changes(

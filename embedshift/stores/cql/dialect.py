@@ -63,6 +63,9 @@ class Dialect(Protocol):
     def keyspace_options(self, *, catalog: bool) -> str:
         """The text after the replication in CREATE KEYSPACE."""
 
+    def write_floor(self, connection: CqlConnection, table: str) -> int | None:
+        """Before which time the server refuses writes into a table, in microseconds; None if it takes them all."""
+
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """How often clients have read a table since the nodes started; None if the nodes do not count."""
 

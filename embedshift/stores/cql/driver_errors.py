@@ -58,6 +58,10 @@ _MESSAGE = re.compile(r'message="(.*?)"(?: info=|>|$)', re.DOTALL)
 # The driver reports errors of a TLS handshake as text, inside an OSError of another class.
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?)(?: \(_ssl|$)")
 _HANDSHAKE = re.compile(r"\[SSL: (\w+)\]")
+#: ScyllaDB, of a write that is older than its table's change log (its ``cdc/metadata.cc``).
+_BEFORE_LOG = re.compile(r"could not find any CDC streams", re.I)
+#: ScyllaDB, of a write more than five seconds in its future.
+_FROM_FUTURE = re.compile(r"from the future", re.I)
 _ABSENT = re.compile(
     r"(table|keyspace) \S+ does not exist|unconfigured table|keyspace '?\S+'? (does not|doesn't) exist", re.I
 )
@@ -77,7 +81,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, NoHostAvailable):
         final = AuthenticationFailed | Unauthorized
         return not any(isinstance(each, final) or _HANDSHAKE.search(str(each)) for each in _causes(error))
-    return isinstance(error, TRANSIENT)
+    return isinstance(error, TRANSIENT) and not _BEFORE_LOG.search(server_words(error))
 
 
 def is_absent(error: BaseException) -> bool:
@@ -105,6 +109,11 @@ def explained(error: BaseException, doing: str, where: str) -> EmbedshiftError:
             hint = "check store.keyspace and the table's name, or create them: embedshift schema apply"
             return SchemaError(f"{doing} at {where}: {words}", hint=hint)
         return SchemaError(f"{where} refused {doing} ({words})", hint=_advice(words))
+    if _BEFORE_LOG.search(words):
+        return SchemaError(
+            f"{where} refused {doing}: a write is older than the table's change log ({words})",
+            hint="run the step again: it asks anew since when the log is whole",
+        )
     if isinstance(error, NoHostAvailable):
         return _unreachable(error, doing, where)
     return StoreUnavailable(
@@ -115,6 +124,8 @@ def explained(error: BaseException, doing: str, where: str) -> EmbedshiftError:
 def _advice(words: str) -> str:
     if re.search(r"lightweight|LWT", words, re.I) and "tablet" in words.lower():
         return "name a keyspace without tablets under store.catalog.keyspace and run embedshift schema apply"
+    if _FROM_FUTURE.search(words):
+        return "the clock of this machine, or of whoever wrote the row, is ahead of the server's: synchronise both"
     if "ALLOW_CUSTOM_PARAMETERS" in words:
         return (
             "start the nodes with -Dcassandra.sai.vector.allow_custom_parameters=true, or leave out "

@@ -13,6 +13,7 @@ from urllib.parse import quote as url_quote
 import numpy as np
 
 from embedshift.errors import EmbedshiftError, SchemaError
+from embedshift.stores.cql import cdc
 from embedshift.stores.cql.dialect import Dialect, asked, refuse, version_numbers
 from embedshift.stores.cql.quoting import qualified, quote
 from embedshift.stores.cql.session import CqlConnection
@@ -144,6 +145,10 @@ class Scylla(Dialect):
     def keyspace_options(self, *, catalog: bool) -> str:
         """Tablets for vector indexes; none for the catalog: not every version has lightweight transactions on them."""
         return f" AND tablets = {{'enabled': {'false' if catalog else 'true'}}}"
+
+    def write_floor(self, connection: CqlConnection, table: str) -> int | None:
+        """When the oldest stream of the table's change log began. A vector index switches the log on."""
+        return cdc.log_began(connection, table)
 
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """ScyllaDB does not offer the counts of a table by CQL."""

@@ -29,6 +29,7 @@ from embedshift.stores.model import (
     Piece,
     Rejection,
     Table,
+    WrittenIf,
     drained,
 )
 from embedshift.stores.records import Records
@@ -150,12 +151,22 @@ class CqlStore(Store):
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         write.delete(self.connection, table, keys, write_times)
 
+    def write_floor(self, table: str) -> int | None:
+        return self._dialect.write_floor(self.connection, table)
+
+    def write_if(self, table: Table, rows: pa.RecordBatch, seen: pa.RecordBatch) -> WrittenIf:
+        """Lightweight transactions, many at once."""
+        return write.write_if(self.connection, table, rows, seen)
+
     def latencies(self) -> list[float]:
         """Seconds that each request of ``write`` and ``delete`` took."""
         return drained(self.connection.latencies)
 
     def keeps_changes(self, table: Table) -> bool:
-        return cdc.names_every_row(self.connection, table)
+        return cdc.has_log(self.connection, table.name)
+
+    def lacks_changes(self, table: Table, since_us: int) -> str:
+        return cdc.lacks(self.connection, table, since_us)
 
     def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
         return cdc.changes(self.connection, table, within, after_us, until_us)

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from cassandra.query import UNSET_VALUE
 from numpy.typing import NDArray
 
 from embedshift.errors import InputError
 from embedshift.stores.cql import inflight
-from embedshift.stores.cql.batch import NO_TTL, UNWRITTEN, Cells, WriteBatch, keys_of, slices
+from embedshift.stores.cql.batch import NO_TTL, UNWRITTEN, Cells, WriteBatch, aligned, keys_of, slices, wire_values
 from embedshift.stores.cql.quoting import listed, qualified, quote
 from embedshift.stores.cql.session import WRITE, CqlConnection, bound
-from embedshift.stores.model import MIN_WRITE_TIME_US, Rejection, Table
+from embedshift.stores.model import MIN_WRITE_TIME_US, Rejection, Table, WrittenIf, remaining_ttl
 
 
 class Writing:
@@ -54,6 +55,12 @@ class Writing:
         """Values: a time, a TTL, the regular columns, the key. Makes no row marker."""
         changes = ", ".join(f"{quote(name)} = ?" for name in self._regular)
         return f"UPDATE {self._table} USING TIMESTAMP ? AND TTL ? SET {changes} WHERE {_equal(self._key)}"
+
+    def update_if(self, expected: Sequence[str]) -> str:
+        """Values: a TTL, the regular columns, the key, what ``expected`` columns are now. Makes no row."""
+        changes = ", ".join(f"{quote(name)} = ?" for name in self._regular)
+        condition = _equal(expected) if expected else "EXISTS"
+        return f"UPDATE {self._table} USING TTL ? SET {changes} WHERE {_equal(self._key)} IF {condition}"
 
     @property
     def marker(self) -> str:
@@ -114,6 +121,51 @@ def delete(connection: CqlConnection, table: Table, keys: pa.RecordBatch, write_
         else:
             requests.append(bound(by_key, [time, *key]))
     inflight.send(connection, requests, WRITE, doing=f"deleting from {table.name}")
+
+
+def write_if(connection: CqlConnection, table: Table, rows: pa.RecordBatch, seen: pa.RecordBatch) -> WrittenIf:
+    """Write where a row is still as it was seen (``contract.Store.write_if``).
+
+    An answer that is lost counts as not applied: whoever asked compares the rows again.
+    """
+    faults: dict[int, str] = {}
+    keys = keys_of(table, rows, faults)
+    names = [column.name for column in table.others if column.name in rows.schema.names]
+    expected = [column.name for column in table.others if column.name in seen.schema.names]
+    statement = connection.prepare(Writing(connection.keyspace, table, names, ()).update_if(expected))
+    written = [_bindable(table, rows, name, faults) for name in names]
+    conditions = [_bindable(table, seen, name, faults) for name in expected]
+    ttls = slices(_ttls(rows, names).astype(">i4").tobytes(), 4)
+    places = [row for row in range(rows.num_rows) if row not in faults]
+    requests = [
+        bound(statement, [ttls[row], *(each[row] for each in written), *keys[row], *(each[row] for each in conditions)])
+        for row in places
+    ]
+    applied = np.zeros(rows.num_rows, np.bool_)
+
+    def answered(place: int, answer: Any) -> None:
+        applied[places[place]] = bool(answer and answer[0]["[applied]"])
+
+    def refused(place: int, reason: str) -> None:
+        faults.setdefault(places[place], reason)
+
+    inflight.send(connection, requests, WRITE, doing=f"writing {table.name}", answered=answered, refused=refused)
+    return WrittenIf(applied, [Rejection(row, reason) for row, reason in sorted(faults.items())])
+
+
+def _bindable(table: Table, rows: pa.RecordBatch, name: str, faults: dict[int, str]) -> list[bytes | None]:
+    column = table.column(name)
+    assert column is not None
+    return wire_values(aligned(column, rows.column(name), faults))
+
+
+def _ttls(rows: pa.RecordBatch, names: Sequence[str]) -> NDArray[np.int64]:
+    """The longest TTL of each row's cells in seconds, 0 if there is none; shape (n,)."""
+    longest = np.zeros(rows.num_rows, np.int64)
+    for name in (remaining_ttl(each) for each in names):
+        if name in rows.schema.names:
+            longest = np.maximum(longest, pc.fill_null(rows.column(name).cast(pa.int64()), 0).to_numpy())
+    return longest
 
 
 class WritePlan:

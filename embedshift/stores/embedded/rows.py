@@ -15,7 +15,7 @@ from embedshift.stores.embedded.cell_sql import deletion, key, row_alive, rows_t
 from embedshift.stores.embedded.columns import batch_schema, to_batch
 from embedshift.stores.embedded.connection import Connections, rows_of
 from embedshift.stores.embedded.schema import next_sequence
-from embedshift.stores.model import Rejection, Table
+from embedshift.stores.model import Rejection, Table, WrittenIf, write_time
 from embedshift.tokens import TokenRange
 
 # What turns batches into rows is imported where rows are written or fetched: it needs pyarrow.compute, which would take
@@ -125,6 +125,33 @@ def write(connections: Connections, table: Table, rows: pa.RecordBatch) -> list[
             sequence = next_sequence(connection, table.name)
             connection.executemany(statement, ((sequence, *row) for row in batch.rows))
     return batch.rejections
+
+
+def write_if(connections: Connections, table: Table, rows: pa.RecordBatch, seen: pa.RecordBatch) -> WrittenIf:
+    """Write where a row is still as it was seen, in one transaction (``contract.Store.write_if``)."""
+    from embedshift.stores.embedded.batch import WriteBatch, keys_of
+
+    expected = [column.name for column in table.others if column.name in seen.schema.names]
+    written = [column.name for column in table.others if column.name in rows.schema.names]
+    reading = Reading(table, expected, ())
+    wanted = " AND ".join(["token = :token", *(f"{name} = :k{at}" for at, name in enumerate(reading.keys))])
+    statement = f"{reading.select} WHERE {wanted} AND {reading.alive}"
+    with connections.transaction() as connection:
+        applied = np.zeros(rows.num_rows, np.bool_)
+        for row, (token, *parts) in enumerate(keys_of(table, rows)):
+            place = {"now": now_s(), "token": token, **{f"k{at}": part for at, part in enumerate(parts)}}
+            found = to_batch(reading.schema, reading.types, rows_of(connection, statement, place))
+            one = seen.slice(row, 1)
+            applied[row] = found.num_rows == 1 and all(found.column(n).equals(one.column(n)) for n in expected)
+        now = pa.array(np.full(rows.num_rows, time.time_ns() // 1000, np.int64))
+        for name in written:
+            rows = rows.append_column(write_time(name), now)
+        batch = WriteBatch(table, rows.filter(pa.array(applied)), now_s())
+        if batch.rows:
+            sequence = next_sequence(connection, table.name)
+            connection.executemany(upsert(table, batch.columns), ((sequence, *row) for row in batch.rows))
+    places = np.flatnonzero(applied).tolist()
+    return WrittenIf(applied, [Rejection(places[each.row], each.reason) for each in batch.rejections])
 
 
 def delete(connections: Connections, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:

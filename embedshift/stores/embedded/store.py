@@ -30,6 +30,7 @@ from embedshift.stores.model import (
     Piece,
     Rejection,
     Table,
+    WrittenIf,
     drained,
     new_latencies,
 )
@@ -160,12 +161,24 @@ class EmbeddedStore(Store):
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         table_rows.delete(self._connections, self._schema.describe(table.name), keys, write_times)
 
+    def write_floor(self, table: str) -> int | None:
+        """None: the index sees every write, whatever its time."""
+        return None
+
+    def write_if(self, table: Table, rows: pa.RecordBatch, seen: pa.RecordBatch) -> WrittenIf:
+        """All rows in one transaction."""
+        return table_rows.write_if(self._connections, self._schema.describe(table.name), rows, seen)
+
     def latencies(self) -> list[float]:
         return drained(self._latencies)
 
     def keeps_changes(self, table: Table) -> bool:
         """This store keeps no change log."""
         return False
+
+    def lacks_changes(self, table: Table, since_us: int) -> str:
+        """This store keeps no change log."""
+        return "the store keeps no change log"
 
     def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
         """This store keeps no change log: always raises SchemaError."""
