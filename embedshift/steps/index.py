@@ -60,7 +60,8 @@ def index(context: StepContext, *, dry_run: bool = False, rebuild: bool = False)
         store.create_index(wanted)
         wait_until_serving(store, wanted, settings, lease.check)
         seconds = time.monotonic() - started
-        lease.change(state=after("index", migration.state), index_seconds=seconds)
+        state = "indexed" if rebuild else after("index", migration.state)
+        lease.change(state=state, index_seconds=seconds)
     rows = store.index_state(wanted).rows
     vectors = "" if rows is None else f", with {rows:,} vectors"
     console.say(f"{wanted.name} is ready after {seconds:.1f} s{vectors}")

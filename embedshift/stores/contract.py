@@ -228,6 +228,9 @@ class Store(Protocol):
             SchemaError: the table has no change log.
         """
 
+    def holds_several_indexes(self) -> bool:
+        """Whether a column may have several indexes, so that one can be built while another one serves."""
+
     def index_on(self, table: str, column: str) -> Index | None:
         """The vector index of a column, whatever its name, with the options that it has; None if there is none."""
 

@@ -31,6 +31,7 @@ class Cassandra(Dialect):
     """The dialect of Apache Cassandra 5."""
 
     product = "Apache Cassandra"
+    several_indexes = False
     scan_suffix = ""
     settings_view = "system_views.settings"
     index_class = "StorageAttachedIndex"

@@ -20,6 +20,8 @@ class Dialect(Protocol):
 
     product: str
     version: str
+    #: Whether a column may have several named indexes.
+    several_indexes: bool
     #: The end of a scan's SELECT.
     scan_suffix: str
     #: The view of a node's own settings.

@@ -24,6 +24,8 @@ from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
 VECTORS_SINCE = (2025, 4)
 #: The first version with these options (scylladb/scylladb #27677, #28165, #27769).
 COMPRESSION_SINCE = (2026, 1)
+#: The first version that takes several named indexes on one column.
+SEVERAL_INDEXES_SINCE = (2026, 2)
 _COMPRESSION = ("quantization", "oversampling", "rescoring")
 DIMENSION_MAX = 16_000
 _BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "i8": 1.0, "b1": 0.125}
@@ -60,6 +62,7 @@ class Scylla(Dialect):
 
     def __init__(self, version: str, status: Sequence[str] = ()) -> None:
         self.version = version
+        self.several_indexes = version_numbers(version) >= SEVERAL_INDEXES_SINCE
         self._status = tuple(address.rstrip("/") for address in status)
 
     def time_of_collection(self, column: str) -> str | None:

@@ -171,6 +171,9 @@ class CqlStore(Store):
     def changes(self, table: Table, within: TokenRange, after_us: int, until_us: int) -> Iterator[pa.RecordBatch]:
         return cdc.changes(self.connection, table, within, after_us, until_us)
 
+    def holds_several_indexes(self) -> bool:
+        return self._dialect.several_indexes
+
     def index_on(self, table: str, column: str) -> Index | None:
         return indexes.index_on(self.connection, self._dialect, table, column)
 

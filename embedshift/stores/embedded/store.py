@@ -184,6 +184,9 @@ class EmbeddedStore(Store):
         """This store keeps no change log: always raises SchemaError."""
         raise SchemaError(f"{table.name} has no change log: the embedded store keeps none", hint="feed it JSON lines")
 
+    def holds_several_indexes(self) -> bool:
+        return False
+
     def index_on(self, table: str, column: str) -> Index | None:
         with self._connections.borrow() as connection:
             entries = [index_catalog.read(connection, name) for name in index_catalog.names_of(connection, table)]
