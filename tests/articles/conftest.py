@@ -124,7 +124,7 @@ def migrating(world) -> World:
         articles.add_many([SALT, RIVER, STONE])
     world.step("prepare")
     world.carry("sync/1")
-    in_state(world, "loaded")
+    in_state(world, "caught_up")
     world.step("index")
     return world
 

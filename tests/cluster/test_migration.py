@@ -71,7 +71,7 @@ def test_the_whole_way_keeps_every_row_and_the_way_back_loses_no_write(
         newer = now_us()
         world.write("articles", {"id": "a007", "title": ("a new title", newer)})
         world.delete("articles", {"id": "a008"})
-        world.steps("index", "sync", "validate")
+        world.steps("sync", "index", "sync", "validate")
         world.assert_migrated()
         assert ("a008",) not in world.read("articles_v2")
         assert world.read("articles_v2")[("a007",)]["title"][:2] == ("a new title", newer)

@@ -127,7 +127,7 @@ def test_the_application_wins_in_whatever_order_writes_arrive(new_world, spark, 
     world.assert_embedded("articles_v2", model, only=[("a003",)])
     # The other table gets the same write a moment later; sync finds both agreed.
     world.write("articles", newer)
-    world.steps("index", "sync")
+    world.steps("sync", "index", "sync")
     assert world.read("articles_v2")[("a003",)]["content"][:2] == ("new application", now)
     world.assert_migrated()
 

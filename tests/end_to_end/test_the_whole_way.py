@@ -262,6 +262,7 @@ class OtherIndex(Articles):
 STEPS = (
     ("prepare", "during_load"),
     ("load", "before_sync"),
+    ("sync", ""),
     ("index", ""),
     ("sync", ""),
     ("validate", ""),

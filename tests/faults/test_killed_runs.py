@@ -157,7 +157,7 @@ def test_spark_workers_killed_in_the_middle_cost_some_tries_and_nothing_else(wor
     assert result["rows"] == ROWS
     world.assert_migrated()
     # The session is as good as before.
-    world.steps("index", "sync", "validate")
+    world.steps("sync", "index", "sync", "validate")
 
 
 def test_a_run_that_loses_its_lease_stops_and_changes_nothing(world, spark):

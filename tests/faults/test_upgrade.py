@@ -122,7 +122,8 @@ def test_an_upgrade_that_its_window_has_ended_is_gone_on_with_by_exactly_one_of_
     assert told == [
         ("on_state_change", "preparing", "prepared", "upgrade"),
         ("on_state_change", "prepared", "loaded", "upgrade"),
-        ("on_state_change", "loaded", "indexed", "upgrade"),
+        ("on_state_change", "loaded", "caught_up", "upgrade"),
+        ("on_state_change", "caught_up", "indexed", "upgrade"),
         ("on_state_change", "indexed", "synced", "upgrade"),
         ("on_state_change", "synced", "validated", "upgrade"),
         ("before_cutover", "", "validated", "upgrade"),

@@ -35,7 +35,7 @@ FAULTS = st.builds(
 )
 WAYS = st.sampled_from(["on", "on", "back", "sync"])
 STEPS = st.sampled_from(
-    ["prepare", "load", "sync", "index", "sync", "validate", "cutover", "rollback", "retire", "abort"]
+    ["prepare", "load", "index", "sync", "validate", "cutover", "rollback", "retire", "abort"]
 )
 
 

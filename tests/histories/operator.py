@@ -152,14 +152,14 @@ class Operator:
 
     def after_index(self, result: Any, before: str, moved: str) -> None:
         if not self._fails_for_a_reason(result):
-            assert self.history.state == "indexed"
+            assert self.history.state in ("indexed", "synced", "validated")
 
     def after_sync(self, result: Any, before: str, moved: str) -> None:
         history = self.history
         if self._fails_for_a_reason(result):
             history.adopt(history.target, history.source)
             return
-        assert history.state in ("synced", "validated", "switched")
+        assert history.state in ("caught_up", "synced", "validated", "switched")
         self._carry()
 
     def after_validate(self, result: Any, before: str, moved: str) -> None:

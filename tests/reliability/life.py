@@ -95,7 +95,7 @@ class Life:
         with Writer(world, self.cluster, self.own) as writer:
             strike_during(world, step, fault, writer.stop)
         self.learn(fault, writer)
-        self.run(("index", "sync") if step == "load" else ("sync",))
+        self.run(("sync", "index", "sync") if step == "load" else ("sync",))
         outcome.application, outcome.again = f"{writer.writes} writes", tried_again(world)
         self.judge(outcome)
         world.step("abort")

@@ -45,8 +45,7 @@ def test_a_node_killed_in_the_middle_of_a_load_costs_no_row(
         counts = [record.counts for record in world.ranges()]
         assert all(each.balanced for each in counts)
         assert sum(each.read for each in counts) >= ROWS
-        world.step("index")
-        world.step("sync")
+        world.steps("sync", "index", "sync")
         outcome.application, outcome.again = f"{writer.writes} writes", tried_again(world)
         assert_nothing_wrong(outcome, outcome.judge(world, writer.truth))
         world.assert_migrated()

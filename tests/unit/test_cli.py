@@ -13,7 +13,7 @@ from embedshift import __version__
 from embedshift.cli.app import main
 from tests.small_models import articles
 
-STEPS = ("migrate", "prepare", "load", "sync", "index", "sync", "validate", "cutover", "rollback", "retire", "status")
+STEPS = ("migrate", "prepare", "load", "index", "sync", "validate", "cutover", "rollback", "retire", "status")
 
 
 class Outcome:
@@ -189,7 +189,7 @@ def test_a_table_that_is_not_there_is_exit_2(run):
     assert "articles" in outcome.line
 
 
-@pytest.mark.parametrize("step", ["load", "sync", "index", "sync", "validate", "cutover", "rollback", "retire"])
+@pytest.mark.parametrize("step", ["load", "index", "sync", "validate", "cutover", "rollback", "retire"])
 def test_a_step_before_prepare_is_exit_4_and_says_what_to_run(run, corpus, step):
     run("import", str(corpus))
     outcome = run(step)
