@@ -47,7 +47,7 @@ def test_one_command_migrates_a_live_table_and_says_what_it_does(new_world):
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     result = json.loads(line)
-    assert list(result["steps"]) == ["prepare", "load", "sync", "index", "sync", "validate", "cutover"]
+    assert list(result["steps"]) == ["prepare", "load", "sync_before_index", "index", "sync", "validate", "cutover"]
     assert result["steps"]["load"]["written"] == 60
     report = result["steps"]["validate"]
     assert report["passed"] is True
