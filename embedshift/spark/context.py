@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from embedshift.catalog.vector_table import ModelRecord
 from embedshift.errors import UnavailableError
 from embedshift.settings import Settings
+from embedshift.spark.class_archive import archive_options
 from embedshift.spark.interrupts import handling, interrupt, interruptible, own_handler
 from embedshift.spark.private_directory import fits_sockets, private_directory
 from embedshift.telemetry import terminal
@@ -175,7 +176,7 @@ def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dic
 def _files(directory: Path) -> dict[str, str]:
     """Where Spark's JVM, the libraries that it unpacks, and the workers' libraries have their temporary files."""
     quoted = str(directory).replace("\\", "\\\\").replace('"', '\\"')
-    options = " ".join((*_JVM_LOCAL, f'"-Djava.io.tmpdir={quoted}"'))
+    options = " ".join((*_JVM_LOCAL, *archive_options(), f'"-Djava.io.tmpdir={quoted}"'))
     return {"spark.local.dir": str(directory), "spark.executorEnv.TMPDIR": str(directory), _JAVA: options}
 
 

@@ -39,9 +39,10 @@ def temporary() -> Iterator[Path]:
 
 
 @pytest.fixture
-def world(new_world):
-    made = new_world(spark={"master": "local[2]"})
-    made.create_source(ROWS)
+def world(new_world, old_model):
+    """Its migration copies vectors: what a run leaves behind does not depend on a model."""
+    made = new_world((old_model, None), spark={"master": "local[2]"})
+    made.create_source(made.embedded(made.old_model(), *ROWS))
     made.step("prepare")
     return made
 
