@@ -113,7 +113,7 @@ def _is_vector_index(options: dict[str, str]) -> bool:
 
 
 def _time_of(version: str) -> int:
-    return round(unix_time_from_uuid1(UUID(version)) * 1_000_000)
+    return round(float(unix_time_from_uuid1(UUID(version))) * 1_000_000)
 
 
 def _microseconds(moment: datetime) -> int:
