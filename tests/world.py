@@ -174,15 +174,20 @@ class World:
 
     # What an application does.
 
-    def create_source(self, rows: Iterable[Row] = (), dimension: int | None = None) -> None:
-        """The source table, with the vector column that the old model fills."""
+    def create_source(
+        self, rows: Iterable[Row] = (), dimension: int | None = None, *, before_index: bool = False
+    ) -> None:
+        """The source table, with the vector column that the old model fills; ``before_index``: the rows come first."""
         dimension = dimension or self.encode(self.tree["source"]["model"]["name"], ["a"]).shape[1]
         made = [Column("embedding", vector_type(dimension))] + [Column(DIGEST, "blob")] * self.digests
         self.store.create(Table("articles", (*self.columns, *made)))
+        if before_index:
+            self.write("articles", *rows)
         self.store.create_index(
             Index(index_name("articles", "embedding"), "articles", "embedding", dimension, IndexSettings())
         )
-        self.write("articles", *rows)
+        if not before_index:
+            self.write("articles", *rows)
 
     def write(self, table: str, *rows: Row) -> None:
         """Write rows; one that names no vector gets none, as from an application that leaves it to the pipeline."""

@@ -34,9 +34,7 @@ FAULTS = st.builds(
     applied=st.booleans(),
 )
 WAYS = st.sampled_from(["on", "on", "back", "sync"])
-STEPS = st.sampled_from(
-    ["prepare", "load", "index", "sync", "validate", "cutover", "rollback", "retire", "abort"]
-)
+STEPS = st.sampled_from(["prepare", "load", "index", "sync", "validate", "cutover", "rollback", "retire", "abort"])
 
 
 class Histories(RuleBasedStateMachine):
