@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from embedshift.articles import Articles
+from embedshift.articles.client import Articles
 from embedshift.articles.delete import add_soft_delete
 from embedshift.catalog.alias import create_alias
 from embedshift.catalog.dead_letters import read_dead_letters

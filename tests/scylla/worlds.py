@@ -6,7 +6,7 @@ import json
 import urllib.request
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ def scylla_world(folder: Path, models: tuple[Path, Path | None], server: Server,
     """A world whose tables are on the server."""
     keyspace = f"k{uuid.uuid4().hex[:12]}"
     settings = server.settings.model_dump(mode="json", exclude_unset=True)
+    # How long a sync waits for writes that are under way follows from it.
+    settings |= {"request_timeout": "2s"}
     tree = settings | {"keyspace": keyspace, "catalog": settings["catalog"] | {"keyspace": f"{keyspace}_catalog"}}
     store = open_store(StoreSettings.model_validate(tree))
     store.create_keyspaces()
@@ -62,10 +64,8 @@ def assert_indexed(world: World, table: str, server: Server) -> None:
     def differing() -> set[str]:
         return indexed(world, table) ^ wanted
 
-    try:
+    with suppress(AssertionError):
         eventually(lambda: not differing(), deadline_s=2 * server.settled_s, every_s=0.2)
-    except AssertionError:
-        pass
     assert differing() == set()
     described, index = world.store.describe(table), world.store.index_on(table, "embedding")
     assert index is not None

@@ -146,7 +146,7 @@ class CqlStore(Store):
         return read.fetch(self.connection, Projection(table, self._dialect, values, times), keys)
 
     def write(self, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
-        return write.write(self.connection, table, rows)
+        return write.write(self.connection, table, rows, lambda: self.write_floor(table.name))
 
     def delete(self, table: Table, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         write.delete(self.connection, table, keys, write_times)

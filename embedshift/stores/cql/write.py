@@ -6,7 +6,8 @@ wire as bytes, without the driver's own binding, which makes a Python object of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -89,9 +90,16 @@ def _equal(names: Sequence[str]) -> str:
 DIRECTIONLESS = "the vector has no direction (zeros, or numbers that are not finite), and the index needs one"
 
 
-def write(connection: CqlConnection, table: Table, rows: pa.RecordBatch) -> list[Rejection]:
-    """Write a batch (``contract.Store.write``)."""
-    plan = WritePlan(connection, table, WriteBatch(table, rows))
+def write(
+    connection: CqlConnection, table: Table, rows: pa.RecordBatch, floor_us: Callable[[], int | None]
+) -> list[Rejection]:
+    """Write a batch (``contract.Store.write``).
+
+    Args:
+        connection, table, rows: what is written, and where.
+        floor_us: before which time the table takes no write, in microseconds; asked if it matters.
+    """
+    plan = WritePlan(connection, table, WriteBatch(table, rows), floor_us)
 
     def refused(place: int, reason: str) -> None:
         plan.rejected.setdefault(plan.rows[place], reason)
@@ -171,8 +179,11 @@ def _ttls(rows: pa.RecordBatch, names: Sequence[str]) -> NDArray[np.int64]:
 class WritePlan:
     """The statements that a batch needs, and the row of each."""
 
-    def __init__(self, connection: CqlConnection, table: Table, batch: WriteBatch) -> None:
+    def __init__(
+        self, connection: CqlConnection, table: Table, batch: WriteBatch, floor_us: Callable[[], int | None]
+    ) -> None:
         self._connection = connection
+        self._floor_us = floor_us
         self._batch = batch
         self._statements = Writing(connection.keyspace, table, list(batch.regular), list(batch.static))
         self._partitions = sum(column.role == "partition" for column in table.keys)
@@ -218,13 +229,18 @@ class WritePlan:
         living = [using for using, members in groups.items() if any(cells[at].valued[row] for at in members)]
         marking = max(living, default=None)
         if marking is None:
-            self._add(row, self._statements.marker, [*key, *_using(NO_TTL, MIN_WRITE_TIME_US)])
+            self._add(row, self._statements.marker, [*key, *_using(NO_TTL, self._marker_us)])
         for (ttl, time), members in groups.items():
             values, using = _values(cells, row, members), _using(ttl, time)
             if (ttl, time) == marking:
                 self._add(row, self._statements.insert, [*key, *values, *using])
             else:
                 self._add(row, self._statements.update, [*using, *values, *key])
+
+    @cached_property
+    def _marker_us(self) -> int:
+        """The write time of a row that has no value: nobody can tell when it was written."""
+        return self._floor_us() or MIN_WRITE_TIME_US
 
     def _write_static(self, cells: list[Cells], good: NDArray[np.bool_]) -> None:
         """The static cells of each partition once, not once for each of its rows."""
