@@ -157,17 +157,21 @@ class Syncing:
             whole: the first one compares every row, whatever the change log says.
         """
         done: list[Pass] = []
-        counted = 0
+        counted, written_s = 0, float("-inf")
         while counted < self.context.settings.sync.passes:
             migration = self._migration()
             resumed = migration.facts.sync_pass_open
             if not resumed:
                 self._open(migration, whole=whole and not counted)
                 counted += 1
+            began_s = time.monotonic()
             done.append(self._opened_pass())
-            if self._clean(done[-1]) and not resumed:
+            if not self._clean(done[-1]) or resumed:
+                written_s = time.monotonic()
+            elif began_s - written_s >= self._settles_s:
                 return done
-            self._let_writes_land(migration)
+            else:
+                threading.Event().wait(max(0.0, written_s + self._settles_s - time.monotonic()))
         raise self._still_different(done)
 
     def recent_passes(self, since_us: int) -> list[Pass]:
@@ -178,7 +182,6 @@ class Syncing:
             done.append(self._pass(_RECENT, "sync of recent rows", since_us))
             if self._clean(done[-1]):
                 return done
-            self._let_writes_land(self._migration())
         raise self._still_different(done)
 
     def _migration(self) -> Migration:
@@ -187,18 +190,18 @@ class Syncing:
     def _clean(self, done: Pass) -> bool:
         return done.counts.difference <= self.context.settings.sync.until and not done.waiting
 
-    def _let_writes_land(self, migration: Migration) -> None:
-        """Wait until no write of an application can still end under a vector that this pass wrote.
+    @property
+    def _settles_s(self) -> float:
+        """How long after a pass that wrote a clean one must begin, in seconds.
 
-        Only where a log feeds the index: elsewhere a vector has the time of its text, and later writes stay above it.
+        Where a log feeds the index, vectors are written at the present time, and a write of an application that is
+        under way may still end under one. Elsewhere a vector has the time of its text, and what is later stays above.
         """
-        settings, store = self.context.settings, self.context.store
-        if store.write_floor(self._into(migration)) is not None:
-            pause = settings.sync.clock_skew + settings.store.request_timeout
-            threading.Event().wait(pause.total_seconds())
-
-    def _into(self, migration: Migration) -> str:
-        return (migration.source if self.backwards else migration.target).table
+        context, migration = self.context, self._migration()
+        into = migration.source if self.backwards else migration.target
+        if context.store.write_floor(into.table) is None:
+            return 0.0
+        return (context.settings.sync.clock_skew + context.settings.store.request_timeout).total_seconds()
 
     def _still_different(self, done: list[Pass]) -> CheckFailed:
         return CheckFailed(

@@ -53,7 +53,7 @@ class PlainWriter:
                     text = {name: " ".join(self._chance.choices(WORDS, k=6)) for name in ("title", "content")}
                     self._world.write("articles", {"id": id_, **{name: (text[name], at) for name in text}})
                     self.truth[id_] = {"active": True, **text}
-                time.sleep(0.05)
+                time.sleep(0.2)
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             self.error = error
 
@@ -75,7 +75,7 @@ def world(tmp_path: Path, old_model: Path, new_model: Path, server: Server, spar
     columns = (*ARTICLE, Column("views", "int"))
     options: dict[str, Any] = {
         "cutover": {"client_cache": "500ms", "drift": 0.5},
-        "sync": {"clock_skew": "10ms", "passes": 20, "until": 0},
+        "sync": {"clock_skew": "10ms", "passes": 20, "until": 8},
         "validation": {"probes": 10, "reembed_sample": 10, "latency_searches": 0, "recall_at_10": 0.3},
         "load": {"ranges": 4},
     }
