@@ -308,7 +308,7 @@ def test_migrate_knows_its_steps(run, corpus):
     run("import", str(corpus))
     outcome = run("migrate", "--until", "validat")
     assert outcome.code == 2
-    assert "--until takes one of prepare, load, index, sync, validate, cutover" in outcome.line
+    assert "--until takes one of prepare, load, sync, index, validate, cutover" in outcome.line
     assert run("status", "--json").json["migration"] is None
 
 

@@ -67,7 +67,7 @@ def batch(table: Table, *rows: dict[str, Any]) -> pa.RecordBatch:
 
 
 def planned(table: Table, *rows: dict[str, Any]) -> list[tuple[int, str, list[Any]]]:
-    plan = WritePlan(UnpreparedConnection(), table, WriteBatch(table, batch(table, *rows)))
+    plan = WritePlan(UnpreparedConnection(), table, WriteBatch(table, batch(table, *rows)), lambda: None)
     kinds = [request.prepared_statement.text.split(" ks.")[0] for request in plan.requests]
     assert plan.rejected == {}
     return [(row, kind, request.values) for row, kind, request in zip(plan.rows, kinds, plan.requests, strict=True)]
@@ -139,7 +139,7 @@ def test_static_cells_are_written_once_for_their_partition():
 )
 def test_a_bad_row_affects_only_itself(row, reason):
     write_batch = WriteBatch(TABLE, batch(TABLE, row, {"id": 2, "title": ("b", 10)}))
-    plan = WritePlan(UnpreparedConnection(), TABLE, write_batch)
+    plan = WritePlan(UnpreparedConnection(), TABLE, write_batch, lambda: None)
     assert plan.rejected == {0: reason}
     assert plan.rows == [1]
 
