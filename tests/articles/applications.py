@@ -21,9 +21,13 @@ IDS = 15
 
 
 class Application:
-    """Changes articles of its own, knows what they must be, and looks whether searches agree."""
+    """Changes articles of its own, knows what they must be, and looks whether searches agree.
 
-    def __init__(self, articles: Any, number: int) -> None:
+    ``pause_s`` is how long it rests between two calls.
+    """
+
+    def __init__(self, articles: Any, number: int, pause_s: float = 0.0) -> None:
+        self._pause_s = pause_s
         self._thread = threading.Thread(target=self._run, name=f"application-{number}")
         self._articles = articles
         self.number = number
@@ -47,6 +51,7 @@ class Application:
                 )
                 getattr(self, f"_{verb}")(f"n{self.number}-{self._chance.randrange(IDS)}")
                 self.calls[verb] += 1
+                self._stopped.wait(self._pause_s)
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             self.error = error
 

@@ -25,10 +25,12 @@ from tests.world import ARTICLE, World, eventually, some_articles
 
 #: Seconds that the application lives at least, and articles that nobody changes.
 LIFE_S, STILL = 10, 100
+#: So that the steps, which run in the same process, get on.
+PAUSE_S = 0.02
 
 
 class Reader:
-    """Searches without a pause, and counts the tables that answer."""
+    """Searches all the time, and counts the tables that answer."""
 
     def __init__(self, articles: Articles, writers: Sequence[Application], number: int) -> None:
         self._articles = articles
@@ -58,6 +60,7 @@ class Reader:
                 still = {each for writer in self._writers for each in writer.gone.copy().items()}
                 assert not found & {id_ for id_, _ in gone & still}
                 self.searches[self._articles.live_table().name] += 1
+                self._stopped.wait(PAUSE_S)
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             self.error = error
 
@@ -84,7 +87,7 @@ def world(tmp_path: Path, old_model: Path, new_model: Path, cassandra: Cassandra
 
 def test_an_application_lives_through_a_migration_a_cutover_and_a_rollback(world: World) -> None:
     clients = [Articles.open(world.config) for _ in range(3)]
-    writers = [Application(clients[number % 2], number) for number in range(2)]
+    writers = [Application(clients[number % 2], number, PAUSE_S) for number in range(2)]
     readers = [Reader(clients[2], writers, 0)]
     born = time.monotonic()
     cutovers = []

@@ -7,10 +7,14 @@ import random
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
 from tests.world import World, eventually, some_articles
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
 
 #: Ten in the long tests.
 KILLS = int(os.environ.get("KILLS") or 2)
@@ -18,7 +22,7 @@ RANGES = 40
 
 
 def test_a_load_killed_at_random_moments_ends_complete_and_does_no_recorded_range_twice(
-    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster
+    tmp_path: Path, old_model: Path, new_model: Path, cassandra: CassandraCluster, spark: SparkContext
 ) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
@@ -33,8 +37,7 @@ def test_a_load_killed_at_random_moments_ends_complete_and_does_no_recorded_rang
             assert done.items() <= now.items()
             print(f"kill {kill + 1} of {KILLS}, {moment}: {len(now)} of {RANGES} ranges done")
             done = now
-        ended = world.command("load")
-        assert ended.returncode == 0, ended.stderr
+        world.step("load")
         final = _done(world)
         assert done.items() <= final.items()
         assert all(record.state == "done" for record in world.ranges())

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -25,9 +26,9 @@ FOREIGN = re.compile(
 ROWS = some_articles(40)
 
 
-def _filled(new_world: Callable[..., World]) -> World:
-    world = new_world(spark={"master": "local[2]"})
-    world.create_source(ROWS)
+def _filled(new_world: Callable[..., World], models: Any = None) -> World:
+    world = new_world(models, spark={"master": "local[2]"})
+    world.create_source(world.embedded(world.old_model(), *ROWS) if models else ROWS)
     world.step("prepare")
     return world
 
@@ -93,8 +94,8 @@ def test_ctrl_c_says_one_line_whenever_it_comes(new_world, seconds):
         assert err in ("", "embedshift: interrupted: finished work is kept, run the same command again to continue\n")
 
 
-def test_what_others_say_is_in_the_log_for_debug(new_world):
-    world = _filled(new_world)
+def test_what_others_say_is_in_the_log_for_debug(new_world, old_model):
+    world = _filled(new_world, (old_model, None))
     done = world.command("load", "--set", "log.level=debug", "--set", "log.format=json", "--json")
     assert done.returncode == 0
     assert json.loads(done.stdout)["written"] == 40
@@ -171,8 +172,8 @@ def test_a_log_that_cannot_be_written_does_not_hold_up_a_run():
     assert done.stdout == b"the result\n"
 
 
-def test_on_a_real_terminal_there_is_nothing_foreign_either(new_world):
-    world = _filled(new_world)
+def test_on_a_real_terminal_there_is_nothing_foreign_either(new_world, old_model):
+    world = _filled(new_world, (old_model, None))
     control, terminal = pty.openpty()
     running = subprocess.Popen(
         [sys.executable, "-m", "embedshift", "load", "--config", str(world.config)],

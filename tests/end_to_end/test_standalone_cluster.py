@@ -11,6 +11,7 @@ import pytest
 
 from embedshift.operations.import_file import import_articles
 from tests.processes import command, parents
+from tests.small_models import save_model
 from tests.standalone import WORKERS, dependencies_only, plain_environment, standalone_cluster, submit
 from tests.world import ROOT, eventually
 
@@ -26,8 +27,10 @@ def archive(tmp_path: Path) -> Path:
     return found
 
 
-def test_a_migration_runs_on_a_cluster_that_has_the_package_from_its_archive_alone(new_world, archive, tmp_path):
-    models = ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2")
+def test_a_migration_runs_on_a_cluster_that_has_the_package_from_its_archive_alone(
+    new_world, old_model, archive, tmp_path
+):
+    models = (old_model, save_model(tmp_path / "model", 40, seed=2, poisoned=False))
     world = new_world(models, load={"ranges": "auto"}, validation={"reembed_sample": 10})
     imported = import_articles(world.settings, world.store, DEMO / "articles.jsonl")
     python = dependencies_only(tmp_path / "environment")
