@@ -1,6 +1,7 @@
 """An operator falls asleep before each call of a step in turn, loses its lease to another one, and wakes up.
 
 The model of what was acknowledged judges, as in the random histories, which meet few of these moments.
+Invariants 1, 12 and 13.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Every short history of one article around a switch and the way back, judged by what was acknowledged.
 
 The random histories are long, and seldom come to the moments at which a row may be taken for new, or for deleted.
+Invariants 1 and 13.
 """
 
 from __future__ import annotations
