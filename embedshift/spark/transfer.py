@@ -11,6 +11,7 @@ from pathlib import Path
 from embedshift.catalog.alias import get_alias
 from embedshift.catalog.migration import Migration
 from embedshift.catalog.vector_table import VectorTable
+from embedshift.errors import OwnedByAnother
 from embedshift.settings import Settings, StoreSettings, TlsSettings
 from embedshift.spark.ranges import task_bounds
 from embedshift.spark.rows import Layout
@@ -113,12 +114,18 @@ def transfer_of(
         backwards: from target to source, as a rollback needs it.
         read_back, since_us, owner, throttled: as in ``TransferRules``.
         orphans_before_us: the same; None for what follows from the time and from the migration's switch.
+
+    Raises:
+        OwnedByAnother: another run has switched the alias since this one read the migration.
     """
     source, target = migration.source, migration.target
     if backwards:
         source, target = target, source
     log = since_us is not None and settings.sync.change_log == "auto"
     into_live = get_alias(store, migration.alias).target.table == target.table
+    if into_live and migration.facts.switched_us is None:
+        # This run slept between two looks, and another one has switched meanwhile.
+        raise OwnedByAnother(f"the alias {migration.alias} has moved to {target.table} since this run began")
     rules = TransferRules(
         migration=migration.id,
         step=step,

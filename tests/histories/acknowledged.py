@@ -134,7 +134,8 @@ class Order:
     older: int = 0
 
 
-Deed = Action | Order
+#: A function is something that nobody should do.
+Deed = Action | Order | Callable[["Place"], None]
 
 
 @cache
@@ -372,8 +373,10 @@ class Place:
     def do(self, deed: Deed) -> None:
         if isinstance(deed, Action):
             self.act(deed)
-        else:
+        elif isinstance(deed, Order):
             self.step(deed)
+        else:
+            deed(self)
 
     def do_all(self, deeds: Sequence[Deed]) -> None:
         for deed in deeds:
