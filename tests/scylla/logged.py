@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from tests.scylla.catalog import Table
-from tests.scylla.cql import Change, Term
 from tests.scylla.frames import Unset, Value
+from tests.scylla.statements import Change, Term
 
 UPDATE, INSERT, ROW_DELETE, PARTITION_DELETE = 1, 2, 3, 4
 #: How a range of deleted rows begins and ends: at a bound that belongs to it, or beside it.
