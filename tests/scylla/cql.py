@@ -139,7 +139,8 @@ class Parser:
                 return self._insert(change)
             return self._update(change) if verb == "update" else self._delete(change, start)
         except Misunderstood as trouble:
-            self.at = len(self.tokens)
+            while self.peek() is not END and self.peek().word not in _STATEMENTS:
+                self.at += 1
             return replace(change, trouble=str(trouble))
 
     def _insert(self, change: Change) -> Change:
@@ -156,10 +157,13 @@ class Parser:
         sets = {}
         while True:
             column = self.name()
+            partly = self._element()
             self.expect("=")
-            if self.peek().kind in ("word", "quoted") and unquoted(self.peek()) == column:
-                raise Misunderstood(f"a value that is computed from {column}")
-            sets[column] = self.term()
+            start = self.at
+            term = self.term()
+            partly |= any(unquoted(token) == column for token in self.tokens[start : self.at] if token.kind != "string")
+            if not partly:
+                sets[column] = term
             if not self.accept(","):
                 break
         where, conditional = self._where()
@@ -167,15 +171,29 @@ class Parser:
 
     def _delete(self, change: Change, start: int) -> Change:
         end, self.at = self.at, start
-        deletes = []
+        deletes, parts = [], self.peek().word != "FROM"
         while not self.accept("FROM"):
-            deletes.append(self.name())
-            if not self.accept(",") and self.peek().word != "FROM":
-                raise Misunderstood("the deletion of an element")
+            column = self.name()
+            if not self._element():
+                deletes.append(column)
+            self.accept(",")
         self.at = end
         timestamp, _ = self._using()
         where, conditional = self._where()
-        return replace(change, deletes=tuple(deletes), where=where, conditional=conditional, timestamp=timestamp)
+        return replace(
+            change, deletes=tuple(deletes), parts=parts, where=where, conditional=conditional, timestamp=timestamp
+        )
+
+    def _element(self) -> bool:
+        """Pass over ``[key]`` or ``.field``: a part of a column, of which the log names the row alone."""
+        if self.accept("."):
+            self.name()
+            return True
+        if not self.accept("["):
+            return False
+        self.term()
+        self.expect("]")
+        return True
 
     def _using(self) -> tuple[Term | None, Term | None]:
         """The terms of USING TIMESTAMP and TTL."""

@@ -49,7 +49,7 @@ def rows_of(change: Change, table: Table, values: Sequence[Value]) -> list[Row]:
 
 
 def _deletes_rows(change: Change) -> bool:
-    return change.verb == "delete" and not change.deletes
+    return change.verb == "delete" and not change.parts
 
 
 def _write(change: Change, table: Table, key: dict[str, Cell], values: Sequence[Value]) -> Row:

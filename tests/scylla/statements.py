@@ -29,13 +29,17 @@ class Condition:
 
 @dataclass(frozen=True)
 class Change:
-    """One INSERT, UPDATE or DELETE; ``trouble`` says what of it was not understood."""
+    """One INSERT, UPDATE or DELETE.
+
+    ``parts`` says whether a DELETE is of columns or elements, not of rows; ``trouble`` what was not understood.
+    """
 
     verb: str
     keyspace: str
     table: str
     sets: Mapping[str, Term] = field(default_factory=dict)
     deletes: tuple[str, ...] = ()
+    parts: bool = False
     where: tuple[Condition, ...] = ()
     timestamp: Term | None = None
     ttl: Term | None = None

@@ -288,6 +288,10 @@ def test_a_column_that_comes_later_is_logged(shelf, eventually: Callable[..., An
     shelf.session.execute(f"INSERT INTO {shelf.table} (id, tags) VALUES ('a', {{'x', 'y'}})")
     (row,) = shelf.log()
     assert set(row["tags"]) == {"x", "y"}
+    shelf.session.execute(f"UPDATE {shelf.table} SET tags = tags + {{'z'}}, title = 't' WHERE id = 'b'")
+    shelf.session.execute(f"DELETE tags['z'] FROM {shelf.table} WHERE id = 'b'")
+    said = [(row["cdc$operation"], row["id"], row["title"], row["tags"]) for row in shelf.log()[1:]]
+    assert said == [(1, "b", "t", None), (1, "b", None, None)]
 
 
 def test_the_index_keeps_up_with_present_writes(shelf, eventually: Callable[..., Any]):
