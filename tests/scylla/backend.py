@@ -50,7 +50,8 @@ class Backend:
         while self._next in self._waiting:
             self._next = (self._next + 1) % 32_000
         stream = self._next
-        answer = self._waiting[stream] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._waiting[stream] = answer
         self._writer.write(Frame(frames.VERSION, flags, stream, opcode, body).packed())
         await self._writer.drain()
         return await answer

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.scylla.backend import Backend
-from tests.scylla.cql import Select
 from tests.scylla.frames import Value
+from tests.scylla.statements import Select
 from tests.scylla.words import GUARDED, invalid, no_permission
 
 KEYSPACE = "scylla_stand_in"

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-import uuid
+import time as clock
 import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tests.scylla import words
 from tests.scylla.catalog import KEYSPACE, TABLETS, Catalog, Table, quoted, text
-from tests.scylla.cql import Change
-from tests.scylla.frames import ERROR, Frame, Value
+from tests.scylla.frames import ERROR, Body, Frame, Value
 from tests.scylla.logged import Row, number, rows_of
-from tests.scylla.metadata import was_applied
+from tests.scylla.metadata import Rows, was_applied
+from tests.scylla.statements import Change
+from tests.scylla.times import timeuuid
 
 SUFFIX = "_scylla_cdc_log"
 #: Rows of the log expire after a day (SCYLLADB.md, first table: log TTL, 24 h by default).
 TTL_S = 86_400
-_UUID_EPOCH = 0x01B21DD213814000
 Send = Callable[[int | None], Awaitable[Frame]]
 
 
@@ -42,6 +43,7 @@ class ChangeLogs:
     def __init__(self, catalog: Catalog, now_us: Callable[[], int], has_index: Callable[[str, str], bool]) -> None:
         self._catalog, self._now_us, self._has_index = catalog, now_us, has_index
         self._logs: dict[tuple[str, str], Log] = {}
+        self._unlogged_writes: dict[tuple[str, str], set[asyncio.Future[None]]] = {}
         #: What clients have said of CDC, by table.
         self.options: dict[tuple[str, str], Mapping[str, str]] = {}
 
@@ -87,12 +89,6 @@ class ChangeLogs:
             await self._catalog.own.query(f"DROP TABLE IF EXISTS {path}")
             await self._clear(keyspace, table)
 
-    def forget_keyspace(self, keyspace: str) -> None:
-        for place in [place for place in self._logs if place[0] == keyspace]:
-            del self._logs[place]
-        for place in [place for place in self.options if place[0] == keyspace]:
-            del self.options[place]
-
     async def raise_floor(self, keyspace: str, table: str, first_us: int) -> None:
         """Older sets of streams are collected [SCYLLADB.md, first table: the floor moves up]."""
         log = self._logs[keyspace, table] = replace(self._logs[keyspace, table], first_us=first_us // 1000 * 1000)
@@ -111,8 +107,8 @@ class ChangeLogs:
         """
         logged = [(change, values) for change, values in parts if self.is_on(change.keyspace, change.table)]
         if not logged:
-            return await send(given)
-        now = self._now_us()
+            return await self._unlogged({(change.keyspace, change.table) for change, _ in parts}, send(given))
+        now, began = self._now_us(), _clock_us()
         conditional = any(change.conditional for change, _ in parts)
         usual = now if given is None else given
         timed: list[tuple[Change, Sequence[Value], int]] = []
@@ -128,7 +124,7 @@ class ChangeLogs:
         if answer.opcode == ERROR or (conditional and not was_applied(answer)):
             return answer
         if conditional:
-            time = await self._time_of(timed[0][0], timed[0][1])
+            time = await self._time_of(timed[0][0], timed[0][1], began)
             timed = [(change, values, time) for change, values, _ in timed]
         await self._append(timed)
         return answer
@@ -141,20 +137,41 @@ class ChangeLogs:
             table = await self._catalog.table(change.keyspace, change.table)
             raise words.no_stream(table.id if table else "?", time)
 
-    async def _time_of(self, change: Change, values: Sequence[Value]) -> int:
-        """The write time that a lightweight transaction has just taken: read back from a cell that it wrote."""
+    async def _unlogged(self, places: set[tuple[str, str]], sending: Awaitable[Frame]) -> Frame:
+        done = asyncio.get_running_loop().create_future()
+        for place in places:
+            self._unlogged_writes.setdefault(place, set()).add(done)
+        try:
+            return await sending
+        finally:
+            done.set_result(None)
+            for place in places:
+                self._unlogged_writes[place].discard(done)
+
+    async def wait_for_unlogged(self, keyspace: str, table: str) -> None:
+        """Wait for the writes that began before CDC was on: a scan from now on sees all that is not logged."""
+        await asyncio.gather(*self._unlogged_writes.get((keyspace, table), ()))
+
+    async def _time_of(self, change: Change, values: Sequence[Value], began_us: int) -> int:
+        """The write time that a lightweight transaction has just taken: read back from a cell that it wrote.
+
+        If another write has already replaced the cell, the time when the transaction began: before that other write.
+        """
         table = await self._catalog.table(change.keyspace, change.table)
         assert table is not None
         for row in rows_of(change, table, values):
             column = next((name for name in row.cells if name in change.sets and name not in table.keys), None)
-            if column is not None and all(key in row.cells for key in table.keys):
-                where = " AND ".join(f"{quoted(key)} = {row.cells[key].text}" for key in table.keys)
-                bound = [value for key in table.keys for value in row.cells[key].values]
-                select = f"SELECT writetime({quoted(column)}) AS at FROM {table.path} WHERE {where}"
-                found = await self._catalog.own.rows(select, bound)
-                if found and found[0]["at"] is not None:
-                    return int(found[0]["at"])
-        return self._now_us()
+            if column is None or any(key not in row.cells for key in table.keys):
+                continue
+            where = " AND ".join(f"{quoted(key)} = {row.cells[key].text}" for key in table.keys)
+            bound = [value for key in table.keys for value in row.cells[key].values]
+            select = f"SELECT writetime({quoted(column)}), {quoted(column)} FROM {table.path} WHERE {where}"
+            cells = Body(Rows.read(await self._catalog.own.query(select, bound)).cells)
+            at, found = (cells.value(), cells.value()) if cells.data else (None, None)
+            cell = row.cells[column]
+            if isinstance(at, bytes) and (cell.text != "?" or cell.values == (found,)):
+                return int.from_bytes(at, "big", signed=True)
+        return began_us
 
     async def _append(self, timed: Sequence[tuple[Change, Sequence[Value], int]]) -> None:
         """Write rows of the log, each at the write's own time (SCYLLADB.md, first table)."""
@@ -206,17 +223,13 @@ class ChangeLogs:
             )
 
 
+def _clock_us() -> int:
+    """Cassandra's own clock, which lightweight transactions follow."""
+    return clock.time_ns() // 1000
+
+
 def log_path(table: Table) -> str:
     return f"{quoted(table.keyspace)}.{quoted(table.name + SUFFIX)}"
-
-
-def timeuuid(time_us: int) -> uuid.UUID:
-    """A timeuuid of that time, unlike any other."""
-    ticks = time_us * 10 + _UUID_EPOCH
-    low, middle, high = ticks & 0xFFFFFFFF, ticks >> 32 & 0xFFFF, ticks >> 48 & 0x0FFF
-    sequence = secrets.randbits(14)
-    fields = (low, middle, high | 0x1000, sequence >> 8 | 0x80, sequence & 0xFF, secrets.randbits(48))
-    return uuid.UUID(fields=fields)
 
 
 def _type(table: Table, name: str) -> str:

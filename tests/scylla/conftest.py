@@ -53,7 +53,7 @@ def stand_in(server: Server) -> Iterator[StandIn]:
         pytest.skip("a real server does not do what a test tells it")
     yield found
     found.now, found.vector_store.now = time.time, time.time
-    found.vector_store.failure = ""
+    found.vector_store.failure, found.vector_store.rereads = "", False
     found.vector_store.holds_scans.clear()
     found.set_rights(keyspace_alone=False)
     found.set_version(VERSION)

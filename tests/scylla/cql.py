@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from tests.scylla.statements import Change, Condition, Misunderstood, Term
 from tests.scylla.tokens import END, Token, tokens_of, unquoted, without_extensions
 
 _TERM_ENDS = frozenset(
@@ -28,58 +28,6 @@ _TERM_ENDS = frozenset(
 
 
 _STATEMENTS = frozenset({"INSERT", "UPDATE", "DELETE", "APPLY"})
-
-
-class Misunderstood(Exception):
-    """The stand-in's parser does not know this form."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """A value in a statement: its text, and which of the statement's bind markers are in it."""
-
-    text: str
-    markers: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A comparison in WHERE; ``IN`` has several terms."""
-
-    column: str
-    sign: str
-    terms: tuple[Term, ...]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One INSERT, UPDATE or DELETE; ``trouble`` says what of it was not understood."""
-
-    verb: str
-    keyspace: str
-    table: str
-    sets: Mapping[str, Term] = field(default_factory=dict)
-    deletes: tuple[str, ...] = ()
-    where: tuple[Condition, ...] = ()
-    timestamp: Term | None = None
-    ttl: Term | None = None
-    conditional: bool = False
-    trouble: str = ""
-
-
-@dataclass(frozen=True)
-class Select:
-    """A SELECT: where its columns and its table stand in the text, and its ANN ordering if it has one."""
-
-    keyspace: str
-    table: str
-    columns: tuple[int, int]
-    source: tuple[int, int]
-    front_markers: int
-    filtered: bool = False
-    ann_column: str = ""
-    ann_vector: Term | None = None
-    limit: Term | None = None
 
 
 class Parser:
@@ -191,7 +139,8 @@ class Parser:
                 return self._insert(change)
             return self._update(change) if verb == "update" else self._delete(change, start)
         except Misunderstood as trouble:
-            self.at = len(self.tokens)
+            while self.peek() is not END and self.peek().word not in _STATEMENTS:
+                self.at += 1
             return replace(change, trouble=str(trouble))
 
     def _insert(self, change: Change) -> Change:
@@ -208,10 +157,13 @@ class Parser:
         sets = {}
         while True:
             column = self.name()
+            partly = self._element()
             self.expect("=")
-            if self.peek().kind in ("word", "quoted") and unquoted(self.peek()) == column:
-                raise Misunderstood(f"a value that is computed from {column}")
-            sets[column] = self.term()
+            start = self.at
+            term = self.term()
+            partly |= any(unquoted(token) == column for token in self.tokens[start : self.at] if token.kind != "string")
+            if not partly:
+                sets[column] = term
             if not self.accept(","):
                 break
         where, conditional = self._where()
@@ -219,15 +171,29 @@ class Parser:
 
     def _delete(self, change: Change, start: int) -> Change:
         end, self.at = self.at, start
-        deletes = []
+        deletes, parts = [], self.peek().word != "FROM"
         while not self.accept("FROM"):
-            deletes.append(self.name())
-            if not self.accept(",") and self.peek().word != "FROM":
-                raise Misunderstood("the deletion of an element")
+            column = self.name()
+            if not self._element():
+                deletes.append(column)
+            self.accept(",")
         self.at = end
         timestamp, _ = self._using()
         where, conditional = self._where()
-        return replace(change, deletes=tuple(deletes), where=where, conditional=conditional, timestamp=timestamp)
+        return replace(
+            change, deletes=tuple(deletes), parts=parts, where=where, conditional=conditional, timestamp=timestamp
+        )
+
+    def _element(self) -> bool:
+        """Pass over ``[key]`` or ``.field``: a part of a column, of which the log names the row alone."""
+        if self.accept("."):
+            self.name()
+            return True
+        if not self.accept("["):
+            return False
+        self.term()
+        self.expect("]")
+        return True
 
     def _using(self) -> tuple[Term | None, Term | None]:
         """The terms of USING TIMESTAMP and TTL."""

@@ -147,8 +147,9 @@ class Definitions:
             uuid.uuid1(),
             dict(stated.properties.get("options", {})),
         )
-        await self._record(index, stated)
         self._indexes[index.keyspace, index.name] = index
+        await self._logs.wait_for_unlogged(*_place(table))
+        await self._record(index, stated)
         return await self._updated(index)
 
     async def _check_index(self, stated: Definition, table: Table) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from tests.scylla.catalog import Table
-from tests.scylla.cql import Change, Term
 from tests.scylla.frames import Unset, Value
+from tests.scylla.statements import Change, Term
 
 UPDATE, INSERT, ROW_DELETE, PARTITION_DELETE = 1, 2, 3, 4
 #: How a range of deleted rows begins and ends: at a bound that belongs to it, or beside it.
@@ -49,7 +49,7 @@ def rows_of(change: Change, table: Table, values: Sequence[Value]) -> list[Row]:
 
 
 def _deletes_rows(change: Change) -> bool:
-    return change.verb == "delete" and not change.deletes
+    return change.verb == "delete" and not change.parts
 
 
 def _write(change: Change, table: Table, key: dict[str, Cell], values: Sequence[Value]) -> Row:

@@ -11,11 +11,11 @@ from tests.scylla import frames, metadata, words
 from tests.scylla.backend import Backend
 from tests.scylla.catalog import Catalog
 from tests.scylla.cdc import ChangeLogs
-from tests.scylla.cql import Misunderstood
 from tests.scylla.definitions import Definitions
 from tests.scylla.frames import Batch, Body, Frame, Params
 from tests.scylla.search import Search
 from tests.scylla.selects import Statement, parsed
+from tests.scylla.statements import Misunderstood
 from tests.scylla.tokens import refuse_reserved
 from tests.scylla.words import Refused
 

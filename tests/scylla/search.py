@@ -19,10 +19,10 @@ import numpy as np
 from tests.scylla import frames, metadata, words
 from tests.scylla.backend import Backend, refusal
 from tests.scylla.catalog import Catalog, Table, quoted
-from tests.scylla.cql import Select, Term
 from tests.scylla.frames import Frame, Params, Value
 from tests.scylla.indexing import VectorIndex
 from tests.scylla.logged import number
+from tests.scylla.statements import Select, Term
 
 _PLAIN = frozenset({"int", "bigint", "smallint", "tinyint", "varint", "boolean", "uuid", "timeuuid", "blob"})
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from tests.scylla.cql import Change, Parser, Select
+from tests.scylla.cql import Parser
+from tests.scylla.statements import Change, Select
 from tests.scylla.tokens import END, Token, unquoted
 
 #: Properties that Cassandra does not have, or means otherwise.

@@ -106,8 +106,3 @@ class Shelf:
 
 def new_name() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
-
-
-def time_us(row: dict[str, Any]) -> int:
-    """The write time that a row of the log bears."""
-    return int((row["cdc$time"].time - 0x01B21DD213814000) // 10)

@@ -1,9 +1,16 @@
 """A stand-in for ScyllaDB: a real Cassandra node, ScyllaDB's rules in front of it, and a vector store beside it.
 
-What it is, and what it cannot do: SCYLLADB.md's rules are named in one line each where they stand. It has one node and
-one shard, tablets that never split, no postimages, no filtering columns in searches, and takes neither values with
-names nor compressed frames. Bound lists after IN, and values computed from the column itself, are refused in tables
-with CDC. TRUNCATE makes no rows of the log.
+Each rule names the place that it comes from: in brackets the file of ScyllaDB's or the vector store's source, else the
+part of SCYLLADB.md, this project's notes of that source of August 2026.
+
+What it cannot do: it has one node and one shard, tablets that never split, no postimages, no filtering columns in
+searches; it takes neither values with names nor compressed frames. In tables with CDC it refuses INSERT JSON and
+bound lists after IN; where a part of a collection changes, its log names the row alone. TRUNCATE makes no rows of the
+log, and a write that times out makes none even if it was applied. Where an old log goes on, so do its streams and its
+floor.
+
+A client's write is logged a moment after it is applied. On a busy machine that moment can be longer than a slow reader
+that was shrunk: give it seconds where much is written.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from cassandra.cluster import Session
 from cassandra.protocol import ServerError
 from cassandra.query import BatchStatement, SimpleStatement
 
-from tests.scylla.shelves import X, Y, Z, new_name, now_us, time_us
+from tests.scylla.shelves import Shelf, X, Y, Z, new_name, now_us
 from tests.scylla.stand_in import StandIn
+from tests.scylla.times import time_us
 
 HOUR_US = 3_600_000_000
 
@@ -100,7 +102,7 @@ def test_the_log_bears_the_write_s_own_time(shelf):
     shelf.create_index()
     at = shelf.put("a", X, now_us() - 2_000_000)
     (row,) = shelf.log()
-    assert time_us(row) == at
+    assert time_us(row["cdc$time"]) == at
     assert (row["cdc$operation"], row["id"], row["title"], row["v"]) == (2, "a", "t", X)
     assert row["cdc$deleted_v"] is None
 
@@ -130,7 +132,34 @@ def test_a_late_write_never_reaches_the_index(shelf, eventually):
     assert shelf.search(X, 10) == ["present"]
     assert shelf.status()["count"] == 1
     assert len(list(shelf.session.execute(f"SELECT id FROM {shelf.table}"))) == 2
-    assert created in [time_us(row) for row in shelf.log()]
+    assert created in [time_us(row["cdc$time"]) for row in shelf.log()]
+
+
+def test_a_newer_vector_store_reads_the_row_that_the_log_names(shelf, stand_in: StandIn, eventually):
+    stand_in.vector_store.rereads = True
+    shelf.serving(eventually)
+    created = now_us()
+    shelf.settle()
+    shelf.put("late", X, created)
+    shelf.session.execute(f"UPDATE {shelf.table} SET title = 'present' WHERE id = 'late'")
+    eventually(lambda: shelf.search(X) == ["late"])
+    shelf.session.execute(f"UPDATE {shelf.table} SET v = null WHERE id = 'late'")
+    eventually(lambda: shelf.status()["count"] == 0)
+
+
+def test_a_partition_of_several_rows_leaves_its_keys(session, server, eventually):
+    table = new_name()
+    session.execute(f"CREATE TABLE {table} (id text, page int, v vector<float, 3>, PRIMARY KEY (id, page))")
+    shelf = Shelf(session, server, table)
+    for page in (1, 2):
+        session.execute(f"INSERT INTO {table} (id, page, v) VALUES ('a', %s, [1, 0, 0])", (page,))
+    shelf.serving(eventually)
+    session.execute(f"DELETE FROM {table} WHERE id = 'a' AND page = 1")
+    eventually(lambda: shelf.status()["count"] == 1)
+    session.execute(f"DELETE FROM {table} WHERE id = 'a'")
+    shelf.settle()
+    assert (shelf.status()["count"], shelf.search(X)) == (1, [])
+    session.execute(f"DROP TABLE {table}")
 
 
 def test_what_only_the_slow_reader_meets_reaches_the_index(shelf, eventually):
@@ -193,7 +222,7 @@ def test_a_transaction_that_was_not_applied_makes_no_row(shelf):
     assert [shelf.session.execute(update, (title,)).was_applied for title in ("two", "one")] == [False, True]
     assert [(row["cdc$operation"], row["title"]) for row in shelf.log()] == [(2, "one"), (1, "three")]
     (written,) = shelf.session.execute(f"SELECT writetime(v) AS v, writetime(title) AS title FROM {shelf.table}")
-    assert [time_us(row) for row in shelf.log()] == [written["v"], written["title"]]
+    assert [time_us(row["cdc$time"]) for row in shelf.log()] == [written["v"], written["title"]]
 
 
 @pytest.mark.parametrize("prepared", [True, False])
@@ -259,3 +288,33 @@ def test_a_column_that_comes_later_is_logged(shelf, eventually: Callable[..., An
     shelf.session.execute(f"INSERT INTO {shelf.table} (id, tags) VALUES ('a', {{'x', 'y'}})")
     (row,) = shelf.log()
     assert set(row["tags"]) == {"x", "y"}
+    shelf.session.execute(f"UPDATE {shelf.table} SET tags = tags + {{'z'}}, title = 't' WHERE id = 'b'")
+    shelf.session.execute(f"DELETE tags['z'] FROM {shelf.table} WHERE id = 'b'")
+    said = [(row["cdc$operation"], row["id"], row["title"], row["tags"]) for row in shelf.log()[1:]]
+    assert said == [(1, "b", "t", None), (1, "b", None, None)]
+
+
+def test_the_index_keeps_up_with_present_writes(shelf, eventually: Callable[..., Any]):
+    """Also those that are under way while the index is created."""
+
+    def write(number: int) -> None:
+        for step in range(60):
+            id_, vector = f"{number}-{step}", [float(number + 1), step + 1.0, 1.0]
+            if step % 3 == 2:
+                shelf.session.execute(f"DELETE FROM {shelf.table} WHERE id = %s", (f"{number}-{step - 1}",))
+            elif step % 2:
+                insert = f"INSERT INTO {shelf.table} (id, v) VALUES (%s, %s) IF NOT EXISTS"
+                shelf.session.execute(insert, (id_, vector))
+            else:
+                shelf.session.execute(f"INSERT INTO {shelf.table} (id, v) VALUES (%s, %s)", (id_, vector))
+
+    with ThreadPoolExecutor(4) as threads:
+        writers = [threads.submit(write, number) for number in range(4)]
+        shelf.serving(eventually)
+        for writer in writers:
+            writer.result()
+    rows = {row["id"]: row["v"] for row in shelf.session.execute(f"SELECT id, v FROM {shelf.table}")}
+    eventually(lambda: shelf.status()["count"] == len(rows), 10)
+    shelf.settle()
+    assert shelf.status()["count"] == len(rows)
+    assert sorted(shelf.search(X, 1000)) == sorted(rows)

@@ -250,3 +250,20 @@ def test_dropping_the_table_drops_the_rest(session: Session, server: Server, eve
     assert f"{table}_scylla_cdc_log" not in {row["table_name"] for row in session.execute(query, (shelf.keyspace,))}
     time.sleep(0.1)
     eventually(lambda: shelf.status() is None)
+
+
+def test_a_keyspace_is_dropped_with_its_indexes_and_logs(session: Session, server: Server):
+    keyspace = new_name()
+    replication = f"{{'class': 'NetworkTopologyStrategy', '{server.settings.local_dc}': 1}}"
+    for _ in range(2):
+        session.execute(f"CREATE KEYSPACE {keyspace} WITH replication = {replication}")  # with tablets, by default
+        session.execute(f"CREATE TABLE {keyspace}.t (id int PRIMARY KEY, v vector<float, 3>)")
+        session.execute(f"INSERT INTO {keyspace}.t (id, v) VALUES (1, [1, 0, 0]) USING TIMESTAMP 1")
+        session.execute(f"CREATE CUSTOM INDEX i ON {keyspace}.t (v) USING 'vector_index'")
+        session.execute(f"INSERT INTO {keyspace}.t (id, v) VALUES (2, [1, 0, 0])")
+        assert len(list(session.execute(f"SELECT * FROM {keyspace}.t_scylla_cdc_log"))) == 1
+        session.execute(f"DROP KEYSPACE {keyspace}")
+    for table in ("indexes", "scylla_tables", "scylla_keyspaces"):
+        assert not list(session.execute(f"SELECT * FROM system_schema.{table} WHERE keyspace_name = '{keyspace}'"))
+    query = "SELECT * FROM system.cdc_timestamps WHERE keyspace_name = %s AND table_name = 't'"
+    assert not list(session.execute(query, (keyspace,)))

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from tests.scylla.catalog import quoted
 from tests.scylla.logged import INSERT, PARTITION_DELETE, ROW_DELETE, UPDATE
+from tests.scylla.times import least, time_us
 
 #: Readers of a new index begin so long before it [vector-store db_cdc/actor.rs: CHECKPOINT_TIMESTAMP_OFFSET].
 _BEFORE_US = 600_000_000
-_UUID_EPOCH = 0x01B21DD213814000
 Key = tuple[Any, ...]
 
 
@@ -46,6 +46,8 @@ class Followed:
         metric: cosine, euclidean or dot_product.
         keys: the columns of the primary key.
         streams: of the table's log.
+        rereads: whether the vector of a row that the log names is read from the table, as vector stores since 2026-07
+            do; else it is the log's own.
     """
 
     keyspace: str
@@ -56,6 +58,7 @@ class Followed:
     metric: str
     keys: tuple[str, ...]
     streams: tuple[bytes, ...]
+    rereads: bool = False
     status: str = "INITIALIZING"
     progress: float = 0.0
     _positions: dict[Reader, int] = field(default_factory=dict)
@@ -124,32 +127,46 @@ class Followed:
         streams = ", ".join(f"0x{stream.hex()}" for stream in self.streams)
         query = (
             f'SELECT * FROM {log} WHERE "cdc$stream_id" IN ({streams}) '
-            f'AND "cdc$time" >= {_least(after_us + 1)} AND "cdc$time" < {_least(until_us + 1)}'
+            f'AND "cdc$time" >= {least(after_us + 1)} AND "cdc$time" < {least(until_us + 1)}'
         )
         for row in session.execute(query):
-            self._take(row)
+            self._take(session, row)
 
-    def _take(self, row: Mapping[str, Any]) -> None:
+    def _take(self, session: Session, row: Mapping[str, Any]) -> None:
         """One row of the log [vector-store db_cdc/consumer.rs].
 
-        One that names no whole key is skipped, and so is the end of a range of deleted rows.
+        One that names no whole key is skipped, and so is the end of a range of deleted rows: their keys stay.
         """
         key = tuple(row[name] for name in self.keys)
         if None in key:
             return
-        at = (row["cdc$time"].time - _UUID_EPOCH) // 10
+        at = time_us(row["cdc$time"])
         operation, vector = row["cdc$operation"], row[self.column]
         if operation in (ROW_DELETE, PARTITION_DELETE):
             self._remove(key, at)
+        elif operation in (UPDATE, INSERT) and self.rereads:
+            self._reread(session, key, at)
         elif operation in (UPDATE, INSERT):
             if vector is not None:
                 self._put(key, at, vector)
             elif row[f"cdc$deleted_{self.column}"]:
                 self._remove(key, at)
 
+    def _reread(self, session: Session, key: Key, at: int) -> None:
+        """Take in what the row has now, whichever of its columns was written."""
+        where = " AND ".join(f"{quoted(name)} = %s" for name in self.keys)
+        path, column = f"{quoted(self.keyspace)}.{quoted(self.table)}", quoted(self.column)
+        row = session.execute(
+            f"SELECT {column} AS vector, writetime({column}) AS at FROM {path} WHERE {where}", key
+        ).one()
+        if row is None or row["vector"] is None:
+            self._remove(key, at)
+        else:
+            self._put(key, row["at"], row["vector"])
+
     def _put(self, key: Key, at: int, vector: list[float]) -> None:
         with self._lock:
-            if at >= self._times.get(key, at):
+            if at >= self._times.get(key, at) and (key in self._vectors or at != self._times.get(key)):
                 self._times[key], self._vectors[key] = at, np.asarray(vector, np.float32)
 
     def _remove(self, key: Key, at: int) -> None:
@@ -157,10 +174,3 @@ class Followed:
             if at >= self._times.get(key, at):
                 self._times[key] = at
                 self._vectors.pop(key, None)
-
-
-def _least(time_us: int) -> uuid.UUID:
-    """The least timeuuid of that time, in Cassandra's order of the other half: by signed bytes."""
-    ticks = time_us * 10 + _UUID_EPOCH
-    first = (ticks & 0xFFFFFFFF) << 32 | (ticks >> 32 & 0xFFFF) << 16 | (ticks >> 48 & 0x0FFF) | 0x1000
-    return uuid.UUID(int=first << 64 | 0x8080808080808080)

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -50,6 +51,8 @@ class VectorStore:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.fast, self.slow, self.now = fast, slow, now
+        #: See `Followed`; for indexes that are discovered from now on.
+        self.rereads = False
         #: How searches fail: ``constructing`` (503), ``missing`` (404), ``error`` (500); ``unavailable`` and ``hang``,
         #: which the status has too; empty if they do not.
         self.failure = ""
@@ -144,7 +147,7 @@ class VectorStore:
             metric = options.get("similarity_function", "cosine").lower()
             table = (row["keyspace_name"], row["table_name"])
             keys, streams = _keys(session, *table), _streams(session, *table)
-            found[place] = Followed(*place, row["table_name"], column, version, metric, keys, streams)
+            found[place] = Followed(*place, row["table_name"], column, version, metric, keys, streams, self.rereads)
         self._indexes = found
 
 
@@ -175,9 +178,9 @@ def _handler(store: VectorStore) -> type[BaseHTTPRequestHandler]:
             pass
 
         def _answer(self, what: str, asked: dict[str, Any] | None = None) -> None:
-            if store.failure == "hang":
-                store.stopping.wait(_HANG_S)
             if store.failure in ("hang", "unavailable"):
+                if store.failure == "hang":
+                    store.stopping.wait(_HANG_S)
                 self.close_connection = True
                 return
             parts = [unquote(part) for part in self.path.strip("/").split("/")]
@@ -206,11 +209,12 @@ def _handler(store: VectorStore) -> type[BaseHTTPRequestHandler]:
 
         def _say(self, status: int, said: str) -> None:
             body = said.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # a client that does not wait
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
     return Handler
 
