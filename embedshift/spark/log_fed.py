@@ -80,7 +80,9 @@ class LogFedTarget:
         place = pc.index_in(key_array(rows, keys), value_set=key_array(now, keys))
         for name, old in zip(names, below, strict=True):
             theirs, at = now.column(write_time(name)).take(place), rows.column(write_time(name))
-            there = pc.and_(old, pc.fill_null(pc.greater_equal(theirs, at), False))
+            # A deletion with the time of the value that it is to delete is still to be made.
+            same = pc.and_(pc.equal(theirs, at), pc.is_valid(rows.column(name)))
+            there = pc.and_(old, pc.fill_null(pc.or_(pc.greater(theirs, at), same), False))
             for part in (name, write_time(name), remaining_ttl(name)):
                 if part in rows.schema.names:
                     kept = pc.if_else(there, None, rows.column(part))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from embedshift.errors import CheckFailed
 from embedshift.stores.contract import Store
@@ -22,6 +23,8 @@ NEAREST = (10, 100, 1000)
 #: The share of vectors that searches may miss. If several writers build a graph at once, no edge may lead to some node;
 #: Cassandra's index misses one now and then. Recall measures how many are missed; this only checks that it answers.
 _STRAY_SHARE = 0.125
+#: Scores that differ by less are those of one vector: databases compute them in float32.
+_ALIKE = 1e-4
 #: How many seconds an index may lag behind its table, and the seconds between two checks.
 _LAG_S_MAX, _LOOK_S = 60.0, 1.0
 
@@ -49,6 +52,8 @@ def check_index_answers(store: Store, index: Index) -> None:
 def lost_rows(store: Store, index: Index, rows: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
     """Which rows the index does not find by their own vectors, within a minute, one batch each.
 
+    A row that it finds behind others which are less alike is one of which it has another vector.
+
     Args:
         rows: primary keys and vectors.
     """
@@ -56,7 +61,7 @@ def lost_rows(store: Store, index: Index, rows: Sequence[pa.RecordBatch]) -> lis
     left = [batch.slice(row, 1) for batch in rows for row in range(batch.num_rows)]
     deadline = time.monotonic() + _LAG_S_MAX
     while True:
-        left = [row for row in left if _is_lost(store, table, index, row)]
+        left = [row for row in left if _is_lost(store, table, index, row) or _is_misplaced(store, table, index, row)]
         if not left or time.monotonic() > deadline:
             return left
         threading.Event().wait(_LOOK_S)
@@ -74,7 +79,7 @@ def _samples(store: Store, table: Table, column: str) -> list[pa.RecordBatch]:
 
 
 def _is_lost(store: Store, table: Table, index: Index, rows: pa.RecordBatch) -> bool:
-    vector = np.array(rows.column(index.column)[0].as_py(), np.float32)
+    vector = _vector(index, rows)
     for nearest in NEAREST:
         hits = store.search(table, index, vector, nearest)
         if any(_same(hit, rows, table) for hit in hits) or _twins(hits, nearest):
@@ -82,6 +87,19 @@ def _is_lost(store: Store, table: Table, index: Index, rows: pa.RecordBatch) -> 
         if len(hits) < nearest:
             break
     return True
+
+
+def _is_misplaced(store: Store, table: Table, index: Index, rows: pa.RecordBatch) -> bool:
+    """Whether the index puts a row behind others which are less like its own vector: the order is the index's."""
+    if index.options.quantization not in (None, "f32"):
+        return False  # others may have the same rounded vector
+    hits = store.search(table, index, _vector(index, rows), NEAREST[-1])
+    place = next((at for at, hit in enumerate(hits) if _same(hit, rows, table)), 0)
+    return any(hit.score < hits[place].score - _ALIKE for hit in hits[:place])
+
+
+def _vector(index: Index, rows: pa.RecordBatch) -> NDArray[np.float32]:
+    return np.array(rows.column(index.column)[0].as_py(), np.float32)
 
 
 def _same(hit: Hit, rows: pa.RecordBatch, table: Table) -> bool:

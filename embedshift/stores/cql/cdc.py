@@ -42,7 +42,7 @@ def has_log(connection: CqlConnection, table: str) -> bool:
 
 def is_on(connection: CqlConnection, table: str) -> bool:
     """Whether changes of the table are logged now: by its own option, or since it has a vector index."""
-    return _option(connection, table).get("enabled", "").lower() == "true" or bool(_indexes_made(connection, table))
+    return _is_enabled(connection, table) or bool(_indexes_made(connection, table))
 
 
 def log_began(connection: CqlConnection, table: str) -> int | None:
@@ -77,11 +77,18 @@ def lacks(connection: CqlConnection, table: Table, since_us: int) -> str:
     began_us = log_began(connection, table.name)
     if began_us is None:
         return f"the change log of {table.name} is switched off"
+    if not _is_enabled(connection, table.name):
+        # It is on as long as there is an index. Before the oldest of them it may have been silent, with the same streams.
+        began_us = max(began_us, min(_indexes_made(connection, table.name)))
     if began_us >= since_us:
         return f"the change log of {table.name} began later"
     if now_us() - since_us >= _ttl_us(connection, table.name):
         return f"the change log of {table.name} does not keep its rows so long"
     return ""
+
+
+def _is_enabled(connection: CqlConnection, table: str) -> bool:
+    return _option(connection, table).get("enabled", "").lower() == "true"
 
 
 def _option(connection: CqlConnection, table: str) -> dict[str, str]:
