@@ -156,7 +156,7 @@ def test_an_index_that_the_target_has_already_is_dropped_with_consent(
         world.create_source(some_articles(10, now_us() - HOUR_US), before_index=True)
         world.step("prepare")
         world.store.create_index(world.migration.target.index)
-        with pytest.raises(RefusedError, match="has an index already.*--drop-index"):
+        with pytest.raises(RefusedError, match=r"has an index already.*--drop-index"):
             world.step("load")
         assert world.read("articles_v2") == {}
         world.step("load", drop_index=True)

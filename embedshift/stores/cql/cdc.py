@@ -78,7 +78,7 @@ def lacks(connection: CqlConnection, table: Table, since_us: int) -> str:
     if began_us is None:
         return f"the change log of {table.name} is switched off"
     if not _is_enabled(connection, table.name):
-        # It is on as long as there is an index. Before the oldest of them it may have been silent, with the same streams.
+        # It is on as long as there is an index. Before the oldest one it may have been silent, with the same streams.
         began_us = max(began_us, min(_indexes_made(connection, table.name)))
     if began_us >= since_us:
         return f"the change log of {table.name} began later"
