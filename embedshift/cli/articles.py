@@ -49,7 +49,7 @@ def add(
             written, failures = added.written, [asdict(each) for each in added.failures]
     for each in failures:
         console.say(f"article {each['position'] + 1} ({each['id']}): {each['reason']}")
-    console.say(f"wrote {written:,} articles")
+    console.say(f"wrote {written:,} article{'' if written == 1 else 's'}")
     console.finish({"written": written, "failures": failures})
     if failures:
         raise CheckFailed(f"{len(failures)} articles were not written", hint="correct them and add them again")

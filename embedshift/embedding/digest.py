@@ -86,5 +86,6 @@ def mismatched(digests: pa.Array, hashes: NDArray[np.uint64]) -> tuple[NDArray[n
         digest[_OF_TEXT:] if digest is not None and len(digest) == _WHOLE else b"\0" * 8
         for digest in digests.to_pylist()
     )
-    named = pc.fill_null(pc.equal(pc.binary_length(digests), _WHOLE), False).to_numpy(zero_copy_only=False)
+    # One that is longer than a digest of a text and yet not whole is no version's: it counts as one of another vector.
+    named = pc.fill_null(pc.greater(pc.binary_length(digests), _OF_TEXT), False).to_numpy(zero_copy_only=False)
     return named & (np.frombuffer(ends, ">u8") != hashes), ~named

@@ -8,6 +8,7 @@ from typing import Any
 
 from embedshift.catalog.validations import Outcomes, outcomes
 from embedshift.reporting.section import NONE, Section, Table, number, percent, share, signed, span
+from embedshift.validation.remedies import REMEDIES
 
 Record = Mapping[str, Any]
 
@@ -28,7 +29,7 @@ def checks(record: Record) -> Section:
             number(each.get("value")),
             number(each.get("limit")),
             number(each.get("denominator")),
-            str(each.get("note") or ""),
+            _note(each),
         )
         for each in found
     ]
@@ -37,6 +38,12 @@ def checks(record: Record) -> Section:
     lead = f"{ended.words[0].upper()}{ended.words[1:]}. No check may fail; one that was not measured proves nothing."
     lead += " The limit is a maximum for faults and a minimum for scores."
     return Section("checks", "Checks", lead, [table])
+
+
+def _note(check: Mapping[str, Any]) -> str:
+    """What the check says, and if it failed what to do about it."""
+    remedy = REMEDIES.get(str(check["name"]), "") if check["passed"] is False else ""
+    return "; ".join(filter(None, (str(check.get("note") or ""), remedy)))
 
 
 def _outcome(ended: Outcomes, name: str) -> str:

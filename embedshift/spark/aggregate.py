@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 from embedshift.catalog.ranges import Counts
 from embedshift.errors import EmbedshiftError
 from embedshift.settings import StoreSettings
+from embedshift.spark.job import in_thread
 from embedshift.spark.rows import ENTERED
 from embedshift.spark.stores import shared_store
-from embedshift.spark.task import comparison_of, worker_stores
+from embedshift.spark.task import comparison_of, stage, worker_stores
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 from embedshift.tokens import TokenRange
@@ -44,7 +45,7 @@ def aggregate(
     """
     tasks = min(len(ranges), spark.defaultParallelism * _TASKS_A_CORE)
     parts = [ranges[number * len(ranges) // tasks : (number + 1) * len(ranges) // tasks] for number in range(tasks)]
-    sums = spark.parallelize(parts, tasks).mapPartitions(partial(_summed, store, work)).collect()
+    sums = in_thread(spark.parallelize(parts, tasks).mapPartitions(partial(_summed, store, work)).collect)
     found: list[Sum] = []
     for each in sums:
         if isinstance(each, EmbedshiftError):
@@ -57,10 +58,12 @@ def _summed(
     settings: StoreSettings, work: Callable[[Store, TokenRange], Sum], parts: Iterator[Sequence[TokenRange]]
 ) -> Iterator[Sum | EmbedshiftError]:
     try:
-        store = shared_store(settings)
-        sums = accumulate((work(store, each) for part in parts for each in part), operator.add)
-        # Only the last sum is kept, so that memory does not grow with the number of ranges.
-        return iter(deque(sums, maxlen=1))
+        # Whatever a library raises about some value ends the step in one line, too.
+        with stage("reading"):
+            store = shared_store(settings)
+            sums = accumulate((work(store, each) for part in parts for each in part), operator.add)
+            # Only the last sum is kept, so that memory does not grow with the number of ranges.
+            return iter(deque(sums, maxlen=1))
     except EmbedshiftError as error:
         # Spark would wrap it into pages of its own; the driver raises it as it is.
         return iter([error])

@@ -98,6 +98,8 @@ class Vectors:
     ) -> tuple[pa.Array, pa.Array, pa.Array]:
         """Where the target's vector does not fit its text, and the time with which to write."""
         had_vector = pc.is_valid(right.column(write_time(self._layout.target.vector)))
+        if self._inspect:
+            had_vector = pc.and_(had_vector, pc.is_valid(right.column(self._layout.target.vector)))
         stale = pc.fill_null(pc.not_equal(digest, self._target_digest(right)), True)
         stale = pc.or_(stale, pc.and_(pc.invert(had_vector), pc.invert(empty)))
         stale = pc.or_(stale, self._ends_apart(right, ends))

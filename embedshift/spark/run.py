@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from embedshift.catalog.activity import activity_of, announced
 from embedshift.catalog.ranges import Progress, RangeRecord, open_ranges, progress, read_ranges, split_failed
 from embedshift.errors import CheckFailed, RefusedError, StoreUnavailable
+from embedshift.spark.job import Job
 from embedshift.spark.task import carry_ranges
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
@@ -156,7 +157,7 @@ def _run_job(
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    job = _Job(lambda: run_job(spark, store, transfer))
+    job = Job(lambda: run_job(spark, store, transfer))
     job.start()
     try:
         _watch(job, store, transfer, report, still_ours)
@@ -171,21 +172,6 @@ def _run_job(
     if job.error is not None:
         raise job.error
     return ""
-
-
-class _Job(threading.Thread):
-    """Work in a thread of its own, and the error with which it ended."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__(name="embedshift-job", daemon=True)
-        self.error: BaseException | None = None
-        self._work = work
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits for it
-            self.error = error
 
 
 def _first_cause(text: str) -> str:

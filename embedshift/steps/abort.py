@@ -48,11 +48,12 @@ def abort(context: StepContext, *, dry_run: bool = False, confirm: Confirm | Non
     if migration is None:
         raise StateError(f"there is no migration into {settings.target.table}", hint="look at embedshift status")
     target = migration.target.table
-    console.say(f"drop {target}, its index {migration.target.index_name} and the progress of {migration.id}")
     if migration.state == "aborted":
+        console.say(f"{migration.id} was aborted before, and {target} dropped")
         return NotDropped(dry_run, target, "aborted")
     check_step("abort", migration.state, migration.id)
     _check(store, migration)
+    console.say(f"drop {target}, its index {migration.target.index_name} and the progress of {migration.id}")
     if dry_run:
         return NotDropped(True, target, migration.state)
     if confirm is not None and confirm(target) != target:

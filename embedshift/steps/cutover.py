@@ -30,6 +30,7 @@ from embedshift.stores.contract import Store
 from embedshift.times import format_duration, now_us
 from embedshift.validation.content_hash import Content
 from embedshift.validation.index_probe import check_index_answers
+from embedshift.validation.remedies import remedies
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def cutover(
     """
     settings, store = context.settings, context.store
     migration = get_migration(store, settings)
+    if migration.state == "synced" and (proof := last_validation(store, migration.id)) is not None and not proof.passed:
+        check_validation(settings, store, migration)  # it says which checks failed
     check_step("cutover", migration.state, migration.id)
     trigger = _trigger(context, migration, at=at, hold=hold)
     plan = plan_lines(settings, migration, trigger, or_rollback=or_rollback)
@@ -118,9 +121,11 @@ def _cut_over(context: StepContext) -> CutoverResult:
         now = get_alias(store, settings.alias)
         check_index_answers(store, now.target.index)
         lease.change(state="switched")
-    context.console.say(f"alias {now.name}: {alias.target.table} → {now.target.table}, model {now.target.model.name}")
+    # Not where it was when this run began: an earlier one may have moved it already.
+    before = migration.source.table
+    context.console.say(f"alias {now.name}: {before} → {now.target.table}, model {now.target.model.name}")
     return CutoverResult(
-        AliasMove(alias.target.table, now.target.table, now.version),
+        AliasMove(before, now.target.table, now.version),
         f"embedshift retire (after {format_duration(settings.retire.after)}; until then embedshift rollback)",
     )
 
@@ -284,7 +289,7 @@ def _check_content(surveyor: Surveyor, table: str, proof: ValidationRecord) -> s
     if failed := [each.name for each in wanting if each.passed is False or each.name in proven.passed]:
         raise RefusedError(
             f"{table} has changed since it was validated, and now fails: {', '.join(failed)}",
-            hint="run embedshift sync and validate",
+            hint=remedies(failed),
         )
     written = sum(int(each.value or 0) for each in found if each.name == "unproved")
     but = f" but {written:,}, which are being written," if written else ""
@@ -300,7 +305,7 @@ def check_validation(settings: Settings, store: Store, migration: Migration) -> 
         failed = ", ".join(outcomes(proof.report).failed)
         raise RefusedError(
             f"the last validation of {migration.target.table} did not pass ({failed})",
-            hint="fix that and run embedshift validate",
+            hint=f"{remedies(outcomes(proof.report).failed)}; then embedshift validate",
         )
     age_s = (now_us() - proof.made_us) / 1e6
     if age_s > settings.validation.max_age.total_seconds():

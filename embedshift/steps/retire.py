@@ -67,17 +67,19 @@ def retire(
     store, console = context.store, context.console
     migration = get_migration(store, context.settings)
     old = migration.source.table
+    if migration.state == "retired":
+        console.say(f"{old} was dropped before")
+        return NotDropped(dry_run, old, migration.state)
+    check_step("retire", migration.state, migration.id)
+    _check(context, migration)
+    _check_copied(context, migration, discard=discard)
     console.say(f"drop {old} and its index {migration.source.index_name}; after that no rollback is possible")
-    if migration.state != "retired":
-        check_step("retire", migration.state, migration.id)
-        _check(context, migration)
-        _check_copied(context, migration, discard=discard)
     before = migration.state
     if before == "retiring":  # a run was killed in the middle
         live = get_alias(store, migration.alias).target.table
         before = "switched" if live == migration.target.table else "closed"
-    if dry_run or migration.state == "retired":
-        return NotDropped(dry_run, old, migration.state)
+    if dry_run:
+        return NotDropped(True, old, migration.state)
     if confirm is not None and confirm(old) != old:
         raise RefusedError(f"{old} was not dropped: its name was not typed", hint="type it, or add --yes")
     with context.owned(migration, "retire") as lease:

@@ -24,6 +24,7 @@ from embedshift.telemetry.console import Console
 from embedshift.times import now_us
 from embedshift.validation.questions import Question, read_questions
 from embedshift.validation.relevance import SearchableTable
+from embedshift.validation.remedies import remedies
 from embedshift.validation.space import Space, in_words
 from embedshift.validation.validation import Case, examine
 
@@ -74,8 +75,11 @@ def validate(context: StepContext) -> ValidationResult:
     if not record["passed"]:
         if console.as_json:
             console.finish(record)
-        failed = ", ".join(outcomes(record).failed)
-        raise CheckFailed(f"validation of {migration.target.table} failed: {failed}", hint=f"see {path}")
+        failed = outcomes(record).failed
+        raise CheckFailed(
+            f"validation of {migration.target.table} failed: {', '.join(failed)}",
+            hint=f"{remedies(failed)} (see {path})",
+        )
     return ValidationResult(record, str(path))
 
 

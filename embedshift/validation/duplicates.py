@@ -50,7 +50,7 @@ class Repeats:
 
     def add(self, hashes: Hashes, digests: Sequence[bytes | None]) -> None:
         """Add rows: the hashes of m vectors, and the digests of their texts."""
-        texts = np.frombuffer(b"".join((each or bytes(16))[:8] for each in digests), np.uint64)
+        texts = np.frombuffer(b"".join((each or b"")[:8].ljust(8, b"\0") for each in digests), np.uint64)
         self._take(_Groups(hashes, texts, np.ones(len(hashes), np.int64), np.zeros(len(hashes), np.bool_)))
 
     def _take(self, groups: _Groups) -> None:

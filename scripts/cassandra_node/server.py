@@ -76,7 +76,12 @@ def command(spec: ClusterSpec, folder: Path, jars: Path) -> list[str]:
     if spec.use != "measured":
         properties |= {"cassandra.skip_sync": "true"}
     if spec.use == "once":
-        properties |= {"cassandra.test.flush_local_schema_changes": "false", "cassandra.unsafesystem": "true"}
+        properties |= {
+            "cassandra.test.flush_local_schema_changes": "false",
+            "cassandra.unsafesystem": "true",
+            # A hundred beans for each table, which nobody looks at, are a fifth of what making a table costs.
+            "org.apache.cassandra.disable_mbean_registration": "true",
+        }
     return [
         java(),
         marker(folder),

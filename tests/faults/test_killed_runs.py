@@ -102,6 +102,18 @@ def test_ctrl_c_ends_a_load_with_one_line_and_gives_the_lease_back(world, spark)
     world.assert_migrated()
 
 
+def test_ctrl_c_ends_a_survey_with_one_line(loaded, spark):
+    """The call of the JVM that it waits for must not keep the JVM from being stopped."""
+    process = loaded.start("validate")
+    eventually(lambda: any("embedshift.spark.worker" in command(each) for each in descendants(process.pid)))
+    processes = descendants(process.pid) | {process.pid}
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = ended(process, processes)
+    assert process.returncode == 130, out + err
+    assert err == "embedshift: interrupted: finished work is kept, run the same command again to continue\n"
+    assert (loaded.migration.state, loaded.migration.owner) == ("synced", "")
+
+
 def test_ctrl_c_while_spark_starts_is_one_line_too(world):
     process = world.start("load")
     eventually(lambda: any("SparkSubmit" in command(each) for each in descendants(process.pid)))

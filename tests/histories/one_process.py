@@ -139,6 +139,7 @@ def one_process(clock: Clock, store: Callable[[], Any], context: Callable[[], Co
             "embedshift.spark.context.spark_context": spark_context,
             **{f"embedshift.spark.{module}.shared_store": lambda _: store() for module in STORES},
             "embedshift.spark.run.run_job": lambda found, _, transfer: found.job(store(), transfer),
+            "embedshift.spark.aggregate.in_thread": lambda work: work(),
             "embedshift.spark.embed.keep_for_good": lambda: None,
             "embedshift.spark.compare.time_ns": clock.time_ns,
             # Tasks look at their order once a run: by the real clock each run would be another one.

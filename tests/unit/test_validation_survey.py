@@ -449,6 +449,22 @@ def test_digests_of_sixteen_bytes_say_nothing_of_their_vectors_and_are_no_fault(
     assert "2 of 119 digests name no vector" in mixed.note
 
 
+@pytest.mark.parametrize("length", [0, 1, 7, 15, 17, 23, 25, 100])
+def test_a_digest_of_a_length_that_none_has_is_a_fault_and_no_crash(world: World, length: int) -> None:
+    (whole,) = [
+        row[DIGEST]
+        for batch in world.store.scan(world.subject.target, WHOLE_RING, values=[DIGEST])
+        for row in batch.to_pylist()
+        if row["id"] == "a3"
+    ]
+    longer = (whole + b"x" * 99)[:length]
+    for later_us, wrong, kind in ((1, b"x" * length, "stale"), (2, longer, "stale" if length < 16 else "mixed")):
+        world.put(world.subject.target, {"id": pa.array(["a3"]), DIGEST: pa.array([wrong])}, WRITTEN_US + later_us)
+        survey = world.survey()
+        assert survey.examples.of[kind] == ({"id": "a3"},)
+        assert survey.target_rows == ROWS
+
+
 def test_what_may_differ_since_the_moment_is_in_doubt_and_what_cannot_is_a_fault(world: World) -> None:
     moment_us = WRITTEN_US + 1000
     world.delete(world.subject.target, ["a1", "a2"])
