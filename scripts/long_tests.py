@@ -51,6 +51,10 @@ PARTS = {
         "every fault on three Cassandra nodes",
         ("-m", "pytest", "tests/reliability", "-m", "matrix or not matrix", "-s"),
     ),
+    "scylla": Part(
+        "ScyllaDB's rules, by the stand-in, and a whole migration under them with clocks that are ahead",
+        ("-m", "pytest", "tests/scylla"),
+    ),
     "soak": Part(
         "migrations again and again on one node, with random faults, while applications write",
         ("scripts/soak.py", "--minutes", "10", "--nodes", "1"),

@@ -18,6 +18,8 @@ from tests.scylla.servers import Server
 from tests.scylla.worlds import scylla_world
 from tests.world import ARTICLE, HOUR_US, World, now_us, some_articles
 
+pytestmark = pytest.mark.long
+
 if TYPE_CHECKING:
     from pyspark import SparkContext
 

@@ -24,7 +24,7 @@ from embedshift.stores.model import Column
 from tests.articles.applications import WORDS, Application, assert_true, calls_of, truth_of
 from tests.scylla.servers import Server
 from tests.scylla.worlds import assert_indexed, scylla_world
-from tests.world import ARTICLE, HOUR_US, World, eventually, now_us, some_articles
+from tests.world import ARTICLE, HOUR_US, World, batch_of, eventually, now_us, some_articles
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -50,12 +50,21 @@ class PlainWriter:
                     self._world.delete("articles", {"id": id_}, at_us=at)
                     del self.truth[id_]
                 else:
-                    text = {name: " ".join(self._chance.choices(WORDS, k=6)) for name in ("title", "content")}
-                    self._world.write("articles", {"id": id_, **{name: (text[name], at) for name in text}})
-                    self.truth[id_] = {"active": True, **text}
+                    self._write(id_, at)
                 time.sleep(0.2)
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             self.error = error
+
+    def _write(self, id_: str, at_us: int) -> None:
+        text = {name: " ".join(self._chance.choices(WORDS, k=6)) for name in ("title", "content")}
+        row = {"id": id_, **{name: (text[name], at_us) for name in text}}
+        table = self._world.store.describe("articles")
+        if refused := self._world.store.write(table, batch_of(table, [row])):
+            # The server takes nothing from more than five seconds ahead; a program is told so, and knows that it failed.
+            assert "from the future" in refused[0].reason
+            assert self._ahead_us > 5_000_000
+        else:
+            self.truth[id_] = {"active": True, **text}
 
     def __enter__(self) -> PlainWriter:
         self._thread.start()
@@ -90,7 +99,7 @@ def world(tmp_path: Path, old_model: Path, new_model: Path, server: Server, spar
         yield world
 
 
-@pytest.mark.parametrize("ahead_s", [0, 4])
+@pytest.mark.parametrize("ahead_s", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (4, 8))])
 def test_the_whole_life(world: World, server: Server, ahead_s: int) -> None:
     clients = [Articles.open(world.config) for _ in range(2)]
     applications = [Application(client, number) for number, client in enumerate(clients)]

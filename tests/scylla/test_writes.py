@@ -81,6 +81,7 @@ def test_a_row_that_is_deleted_late_leaves_the_index(world, server):
     assert_indexed(world, "articles_v2", server)
 
 
+@pytest.mark.long
 def test_a_row_without_a_text_any_more_leaves_the_index(world, server):
     time.sleep(server.settled_s)
     world.write("articles", {"id": "a003", "title": (None, now_us()), "content": (None, now_us())})
@@ -89,6 +90,7 @@ def test_a_row_without_a_text_any_more_leaves_the_index(world, server):
     assert_indexed(world, "articles_v2", server)
 
 
+@pytest.mark.long
 def test_a_cell_from_the_future_waits_until_the_server_takes_it(world, server):
     """A writer's clock is eight seconds ahead, and the server takes five: the row is a dead letter until then."""
     at = now_us() + 8 * SECOND_US
@@ -103,6 +105,7 @@ def test_a_cell_from_the_future_waits_until_the_server_takes_it(world, server):
     assert not list(read_dead_letters(world.store, world.migration.id))
 
 
+@pytest.mark.long
 def test_a_newer_write_of_an_application_is_never_overwritten(world, server):
     """It writes both tables; the pipeline has an older text in hand, and its vector at the present time."""
     titled(world, "a003", "bread", now_us() - HOUR_US // 2)
@@ -114,6 +117,7 @@ def test_a_newer_write_of_an_application_is_never_overwritten(world, server):
     world.assert_embedded("articles_v2", world.migration.target.model, only=[("a003",)])
 
 
+@pytest.mark.long
 def test_what_was_written_into_the_table_late_is_noticed_and_the_index_built_anew(world, server):
     """By somebody else, with a time of long ago: no check of the table shows that the index lacks the vector."""
     world.step("sync")
@@ -135,6 +139,7 @@ def test_what_was_written_into_the_table_late_is_noticed_and_the_index_built_ane
     assert_indexed(world, "articles_v2", server)
 
 
+@pytest.mark.long
 def test_what_was_deleted_late_is_noticed(world, server):
     world.step("sync")
     time.sleep(server.settled_s)
@@ -149,6 +154,7 @@ def test_what_was_deleted_late_is_noticed(world, server):
     assert_indexed(world, "articles_v2", server)
 
 
+@pytest.mark.long
 def test_an_index_that_the_target_has_already_is_dropped_with_consent(
     tmp_path: Path, old_model: Path, new_model: Path, server: Server, spark: SparkContext
 ) -> None:
@@ -164,6 +170,7 @@ def test_an_index_that_the_target_has_already_is_dropped_with_consent(
         assert world.store.index_on("articles_v2", "embedding") is None
 
 
+@pytest.mark.long
 def test_other_options_for_a_live_index_without_an_interruption(world, server):
     """The second index is built beside the first one, which serves until then."""
     world.steps("sync", "validate", "cutover")
