@@ -25,6 +25,7 @@ REMEDIES = {
     "reembedding_differs": "workers ran another model, or another version of its library: do not switch",
     "dead_letters": f"fix these rows (embedshift dead-letters list) and {_SYNC}",
     "index_rows": f"{_SYNC}, wait, and validate again",
+    "index_recent": "run embedshift index --rebuild, sync, and validate again",
     "recall_at_10": "migrate again with more connections, or a wider expansion_search",
     "relevance_ndcg_at_10": "worse: keep the old model, or look at prompts and template; too few questions: label more",
     "overlap_at_10": "look at what the new model finds instead (embedshift report)",

@@ -60,7 +60,7 @@ class PlainWriter:
         row = {"id": id_, **{name: (text[name], at_us) for name in text}}
         table = self._world.store.describe("articles")
         if refused := self._world.store.write(table, batch_of(table, [row])):
-            # The server takes nothing from more than five seconds ahead; a program is told so, and knows that it failed.
+            # The server takes nothing from more than five seconds ahead, and a program that is told so knows it.
             assert "from the future" in refused[0].reason
             assert self._ahead_us > 5_000_000
         else:
