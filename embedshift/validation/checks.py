@@ -220,14 +220,13 @@ def _index_rows(survey: Survey, index_rows: int | None, gone: int, *, log_fed: b
     lag = max(changed, floor(_LIVE_LAG_SHARE * wanted)) if changed else 0
     # Deletions that the log did not tell of stay in such an index, and take the places of what could be found.
     more = log_fed and index_rows > wanted + lag
-    note = "it has rows that were deleted; embedshift index --rebuild" if more else ""
+    note = "it has rows that were deleted: embedshift index --rebuild" if more else ""
     return Check("index_rows", index_rows, wanted - lag, index_rows >= wanted - lag and not more, wanted, note)
 
 
 def _index_recent(survey: Survey, lost: int) -> Check:
     recent = survey.recent
     note = f"of {recent.count} vectors written since the index was built, {recent.rows} were searched for"
-    note += "; embedshift index --rebuild" if lost else ""
     return Check("index_recent", lost, 0, lost == 0, recent.rows, note)
 
 

@@ -33,6 +33,7 @@ from embedshift.errors import EmbedshiftError
 from embedshift.settings import Settings, parse_settings
 from embedshift.stores.model import Column
 from tests.histories.faults import Fault, Killed, Tampered
+from tests.histories.log_fed import LogFedStore
 from tests.histories.one_process import Clock, Context, one_process
 from tests.world import ARTICLE, DIGEST, World, merged
 
@@ -181,7 +182,7 @@ class Waiting:
 class Place:
     """A world with two clients, writers that know no alias, and operators."""
 
-    def __init__(self, models: tuple[Path, Path], stats: Counter[str]) -> None:
+    def __init__(self, models: tuple[Path, Path], stats: Counter[str], *, log_fed: bool = False) -> None:
         self.stats, self.clock, self.known = stats, Clock(), Acknowledged()
         self.stack = ExitStack()
         shared = Path("/dev/shm")
@@ -193,10 +194,11 @@ class Place:
         self.waiting = Waiting(self.clock)
         self.stack.enter_context(one_process(self.clock, lambda: self.running or self.store, self._context))
         waits = SimpleNamespace(Event=lambda: self.waiting)
-        for step in ("cutover", "rollback", "abort", "retire"):
+        for step in ("sync", "cutover", "rollback", "abort", "retire"):
             self.stack.enter_context(mock.patch(f"embedshift.steps.{step}.threading", waits))
         monotonic = SimpleNamespace(monotonic=self.clock.time)
-        self.stack.enter_context(mock.patch("embedshift.articles.routing.time", monotonic))
+        for module in ("articles.routing", "steps.sync"):
+            self.stack.enter_context(mock.patch(f"embedshift.{module}.time", monotonic))
         self.stack.enter_context(
             mock.patch("embedshift.catalog.migration.is_dead", lambda owner: owner in self.dead or is_dead(owner))
         )
@@ -204,8 +206,11 @@ class Place:
         self.client_times: list[int] = []
         self.models = models
         self.world = World(folder, models, columns=COLUMNS, **SETTINGS)
+        self.stack.callback(self.world.store.close)
+        if log_fed:
+            self.world.store = LogFedStore(self.world.store, self.clock.now_us)  # type: ignore[assignment]
+        self.log_fed = log_fed
         self.store = self.world.store
-        self.stack.callback(self.store.close)
         self.world.create_source()
         ensure_catalog(self.store)
         live = live_vector_table(self.world.settings, self.store, self.store.describe("articles"))
@@ -426,6 +431,8 @@ class Place:
         elif run.struck.startswith("unavailable"):
             self.clock.pass_by(LEASE_S + 1)
         self.struck = run.struck
+        if self.log_fed and step in ("sync", "validate", "cutover", "rollback") and isinstance(result, dict):
+            self._check_indexes()
         outcome = "done" if isinstance(result, dict) else type(result).__name__
         self.stats[f"{step}: {outcome}"] += 1
         if step == "prepare" and outcome == "done":
@@ -454,6 +461,13 @@ class Place:
             self.running, self.world.store, self.world.settings = before
 
     # What must be true.
+
+    def _check_indexes(self) -> None:
+        """After a step that ends with a clean pass, no index lacks anything of its table."""
+        for each in migrations(self.store, "articles"):
+            for table in (each.source.table, each.target.table):
+                if self.store.exists(table):
+                    self.store.check(table)  # type: ignore[attr-defined]
 
     def check(self) -> None:
         """The live table has what was acknowledged, and nothing else; its vectors fit its texts."""
@@ -527,10 +541,12 @@ class AcknowledgedHistories(RuleBasedStateMachine):
 
     models: ClassVar[tuple[Path, Path]]
     stats: ClassVar[Counter[str]]
+    #: Whether indexes learn of writes from a change log.
+    log_fed: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = Place(self.models, self.stats)
+        self.place = Place(self.models, self.stats, log_fed=self.log_fed)
 
     def teardown(self) -> None:
         self.place.close()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.histories.acknowledged import AcknowledgedHistories
 from tests.histories.conftest import run_histories
 
@@ -16,8 +18,11 @@ from tests.histories.conftest import run_histories
 EXAMPLES, STEPS = 10, 40
 
 
+@pytest.mark.parametrize("log_fed", [False, True], ids=["indexes that see everything", "indexes that follow a log"])
 def test_what_was_acknowledged_is_there_and_what_was_deleted_is_not(
-    old_model: Path, new_model: Path, stats: Counter[str]
+    old_model: Path, new_model: Path, stats: Counter[str], log_fed: bool
 ) -> None:
-    bound = type("Bound", (AcknowledgedHistories,), {"models": (old_model, new_model), "stats": stats})
-    run_histories(bound, examples=EXAMPLES, steps=STEPS)
+    """The second store is ScyllaDB's kind, where an index may lack what its table has: after a clean pass it does not."""
+    members = {"models": (old_model, new_model), "stats": stats, "log_fed": log_fed}
+    bound = type("Bound", (AcknowledgedHistories,), members)
+    run_histories(bound, examples=EXAMPLES // 2, steps=STEPS)
