@@ -22,7 +22,7 @@ EXAMPLES, STEPS = 10, 40
 def test_what_was_acknowledged_is_there_and_what_was_deleted_is_not(
     old_model: Path, new_model: Path, stats: Counter[str], log_fed: bool
 ) -> None:
-    """The second store is ScyllaDB's kind, where an index may lack what its table has: after a clean pass it does not."""
+    """The second store is of ScyllaDB's kind: an index may lack what its table has. After a clean pass it does not."""
     members = {"models": (old_model, new_model), "stats": stats, "log_fed": log_fed}
     bound = type("Bound", (AcknowledgedHistories,), members)
     run_histories(bound, examples=EXAMPLES // 2, steps=STEPS)

@@ -20,7 +20,7 @@ from tests.histories.faults import Fault
 HISTORIES = float(os.environ.get("HISTORIES") or 1)
 #: Calls of a step that are tried: in the short run one, drawn by the seed; else every n-th.
 CALLS_MOST, EVERY = 400, max(1, round(80 / HISTORIES))
-TO_VALIDATED = ("prepare", "load", "index", "sync", "validate")
+TO_VALIDATED = ("prepare", "load", "sync", "index", "sync", "validate")
 TO_SWITCHED = (*TO_VALIDATED, "cutover")
 Deed = Action | Order | Callable[[Place], None]
 

@@ -18,7 +18,7 @@ from tests.histories.faults import Fault
 
 #: In the short run so many of them, drawn by the seed; with HISTORIES=20 two hundred and forty.
 SOME = round(12 * float(os.environ.get("HISTORIES") or 1))
-WAY = ("prepare", "load", "index", "sync", "validate")
+WAY = ("prepare", "load", "sync", "index", "sync", "validate")
 Deed = Callable[[Place], None]
 
 
