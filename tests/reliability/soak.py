@@ -52,7 +52,7 @@ class Soak:
             ):
                 life.run(("prepare",))
                 with Writer(world, life.cluster, life.own) as writer:
-                    life.run(("load", "sync", "index"), step, fault)
+                    life.run(("load", "sync", "index"), "" if step == "sync" else step, fault)
                     if step == "sync":
                         life.run(("sync",), step, fault, writer.stop)
                 life.learn(fault, writer)
