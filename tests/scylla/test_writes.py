@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from embedshift.catalog.dead_letters import read_dead_letters
@@ -186,3 +187,26 @@ def test_other_options_for_a_live_index_without_an_interruption(world, server):
     world.with_settings(target={"index": {"connections": 16}})
     world.step("reindex")
     assert world.alias.target.index.name == before.name
+
+
+@pytest.mark.long
+def test_a_repair_of_the_live_table_reaches_its_index(world, server):
+    """A program that leaves vectors to the audit has written a text."""
+    world.steps("sync", "validate", "cutover")
+    time.sleep(server.settled_s)
+    world.write("articles_v2", {"id": "a003", "title": ("river", now_us())})
+    world.step("audit", repair=True)
+    world.assert_embedded("articles_v2", world.migration.target.model)
+    assert_indexed(world, "articles_v2", server)
+
+
+@pytest.mark.long
+def test_a_deletion_as_of_long_ago_leaves_the_index(world, server):
+    """Such as that of a purge, which deletes the version of a row that it has judged."""
+    time.sleep(server.settled_s)
+    table = world.store.describe("articles_v2")
+    made = [column for column in table.columns if column.name in ("embedding", DIGEST)]
+    keys = batch_of(table, [{"id": "a003"}, {"id": "a004"}])
+    delete_rows(world.store, table, made, keys, np.array([now_us() - HOUR_US // 4] * 2, np.int64))
+    assert not world.read("articles_v2").keys() & {("a003",), ("a004",)}
+    assert_indexed(world, "articles_v2", server)

@@ -62,6 +62,7 @@ _HANDSHAKE = re.compile(r"\[SSL: (\w+)\]")
 _BEFORE_LOG = re.compile(r"could not find any CDC streams", re.I)
 #: ScyllaDB, of a write more than five seconds in its future.
 _FROM_FUTURE = re.compile(r"from the future", re.I)
+_AHEAD = "the clock of whoever wrote it is ahead of the server's; synchronise them"
 _ABSENT = re.compile(
     r"(table|keyspace) \S+ does not exist|unconfigured table|keyspace '?\S+'? (does not|doesn't) exist", re.I
 )
@@ -74,6 +75,12 @@ def server_words(error: BaseException) -> str:
         found = _MESSAGE.search(str(error))
         text = found[1] if found else str(error)
     return " ".join(text.split()).rstrip(".")
+
+
+def refusal(error: BaseException) -> str:
+    """Why a server will never accept a request, and what its author can do about it."""
+    words = server_words(error)
+    return f"{words}: {_AHEAD}" if _FROM_FUTURE.search(words) else words
 
 
 def is_transient(error: BaseException) -> bool:
@@ -125,7 +132,7 @@ def _advice(words: str) -> str:
     if re.search(r"lightweight|LWT", words, re.I) and "tablet" in words.lower():
         return "name a keyspace without tablets under store.catalog.keyspace and run embedshift schema apply"
     if _FROM_FUTURE.search(words):
-        return "the clock of this machine, or of whoever wrote the row, is ahead of the server's: synchronise both"
+        return _AHEAD
     if "ALLOW_CUSTOM_PARAMETERS" in words:
         return (
             "start the nodes with -Dcassandra.sai.vector.allow_custom_parameters=true, or leave out "

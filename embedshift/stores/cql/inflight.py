@@ -202,7 +202,7 @@ def send(
         for place, error in turn.refused.items():
             if refused is None or driver_errors.is_absent(error):
                 raise connection.failed(error, doing) from error
-            refused(place, driver_errors.server_words(error))
+            refused(place, driver_errors.refusal(error))
         places = []
         for place, error in turn.again.items():
             failed = isinstance(error, CoordinationFailure)
