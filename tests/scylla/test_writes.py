@@ -12,9 +12,10 @@ import pytest
 
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.errors import CheckFailed, RefusedError
+from embedshift.stores.log_fed import delete_rows
 from tests.scylla.servers import Server
 from tests.scylla.worlds import assert_indexed, indexed, scylla_world
-from tests.world import HOUR_US, World, now_us, some_articles
+from tests.world import DIGEST, HOUR_US, World, batch_of, now_us, some_articles
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
