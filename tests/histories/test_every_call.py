@@ -84,10 +84,10 @@ def begin(old_model: Path, new_model: Path) -> Iterator[Callable[..., Place]]:
     ],
 )
 def test_a_run_that_sleeps_before_any_call_costs_nothing(
-    begin: Callable[..., Place], way: Sequence[str], step: str, during: Sequence[Deed]
+    begin: Callable[..., Place], way: Sequence[str], step: str, during: Sequence[Deed], request: pytest.FixtureRequest
 ) -> None:
     seed = int(os.environ.get("EMBEDSHIFT_SEED") or 0)
-    drawn = [random.Random(f"{seed} {step} {during}").randint(1, 60)]
+    drawn = [random.Random(f"{seed} {request.node.name}").randint(1, 60)]
     for at in drawn if HISTORIES <= 1 else range(1 + seed % EVERY, CALLS_MOST, EVERY):
         place = begin(*way)
         place.step(Order(step), Fault(at, "act", applied=False), during)
