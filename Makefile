@@ -6,6 +6,8 @@ CONFIG  ?= configs/demo.yaml
 NODES   ?= 1
 MINUTES ?= 10
 READY   := $(VENV)/.ready
+# One more than this machine's cores: tests wait now and then, for a lease to run out for instance.
+PROCESSES ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 export HF_HUB_OFFLINE ?= 1
 # What `make test` runs: everything except tests that need ScyllaDB or take long by nature.
 TESTS   := not scylla and not matrix and not long
@@ -31,8 +33,9 @@ demo: $(READY)  ## import 216 articles, migrate them to a better model, search b
 
 test: check  ## lint, types, layering and all tests
 
-check: $(READY) browser lint types layers  ## what CI runs
-	$(BIN)/python -m pytest -m '$(TESTS) and not alone' -n 2 --dist loadfile --no-loadscope-reorder --durations=60 --durations-min=5
+check: $(READY)  ## what CI runs
+	$(MAKE) -j 2 --output-sync=target browser lint types layers
+	$(BIN)/python -m pytest -m '$(TESTS) and not alone' -n $(PROCESSES) --dist loadfile --no-loadscope-reorder --durations=60 --durations-min=5
 	$(BIN)/python -m pytest -m '$(TESTS) and alone' --durations=10 --durations-min=5
 
 browser: $(READY)  ## find or install the browser for the tests of the report

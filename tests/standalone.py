@@ -19,7 +19,7 @@ SPARK = Path(pyspark.__file__).parent
 WORKERS = 2
 _STARTED = re.compile(r"Starting Spark master at (spark://\S+)")
 #: For JVMs that live for seconds, as those of a local context have it.
-_QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _REGISTERED = "Successfully registered with master"
 
 
@@ -47,7 +47,7 @@ class Daemon:
         self.log = folder / f"{name}.log"
         command = [SPARK / "bin" / "spark-class", f"org.apache.spark.deploy.{kind}", "--host", "127.0.0.1"]
         environment = plain_environment(
-            SPARK_DAEMON_MEMORY="256m", SPARK_DAEMON_JAVA_OPTS=_QUICK, SPARK_LOG_DIR=str(folder)
+            SPARK_DAEMON_MEMORY="256m", SPARK_DAEMON_JAVA_OPTS=QUICK, SPARK_LOG_DIR=str(folder)
         )
         with self.log.open("w") as log:
             # spark-class ends as java itself: this process is the daemon.
@@ -102,7 +102,7 @@ def submit(
     """spark-submit from a folder that is not the checkout, driver and workers in the same environment."""
     places = ["--master", master, "--py-files", str(archive), "--conf", "spark.ui.enabled=false"]
     for of in ("driver", "executor"):
-        places += ["--conf", f"spark.{of}.extraJavaOptions={_QUICK}"]
+        places += ["--conf", f"spark.{of}.extraJavaOptions={QUICK}"]
     return subprocess.run(
         [str(SPARK / "bin" / "spark-submit"), *places, str(script), *arguments],
         cwd=folder,

@@ -123,9 +123,6 @@ def transfer_of(
         source, target = target, source
     log = since_us is not None and settings.sync.change_log == "auto"
     into_live = get_alias(store, migration.alias).target.table == target.table
-    if into_live and migration.facts.switched_us is None:
-        # This run slept between two looks, and another one has switched meanwhile.
-        raise OwnedByAnother(f"the alias {migration.alias} has moved to {target.table} since this run began")
     rules = TransferRules(
         migration=migration.id,
         step=step,
@@ -158,7 +155,9 @@ def _orphan_limit(settings: Settings, migration: Migration, *, after_switch: boo
     times are less what the clocks of writers may be apart.
     """
     since_us = migration.facts.switched_us if after_switch else now_us()
-    assert since_us is not None
+    if since_us is None:
+        # This run slept between its looks at the migration and at the alias.
+        raise OwnedByAnother(f"the alias {migration.alias} has moved to {migration.target.table} since this run began")
     return since_us - to_us(settings.sync.clock_skew)
 
 

@@ -12,6 +12,7 @@ import pyspark
 import pytest
 
 from tests.small_models import articles
+from tests.standalone import QUICK
 from tests.world import DEADLINE_S, ROOT, World, some_articles
 
 QUESTIONS = [
@@ -97,7 +98,17 @@ def prepared(new_world) -> World:
 
 def test_spark_submit_does_what_the_command_does(prepared):
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
-    arguments = [str(submit), "--master", "local[2]", "jobs/load.py", "--config", str(prepared.config), "--json"]
+    quick = ["--conf", f"spark.driver.extraJavaOptions={QUICK}"]
+    arguments = [
+        str(submit),
+        "--master",
+        "local[2]",
+        *quick,
+        "jobs/load.py",
+        "--config",
+        str(prepared.config),
+        "--json",
+    ]
     done = finished(*arguments, environment={"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"})
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])

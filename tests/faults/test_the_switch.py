@@ -37,7 +37,7 @@ def test_proof_before_switch_a_validation_that_failed_is_none_however_often_one_
     with pytest.raises(CheckFailed, match=r"validation of articles_v2 failed: rows, missing"):
         loaded.step("validate")
     for _ in range(2):
-        refused(loaded, "run embedshift validate")
+        refused(loaded, r"did not pass \(rows, missing\): .*run embedshift sync.*; then embedshift validate")
     proof = last_validation(loaded.store, loaded.migration.id)
     assert proof is not None
     assert not proof.passed
@@ -47,14 +47,14 @@ def test_proof_before_switch_a_validation_that_failed_is_none_however_often_one_
     loaded.delete("articles_v2", {"id": "a005"})
     with pytest.raises(CheckFailed):
         loaded.step("validate")
-    refused(loaded, "run embedshift validate")
+    refused(loaded, "then embedshift validate")
 
 
 def test_proof_before_switch_questions_that_nobody_can_judge_fail_their_check(loaded, tmp_path):
     questions = tmp_path / "questions.jsonl"
     questions.write_text('{"id": "q1", "text": "bread", "relevant": {"elsewhere": 1}}\n', encoding="utf-8")
     loaded.with_settings(validation={"questions": str(questions)})
-    with pytest.raises(CheckFailed, match=r"validation of articles_v2 failed: relevance_ndcg_at_10: see "):
+    with pytest.raises(CheckFailed, match=r"failed: relevance_ndcg_at_10: .*label more \(see "):
         loaded.step("validate")
     loaded.step("report")
 
