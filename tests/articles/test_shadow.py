@@ -233,7 +233,7 @@ def test_the_command_measures_at_a_rate_and_writes_for_the_report(migrating, que
 
 def test_a_table_that_cannot_be_searched_is_refused(migrating, questions):
     in_state(migrating, "loaded")
-    with pytest.raises(StateError, match=r"shadow may not run: .* is loaded: run embedshift index"):
+    with pytest.raises(StateError, match=r"shadow may not run: .* is loaded: run embedshift sync"):
         migrating.step("shadow", questions=questions, rate=1, minutes=1)
 
 

@@ -112,7 +112,7 @@ def test_spark_submit_does_what_the_command_does(prepared):
     done = finished(*arguments, environment={"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"})
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert (result["rows"], result["written"], result["next"]) == (40, 40, "embedshift index")
+    assert (result["rows"], result["written"], result["next"]) == (40, 40, "embedshift sync")
     assert prepared.migration.state == "loaded"
     prepared.assert_migrated()
 
