@@ -29,13 +29,29 @@ def log_fed_target(store: Store, layout: Layout) -> LogFedTarget | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What became of rows.
+
+    Args:
+        raised: cells that got a later time than they have in the source, with that time.
+        rejected: what the store refuses.
+        changed: the places of rows whose vector was not written, since somebody changed them meanwhile: the next pass
+            compares them again.
+    """
+
+    raised: list[Entry]
+    rejected: list[Rejection]
+    changed: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class LogFedTarget:
     """Writes cells of ``Layout`` into such a table."""
 
     layout: Layout
     table: LogFed
 
-    def write(self, cells: pa.RecordBatch, made_of: pa.Array) -> tuple[list[Entry], list[Rejection]]:
+    def write(self, cells: pa.RecordBatch, made_of: pa.Array) -> Written:
         """Write what is copied at its own time or the floor's, then the vectors at the present time.
 
         A vector is written only where the row still has the text that it was made of.
@@ -43,16 +59,14 @@ class LogFedTarget:
         Args:
             cells: as ``Store.write`` takes them.
             made_of: for each row the digest of that text, 16 bytes.
-
-        Returns:
-            The cells that got a later time than they have in the source, with that time; and what the store refuses.
         """
         raised: list[Entry] = []
         refused: dict[int, str] = {}
         if not self.layout.in_place:
             raised, refused = self._copy(cells)
-        refused |= self._write_vectors(cells, made_of)
-        return raised, [Rejection(row, reason) for row, reason in sorted(refused.items())]
+        of_vectors, changed = self._write_vectors(cells, made_of)
+        refused |= of_vectors
+        return Written(raised, [Rejection(row, reason) for row, reason in sorted(refused.items())], changed)
 
     def _copy(self, cells: pa.RecordBatch) -> tuple[list[Entry], dict[int, str]]:
         own = cells.select([name for name in cells.schema.names if not self._is_made(name)])
@@ -105,19 +119,29 @@ class LogFedTarget:
             found |= {Entry(*each): None for each in named}
         return list(found)
 
-    def _write_vectors(self, cells: pa.RecordBatch, made_of: pa.Array) -> dict[int, str]:
+    def _write_vectors(self, cells: pa.RecordBatch, made_of: pa.Array) -> tuple[dict[int, str], list[int]]:
         made = [column.name for column in self.layout.made]
         wanted = reduce(pc.or_, [cells.column(write_time(name)).is_valid() for name in made])
         rows, of = cells.filter(wanted), made_of.filter(wanted)
+        places = np.flatnonzero(wanted.to_numpy(zero_copy_only=False))
         now, place = self.table.found(rows, self._seen)
         fits = pc.fill_null(pc.equal(self._digests(now), of.take(place)), False)
+        changed = place.filter(pc.and_not(pc.invert(fits), self._hidden(rows.take(place), now)))
         now, place = now.filter(fits), place.filter(fits)
         keys = [key.name for key in self.layout.keys]
         ttls = [name for name in map(remaining_ttl, made) if name in rows.schema.names]
         changes, seen = rows.take(place).select([*keys, *made, *ttls]), now.select([*keys, *self._seen])
         written = self.table.store.write_if(self.table.table, changes, seen)
-        places = np.flatnonzero(wanted.to_numpy(zero_copy_only=False))[place.to_numpy(zero_copy_only=False)]
-        return {int(places[each.row]): each.reason for each in written.rejected}
+        there = places[place.to_numpy(zero_copy_only=False)]
+        refused = {int(there[each.row]): each.reason for each in written.rejected}
+        late = [int(row) for row in there[~written.applied] if int(row) not in refused]
+        return refused, [*late, *places[changed.to_numpy(zero_copy_only=False)].tolist()]
+
+    def _hidden(self, rows: pa.RecordBatch, now: pa.RecordBatch) -> pa.Array:
+        """Of which rows a part of the text that was written is not there: a newer deletion hides it."""
+        texts = [name for name in self._seen if name != DIGEST]
+        lost = [pc.and_(rows.column(name).is_valid(), now.column(name).is_null()) for name in texts]
+        return reduce(pc.or_, lost, pa.array(np.full(rows.num_rows, False)))
 
     @property
     def _seen(self) -> Sequence[str]:

@@ -66,7 +66,7 @@ class Writer:
         self.fence.before_writing()
         cells = self._cells(rows)
         entries = self._entered(rows)
-        refused = self._put(cells, rows.column(MADE_OF))
+        refused, changed = self._put(cells, rows.column(MADE_OF))
         names = self._layout.names(rows.take(pa.array([each.row for each in refused], pa.int64())))
         self.letters += zip(names, (each.reason for each in refused), strict=True)
         self._dead += len(refused)
@@ -74,7 +74,8 @@ class Writer:
         if self._layout.in_place:
             self._undo_ghosts(cells)
         if self._transfer.read_back:
-            taken = np.setdiff1d(np.arange(rows.num_rows), [each.row for each in refused])
+            # What somebody else has changed since is compared by the next pass, and no deletion hides it.
+            taken = np.setdiff1d(np.arange(rows.num_rows), [*(each.row for each in refused), *changed])
             hidden = self._look_for_shadows(cells.take(pa.array(taken)), rows.column(MADE_OF).take(pa.array(taken)))
             absent = {*names, *self._layout.names(hidden)}
             confirm(self._catalog, self._transfer.migration, [each for each in entries if each.id not in absent])
@@ -84,18 +85,21 @@ class Writer:
         rows = self._naming_vectors(with_ttls(rows))
         return rows.select([name for name in rows.schema.names if name not in _NOT_CELLS])
 
-    def _put(self, cells: pa.RecordBatch, made_of: pa.Array) -> list[Rejection]:
+    def _put(self, cells: pa.RecordBatch, made_of: pa.Array) -> tuple[list[Rejection], list[int]]:
         """Write cells at their own times; if a log feeds the target's index, as that demands.
 
         Args:
             cells: in the store's form.
             made_of: for each row the digest of the text that its vector belongs to.
+
+        Returns:
+            What the store refuses, and the places of rows that somebody has changed meanwhile.
         """
         if self._log_fed is None:
-            return self._store.write(self._layout.target_table, cells)
-        raised, rejected = self._log_fed.write(cells, made_of)
-        enter_raised(self._catalog, self._transfer.migration, raised)
-        return rejected
+            return self._store.write(self._layout.target_table, cells), []
+        done = self._log_fed.write(cells, made_of)
+        enter_raised(self._catalog, self._transfer.migration, done.raised)
+        return done.rejected, done.changed
 
     def _naming_vectors(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The digests of vectors that were computed now name them; a copied vector has the digest that it had."""
