@@ -12,8 +12,8 @@ from pathlib import Path
 from tests.histories.acknowledged import AcknowledgedHistories
 from tests.histories.conftest import run_histories
 
-#: With HISTORIES=20 some 10,000 rules.
-EXAMPLES, STEPS = 10, 40
+#: With HISTORIES=20 some 6,000 rules.
+EXAMPLES, STEPS = 6, 40
 
 
 def test_what_was_acknowledged_is_there_and_what_was_deleted_is_not(
