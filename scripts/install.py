@@ -52,8 +52,6 @@ def main(arguments: list[str]) -> int:
         _run(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", LOCK)
         _run(uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--no-build-isolation", "-e", ROOT)
         _run(python, "-m", "compileall", "-q", ROOT / "embedshift")
-        # Without Java, or without room, Spark's JVM starts as slowly as it does everywhere.
-        subprocess.run([python, "-m", "embedshift.spark.class_archive"], check=False, cwd=ROOT)
     except subprocess.CalledProcessError as error:
         print(f"install: {' '.join(error.cmd[:4])} … failed with {error.returncode}", file=sys.stderr)
         return 3

@@ -26,7 +26,7 @@ from tests.world import ARTICLE, World, eventually, some_articles
 #: Seconds that the application lives at least, and articles that nobody changes.
 LIFE_S, STILL = 10, 100
 #: So that the steps, which run in the same process, get on.
-PAUSE_S = 0.02
+PAUSE_S = 0.1
 
 
 class Reader:
@@ -94,12 +94,12 @@ def test_an_application_lives_through_a_migration_a_cutover_and_a_rollback(world
     try:
         for each in (*writers, *readers):
             each.start()
-        eventually(lambda: calls_of(writers).total() > 100 or any(each.error for each in (*writers, *readers)))
+        eventually(lambda: calls_of(writers).total() > 40 or any(each.error for each in (*writers, *readers)))
         for name in ("prepare", "load", "sync", "index", "sync", "validate", "cutover"):
             world.step(name)
         cutovers.append(world.alias.target.table)
         seen = calls_of(writers).total()
-        eventually(lambda: calls_of(writers).total() > seen + 100 or any(e.error for e in (*writers, *readers)))
+        eventually(lambda: calls_of(writers).total() > seen + 40 or any(e.error for e in (*writers, *readers)))
         world.step("rollback")
         cutovers.append(world.alias.target.table)
         while time.monotonic() - born < LIFE_S and not any(each.error for each in (*writers, *readers)):

@@ -127,7 +127,7 @@ def hours(first: timedelta, last: timedelta) -> str:
 
 
 def test_a_load_waits_for_its_hours_and_then_two_workers_share_one_rate(new_world, spark):
-    rate, count = 40, 400
+    rate, count = 40, 280
     closed = hours(timedelta(hours=2), timedelta(hours=3))
     world = prepared(new_world, count, 8, between=closed)
     counted: list[tuple[float, int]] = []

@@ -14,8 +14,8 @@ import pytest
 from tests.histories.acknowledged import AcknowledgedHistories
 from tests.histories.conftest import run_histories
 
-#: With HISTORIES=20 some 10,000 rules.
-EXAMPLES, STEPS = 10, 40
+#: With HISTORIES=20 some 6,000 rules.
+EXAMPLES, STEPS = 6, 40
 
 
 @pytest.mark.parametrize("log_fed", [False, True], ids=["indexes that see everything", "indexes that follow a log"])

@@ -16,8 +16,8 @@ from pathlib import Path
 from tests.histories.acknowledged import Action, Order, Place
 from tests.histories.faults import Fault
 
-#: In the short run so many of them, drawn by the seed; with HISTORIES=20 two hundred and forty.
-SOME = round(12 * float(os.environ.get("HISTORIES") or 1))
+#: In the short run so many of them, drawn by the seed; with HISTORIES=20 a hundred and twenty.
+SOME = round(6 * float(os.environ.get("HISTORIES") or 1))
 WAY = ("prepare", "load", "sync", "index", "sync", "validate")
 Deed = Callable[[Place], None]
 

@@ -126,7 +126,7 @@ def gappy_index(world: World) -> None:
 
 
 class Slow:
-    """The real store, whose searches of one table take ten times as long, and a tenth of a second more at least."""
+    """The real store, whose searches of one table take ten times as long, and a thirtieth of a second more at least."""
 
     def __init__(self, store: Store, table: str) -> None:
         self._store = store
@@ -139,7 +139,7 @@ class Slow:
         started = time.perf_counter()
         hits: list[Hit] = self._store.search(table, *arguments, **choices)
         if table.name == self._table:
-            time.sleep(max(0.1, 9 * (time.perf_counter() - started)))
+            time.sleep(max(0.03, 9 * (time.perf_counter() - started)))
         return hits
 
 
