@@ -1,0 +1,171 @@
+"""SELECT and the statements of the schema, read as far as the stand-in must."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tests.scylla.cql import Parser
+from tests.scylla.statements import Change, Select
+from tests.scylla.tokens import END, Token, unquoted
+
+#: Properties that Cassandra does not have, or means otherwise.
+_FOREIGN = frozenset({"cdc", "tablets", "tombstone_gc", "paxos_grace_seconds", "synchronous_updates"})
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A statement that changes the schema.
+
+    ``forward`` is what of it Cassandra understands, empty if nothing; ``properties`` are the maps after WITH.
+    """
+
+    what: str
+    keyspace: str
+    name: str
+    lenient: bool
+    forward: str
+    properties: Mapping[str, Mapping[str, str]]
+    table: str = ""
+    column: str = ""
+    partition: tuple[str, ...] = ()
+    filtering: tuple[str, ...] = ()
+    index_class: str = ""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement, and whichever of the parts it is."""
+
+    text: str
+    keyspace: str
+    changes: list[Change] = field(default_factory=list)
+    select: Select | None = None
+    definition: Definition | None = None
+
+
+def parsed(text: str, keyspace: str) -> Statement:
+    """Read a statement. Raises Misunderstood for a form of the schema's statements that the stand-in does not know."""
+    parser = Parser(text, keyspace)
+    statement = Statement(parser.text, keyspace)
+    word = parser.peek().word
+    if word == "SELECT":
+        return replace(statement, select=_select(parser))
+    if word in ("CREATE", "ALTER", "DROP"):
+        return replace(statement, definition=_definition(parser))
+    return replace(statement, changes=parser.changes())
+
+
+def _select(parser: Parser) -> Select:
+    parser.expect("SELECT")
+    start, depth = parser.at, 0
+    while (token := parser.peek()) is not END and not (depth == 0 and token.word == "FROM"):
+        depth += (token.text == "(") - (token.text == ")")
+        parser.at += 1
+    columns = (parser.tokens[start].start, parser.tokens[parser.at - 1].end)
+    front = parser.markers_before(parser.at)
+    parser.expect("FROM")
+    first = parser.at
+    keyspace, table = parser.qualified()
+    source = (parser.tokens[first].start, parser.tokens[parser.at - 1].end)
+    found = Select(keyspace, table, columns, source, front)
+    while parser.peek() is not END:
+        if parser.accept("WHERE"):
+            found = replace(found, filtered=True)
+        elif parser.accept("ORDER", "BY"):
+            column = parser.name()
+            if parser.accept("ANN", "OF"):
+                found = replace(found, ann_column=column, ann_vector=parser.term())
+        elif parser.accept("LIMIT"):
+            found = replace(found, limit=parser.term())
+        else:
+            parser.at += 1
+    return found
+
+
+def _definition(parser: Parser) -> Definition | None:
+    verb = parser.take().word
+    custom = parser.accept("CUSTOM")
+    kind = {"SCHEMA": "KEYSPACE", "COLUMNFAMILY": "TABLE"}.get(parser.peek().word, parser.take().word)
+    if kind not in ("KEYSPACE", "TABLE", "INDEX"):
+        return None
+    lenient = parser.accept("IF", "NOT", "EXISTS") or parser.accept("IF", "EXISTS")
+    if kind == "KEYSPACE":
+        keyspace, name = "", parser.name()
+    elif verb == "CREATE" and kind == "INDEX" and parser.peek().word == "ON":
+        keyspace, name = "", ""
+    else:
+        keyspace, name = parser.qualified()
+    found = Definition(f"{verb} {kind}", keyspace, name, lenient, "", {})
+    if found.what == "CREATE INDEX":
+        found = _index(parser, found, custom)
+    properties, forward = _properties(parser)
+    return replace(found, properties=properties, forward=forward)
+
+
+def _index(parser: Parser, found: Definition, custom: bool) -> Definition:
+    """The table, the columns and the class of an index: ``(v)``, ``(v, f)`` or ``((p), v, f)``."""
+    parser.expect("ON")
+    keyspace, table = parser.qualified()
+    found = replace(found, keyspace=keyspace, table=table)
+    if not custom:
+        return found
+    parser.expect("(")
+    partition = parser.names() if parser.peek().text == "(" else []
+    if partition:
+        parser.expect(",")
+    columns = [parser.name()]
+    while parser.accept(","):
+        columns.append(parser.name())
+    parser.expect(")")
+    parser.expect("USING")
+    return replace(
+        found,
+        column=columns[0],
+        filtering=tuple(columns[1:]),
+        partition=tuple(partition),
+        index_class=unquoted(parser.take()),
+        name=found.name or f"{table}_{columns[0]}_idx",
+    )
+
+
+def _properties(parser: Parser) -> tuple[dict[str, dict[str, str]], str]:
+    """The maps after WITH, and the statement's text without the properties that Cassandra lacks."""
+    depth = 0
+    while (token := parser.peek()) is not END and not (depth == 0 and token.word == "WITH"):
+        depth += (token.text == "(") - (token.text == ")")
+        parser.at += 1
+    if token is END:
+        return {}, parser.text
+    start = parser.take().start
+    parts: list[list[Token]] = [[]]
+    for token in parser.tokens[parser.at :]:
+        depth += (token.text in ("(", "{")) - (token.text in (")", "}"))
+        if depth == 0 and token.word == "AND":
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    maps, kept = {}, []
+    for part in parts:
+        name, text = part[0].word.lower(), parser.text[part[0].start : part[-1].end]
+        if any(token.text == "{" for token in part):
+            maps[name] = _map(part)
+        if name == "replication":
+            # A list of racks (SCYLLADB.md, "Names, options, shapes"); Cassandra knows their number alone.
+            text = re.sub(r"\[([^\]]*)\]", lambda racks: f"'{len(racks[1].split(','))}'", text)
+        if name not in _FOREIGN:
+            kept.append(text)
+    before = parser.text[:start].rstrip()
+    if kept:
+        return maps, f"{before} WITH {' AND '.join(kept)}"
+    return maps, "" if before.upper().startswith("ALTER") else before
+
+
+def _map(part: list[Token]) -> dict[str, str]:
+    """The entries of a map literal, as text; lists in it are left out."""
+    entries = {}
+    for key, colon, value in zip(part, part[1:], part[2:], strict=False):
+        if colon.text == ":" and value.text != "[":
+            entries[unquoted(key)] = unquoted(value)
+    return entries
