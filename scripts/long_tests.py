@@ -51,6 +51,10 @@ PARTS = {
         "every fault on three Cassandra nodes",
         ("-m", "pytest", "tests/reliability", "-m", "matrix or not matrix", "-s"),
     ),
+    "scylla": Part(
+        "ScyllaDB's rules, held by a stand-in for it",
+        ("-m", "pytest", "tests/scylla"),
+    ),
     "soak": Part(
         "migrations again and again on one node, with random faults, while applications write",
         ("scripts/soak.py", "--minutes", "10", "--nodes", "1"),

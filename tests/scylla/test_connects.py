@@ -19,6 +19,8 @@ from embedshift.stores.records import declared
 from embedshift.tokens import WHOLE_RING
 from tests.scylla.shelves import new_name
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def store(settings: StoreSettings) -> Iterator[CqlStore]:

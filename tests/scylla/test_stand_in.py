@@ -17,6 +17,8 @@ from tests.scylla.shelves import Shelf, X, Y, Z, new_name, now_us
 from tests.scylla.stand_in import StandIn
 from tests.scylla.times import time_us
 
+pytestmark = pytest.mark.long
+
 HOUR_US = 3_600_000_000
 
 

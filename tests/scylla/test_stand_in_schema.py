@@ -13,6 +13,8 @@ from tests.scylla.servers import Server, connected
 from tests.scylla.shelves import Shelf, X, Y, new_name
 from tests.scylla.stand_in import StandIn
 
+pytestmark = pytest.mark.long
+
 
 def test_a_driver_steps_down_to_version_4_and_stays_at_the_proxy(server: Server):
     session = connected(server.settings)
