@@ -52,6 +52,14 @@ def test_no_row_is_made(filled):
     assert {row["id"] for row in filled.scan()} == {"a", "b", "c"}
 
 
+def test_a_row_of_which_only_such_cells_are_left_goes_with_them(filled):
+    filled.store.write_if(filled.table, changes("a", views=1), seen(a="bread"))
+    filled.delete(now_us() - SECOND_US // 2, {"id": "a"})
+    assert filled.row(id="a")["views"] == 1
+    filled.store.write_if(filled.table, changes("a"), pa.RecordBatch.from_pydict({"id": pa.array(["a"])}))
+    assert filled.row(id="a") is None
+
+
 def test_what_was_seen_as_absent_must_be_absent(filled):
     was = seen(a="bread", b="stone").append_column("views", pa.array([None, None], pa.int32()))
     assert filled.store.write_if(filled.table, changes("a", "b", views=1), was).applied.tolist() == [True, True]

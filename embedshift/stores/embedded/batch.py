@@ -36,7 +36,7 @@ class WriteBatch:
         InputError: a column is of another type, or has no write times.
     """
 
-    def __init__(self, table: Table, batch: pa.RecordBatch, now: int) -> None:
+    def __init__(self, table: Table, batch: pa.RecordBatch, now: int, *, makes_rows: bool = True) -> None:
         self.columns = _written_columns(table, batch)
         faults: dict[int, str] = {}
         keys = [_aligned(c, _named(table, batch, c.name), faults) for c in table.keys]
@@ -48,7 +48,9 @@ class WriteBatch:
             keys, kept = [each.take(good) for each in keys], batch.take(good)
             cells = [each.take(good) for each in cells]
         self.rejections = [Rejection(row, faults[row]) for row in sorted(faults)]
-        parts: list[list[Any]] = [*_marker(cells, kept.num_rows)]
+        # Without a time a marker never wins, so what is not there stays so when its cells are gone.
+        unmarked: list[Any] = [None] * kept.num_rows
+        parts: list[list[Any]] = [*_marker(cells, kept.num_rows)] if makes_rows else [unmarked, unmarked]
         for each in cells:
             parts += [to_sqlite(each.column, each.values), each.times.to_pylist(), each.expiries.to_pylist()]
         located = _located(table, keys)

@@ -146,7 +146,7 @@ def write_if(connections: Connections, table: Table, rows: pa.RecordBatch, seen:
         now = pa.array(np.full(rows.num_rows, time.time_ns() // 1000, np.int64))
         for name in written:
             rows = rows.append_column(write_time(name), now)
-        batch = WriteBatch(table, rows.filter(pa.array(applied)), now_s())
+        batch = WriteBatch(table, rows.filter(pa.array(applied)), now_s(), makes_rows=False)
         if batch.rows:
             sequence = next_sequence(connection, table.name)
             connection.executemany(upsert(table, batch.columns), ((sequence, *row) for row in batch.rows))
