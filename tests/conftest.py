@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.clusters import cassandra, cassandra_settings, guarded, scylla_settings
 from tests.world import World
+from tests.world import eventually as wait_until
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -57,6 +58,12 @@ def new_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.small_models import save_model
 
     return save_model(tmp_path_factory.mktemp("models") / "new", 40, seed=2)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """Waits until a condition holds, and returns its value; for a minute, unless a test says how many seconds."""
+    return lambda condition, seconds=60: wait_until(condition, deadline_s=seconds)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def check_step(step: str, state: str, migration: str) -> None:
         return
     right = NEXT[state]
     hint = f"run embedshift {right}" if right else "start another migration with embedshift prepare"
-    if "rollback" in STATES[state].allows:
+    if "rollback" in STATES[state].allows and right != "rollback":
         # Whoever asks for an earlier step may want to undo the switch; what usually comes next makes that impossible.
         hint = f"run embedshift rollback to go back, or {right} to go on"
     raise StateError(f"{step} may not run: migration {migration} is {label(state)}", hint=hint)

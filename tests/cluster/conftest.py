@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -38,20 +36,6 @@ def store(settings: StoreSettings) -> Iterator[CqlStore]:
 def new_name() -> Callable[[], str]:
     """Makes names that no other test has."""
     return lambda: f"t{uuid.uuid4().hex[:16]}"
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], Any]], Any]:
-    """Waits until a condition holds, and returns its value."""
-
-    def wait(condition: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + DEADLINE_S
-        while not (value := condition()):
-            assert time.monotonic() < deadline, "the condition did not come to hold in time"
-            time.sleep(0.02)
-        return value
-
-    return wait
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ A row is a dict: plain values for the primary key, and for every other column ``
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -49,20 +48,6 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
 def new_name() -> Callable[[], str]:
     """Makes names that no other test has, since tests share a cluster's keyspace."""
     return lambda: f"t{uuid.uuid4().hex[:16]}"
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], Any]], Any]:
-    """Waits until a condition holds and returns its value; a cluster answers for its indexes a little later."""
-
-    def wait(condition: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + DEADLINE_S
-        while not (value := condition()):
-            assert time.monotonic() < deadline, "the condition did not come to hold in time"
-            time.sleep(0.02)
-        return value
-
-    return wait
 
 
 @dataclass

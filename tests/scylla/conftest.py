@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from cassandra.cluster import Session
@@ -91,17 +90,3 @@ def shelf(session: Session, server: Server) -> Iterator[Shelf]:
     session.execute(f"CREATE TABLE {table} (id text PRIMARY KEY, title text, v vector<float, 3>)")
     yield Shelf(session, server, table)
     session.execute(f"DROP TABLE {table}")
-
-
-@pytest.fixture
-def eventually() -> Callable[..., Any]:
-    """Waits until a condition holds and returns its value."""
-
-    def wait(condition: Callable[[], Any], seconds: float = 60) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (value := condition()):
-            assert time.monotonic() < deadline, "the condition did not come to hold in time"
-            time.sleep(0.02)
-        return value
-
-    return wait
