@@ -131,7 +131,7 @@ def test_a_jvm_that_is_killed_ends_the_load_in_one_line_and_another_load_goes_on
     (jvm,) = [each for each in descendants(process.pid) if "org.apache.spark.deploy.SparkSubmit" in command(each)]
     kill(jvm)
     out, err = ended(process, processes)
-    assert process.returncode == UnavailableError.exit_code
+    assert process.returncode == UnavailableError.exit_code, out + err
     (line,) = [each for each in err.splitlines() if each.startswith("embedshift: ")]
     assert line.startswith("embedshift: Spark's JVM has ended in the middle of the step: find out why")
     assert "Traceback" not in out + err

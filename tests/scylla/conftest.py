@@ -19,14 +19,14 @@ from tests.scylla.stand_in import VERSION, StandIn
 SERVERS = ("stand_in", pytest.param("real", marks=pytest.mark.scylla))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scylla_stand_in(cassandra: CassandraCluster) -> Iterator[StandIn]:
     """The stand-in over the session's node."""
     with StandIn(cassandra.hosts[0], cassandra.port, slow=SLOW) as stand_in:
         yield stand_in
 
 
-@pytest.fixture(scope="session", params=SERVERS)
+@pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest) -> Server:
     """The stand-in, or a real server."""
     if request.param == "real":
@@ -38,7 +38,7 @@ def server(request: pytest.FixtureRequest) -> Server:
     return Server(settings, stand_in, SLOW.lag_s + 2 * SLOW.poll_s + 0.5)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def settings(server: Server) -> StoreSettings:
     """How the product reaches the server."""
     return server.settings
@@ -70,7 +70,7 @@ def sound(server: Server) -> Iterator[None]:
         assert not faults, faults[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def session(server: Server) -> Iterator[Session]:
     """A session of the plain driver, in a keyspace with tablets of its own."""
     found = connected(server.settings, protocol_version=4)
