@@ -162,33 +162,52 @@ class Articles:
         """Make an article active again. Raises the same errors as ``deactivate``."""
         self._mark(id, None)
 
-    def search(self, question: str, k: int = 10, columns: Sequence[str] | None = None) -> list[Match]:
+    def search(
+        self,
+        question: str,
+        k: int = 10,
+        columns: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Match]:
         """The k active articles nearest to a question, nearest first. The alias row's model embeds the question.
 
         Args:
             k: 1 to 1000.
             columns: the columns to return; if None, all but vector and digest.
+            where: columns, and the values that articles must have there: ``{"category": "salt"}``. The index must
+                have these columns, see docs/index-options.md.
 
         Raises:
-            InputError: the question is empty, or k is out of bounds.
+            InputError: the question is empty, k is out of bounds, or a value is not one of its column.
+            SchemaError: there is no such column, or the store cannot search by it.
         """
         self._check()
         started = time.perf_counter()
-        found = self._finding.search(question, k, columns)
-        self._shadowing.offer(question, k, columns, found, time.perf_counter() - started)
+        found = self._finding.search(question, k, columns, where)
+        self._shadowing.offer(question, k, columns, where, found, time.perf_counter() - started)
         return found
 
     def search_vector(
-        self, vector: Iterable[float] | NDArray[np.float32], k: int = 10, columns: Sequence[str] | None = None
+        self,
+        vector: Iterable[float] | NDArray[np.float32],
+        k: int = 10,
+        columns: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
     ) -> list[Match]:
         """The same for a vector of shape (dimension,). Raises InputError if it has another shape, or a NaN."""
         self._check()
-        return self._finding.search_vector(vector, k, columns)
+        return self._finding.search_vector(vector, k, columns, where)
 
-    def search_like(self, id: Any, k: int = 10, columns: Sequence[str] | None = None) -> list[Match]:
+    def search_like(
+        self,
+        id: Any,
+        k: int = 10,
+        columns: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> list[Match]:
         """The k active articles nearest to an article, without that article. Raises NotFoundError."""
         self._check()
-        return self._finding.search_like(id, k, columns)
+        return self._finding.search_like(id, k, columns, where)
 
     def refresh(self, ids: Iterable[Any]) -> Refreshed:
         """Embed articles whose text was written by something else. Vectors that fit their text are left alone.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from embedshift.errors import InputError
+from embedshift.errors import InputError, SchemaError
 from embedshift.stores.cql_types import arrow_type, from_json, to_json
 from embedshift.stores.model import Column, Table
 from embedshift.times import now_us
@@ -74,6 +74,30 @@ def parse_id(table: Table, text: str) -> Any:
         return text
     whole = isinstance(value, dict) and value.keys() == {key.name for key in table.keys}
     return value if whole or len(table.keys) > 1 or table.keys[0].type in _BARE else text
+
+
+def parse_condition(table: Table, texts: Sequence[str]) -> dict[str, Any]:
+    """Conditions as they were typed on a command line: ``column=value``, numbers and booleans as in JSON.
+
+    Raises:
+        InputError: one is of another form.
+        SchemaError: there is no such column.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        column = table.column(name)
+        if not equals:
+            raise InputError(f"{text[:60]!r} is no condition", hint="write COLUMN=VALUE")
+        if column is None:
+            raise SchemaError(f"{table.name} has no column {name} to search by", hint="see its description")
+        found[name] = value
+        if column.type in _BARE:
+            try:
+                found[name] = json.loads(value)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{value[:60]!r} is not a {column.type}", hint=f"give {name} another value") from error
+    return found
 
 
 def plain_id(table: Table, key: Key) -> Any:

@@ -23,9 +23,11 @@ from embedshift.catalog.alias import Alias
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import InputError, NotFoundError, SchemaError
 from embedshift.stores.contract import Store
-from embedshift.stores.cql_types import to_json
+from embedshift.stores.cql_types import from_json, to_json
 from embedshift.stores.model import Hit
 
+#: Columns, and the values that articles must have there, as in JSON.
+Condition = Mapping[str, Any]
 #: The maximum number of results of one search, on every store.
 K_MAX = 1000
 
@@ -50,27 +52,31 @@ class Finding:
         self._store = store
         self._alias_cache = alias_cache
 
-    def search(self, question: str, k: int, columns: Sequence[str] | None) -> list[Match]:
+    def search(self, question: str, k: int, columns: Sequence[str] | None, where: Condition | None) -> list[Match]:
         """The k active articles nearest to a question."""
         check_k(k)
         if not isinstance(question, str) or not question.strip():
             raise InputError("the question is empty", hint="ask with at least one word")
         return self._alias_cache.reading(
             lambda routing: nearest(
-                self._store, routing.live, embed_question(routing.live.vector_table, question), k, columns
+                self._store, routing.live, embed_question(routing.live.vector_table, question), k, columns, where
             )
         )
 
     def search_vector(
-        self, vector: Iterable[float] | NDArray[np.float32], k: int, columns: Sequence[str] | None
+        self,
+        vector: Iterable[float] | NDArray[np.float32],
+        k: int,
+        columns: Sequence[str] | None,
+        where: Condition | None,
     ) -> list[Match]:
         """The k active articles nearest to a vector."""
         check_k(k)
         return self._alias_cache.reading(
-            lambda routing: nearest(self._store, routing.live, _query(routing, vector), k, columns)
+            lambda routing: nearest(self._store, routing.live, _query(routing, vector), k, columns, where)
         )
 
-    def search_like(self, id: Any, k: int, columns: Sequence[str] | None) -> list[Match]:
+    def search_like(self, id: Any, k: int, columns: Sequence[str] | None, where: Condition | None) -> list[Match]:
         """The k active articles nearest to an article, without that article."""
         check_k(k)
 
@@ -84,7 +90,9 @@ class Finding:
             if not value.is_valid:
                 raise InputError(f"article {name_of(table, key)} has no text, and so no vector", hint="give it a text")
             query = np.asarray(value.values.to_numpy(zero_copy_only=False), np.float32)
-            return nearest(self._store, routing.live, query, k, columns, without=name_of(table, key))
+            own = {name: to_json(_type(routing.live, name), key[name]) for name in routing.live.vector_table.partition}
+            only = {**own, **(where or {})}
+            return nearest(self._store, routing.live, query, k, columns, only, without=name_of(table, key))
 
         return self._alias_cache.reading(operation)
 
@@ -107,20 +115,22 @@ def nearest(
     query: NDArray[np.float32],
     k: int,
     columns: Sequence[str] | None,
+    where: Condition | None = None,
     *,
     without: str | None = None,
 ) -> list[Match]:
     """The k active articles of one table nearest to a vector of shape (dimension,), without the row of one name."""
     table = live_table.table
-    names = _asked(live_table, columns)
+    names, only = _asked(live_table, columns), condition(live_table, where)
     keys = {key.name for key in table.keys}
     read = [name for name in names if name not in keys]
     read += [DEACTIVATED] if has_soft_delete(table) and DEACTIVATED not in read else []
+    read += [name for name in only if name not in keys and name not in read]
     known: dict[str, Mapping[str, Any] | None] = {}
     asked, before = min(K_MAX, k if without is None else k + 1), 0
     while True:
-        hits = store.search(table, live_table.vector_table.index, query, asked)
-        _read_again(store, live_table, hits, known, read)
+        hits = store.search(table, live_table.vector_table.index, query, asked, where=only)
+        _read_again(store, live_table, hits, known, read, only)
         matches = []
         for hit in hits:
             name = name_of(table, dict(hit.values))
@@ -141,14 +151,16 @@ def _read_again(
     hits: Sequence[Hit],
     known: dict[str, Mapping[str, Any] | None],
     read: Sequence[str],
+    only: Condition,
 ) -> None:
-    """Store for each new hit its row as it is now, or None if it is gone or inactive."""
+    """Store for each new hit its row as it is now; None if it is gone or inactive, or does not meet the condition."""
     table = live_table.table
     new = {name: dict(hit.values) for hit in hits if (name := name_of(table, dict(hit.values))) not in known}
     if not new:
         return
     rows = store.fetch(table, keys_batch(table, list(new.values())), values=read).to_pylist()
-    there = {name_of(table, row): row for row in rows if is_active(row)}
+    meet = [row for row in rows if is_active(row) and all(row[name] == value for name, value in only.items())]
+    there = {name_of(table, row): row for row in meet}
     known |= {name: there.get(name) for name in new}
 
 
@@ -176,6 +188,30 @@ def _asked(live_table: LiveTable, columns: Sequence[str] | None) -> list[str]:
         if name not in known:
             raise SchemaError(f"{table.name} has no column {name} to show", hint=f"it has {', '.join(known)}")
     return list(columns)
+
+
+def condition(live_table: LiveTable, where: Condition | None) -> dict[str, Any]:
+    """What rows must have, as the store takes it.
+
+    Raises:
+        InputError: a value is not one of its column, or a local index is searched without its partition.
+        SchemaError: there is no such column.
+    """
+    table, made = live_table.table, made_columns(live_table.vector_table)
+    found: dict[str, Any] = {}
+    for name, value in (where or {}).items():
+        column = table.column(name)
+        if column is None or name in made:
+            raise SchemaError(f"{table.name} has no column {name} to search by", hint="see its description")
+        if value is None:
+            raise InputError(f"the condition on {name} has no value", hint="leave it out")
+        found[name] = from_json(column.type, value)
+    if missing := [name for name in live_table.vector_table.partition if name not in found]:
+        raise InputError(
+            f"the index of {table.name} is searched within one partition, and {missing[0]} is not given",
+            hint=f"search with where: {', '.join(live_table.vector_table.partition)}",
+        )
+    return found
 
 
 def _type(live_table: LiveTable, name: str) -> str:
@@ -210,17 +246,19 @@ class Found:
     score: float
 
 
-def search(store: Store, alias: Alias, question: str, k: int) -> list[Found]:
-    """The k active articles nearest to a question.
+def search(store: Store, alias: Alias, question: str, k: int, where: Condition | None = None) -> list[Found]:
+    """The k active articles nearest to a question, among those that meet a condition.
 
     Raises:
         InputError: the question is empty, or k is not in 1..1000.
         SchemaError: the alias points to a table that does not exist.
     """
-    return search_vector_table(store, alias.target, question, k)
+    return search_vector_table(store, alias.target, question, k, where)
 
 
-def search_vector_table(store: Store, vector_table: VectorTable, question: str, k: int) -> list[Found]:
+def search_vector_table(
+    store: Store, vector_table: VectorTable, question: str, k: int, where: Condition | None = None
+) -> list[Found]:
     """The same in one vector table, whether or not an alias points to it."""
     check_k(k)
     if not store.exists(vector_table.table):
@@ -229,5 +267,5 @@ def search_vector_table(store: Store, vector_table: VectorTable, question: str, 
     vector = embed_question(vector_table, question)
     title = [column.name for column in live_table.table.columns if column.name == "title"]
     names = list(dict.fromkeys([vector_table.id, *title]))
-    matches = nearest(store, live_table, vector, k, names)
+    matches = nearest(store, live_table, vector, k, names, where)
     return [Found(each.values[vector_table.id], each.values.get("title") or "", each.score) for each in matches]

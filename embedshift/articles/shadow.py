@@ -17,7 +17,7 @@ from threading import Event, Lock, Thread
 
 from embedshift.articles.routing import AliasCache, LiveTable, Routing
 from embedshift.articles.rows import embed_question, make_ready
-from embedshift.articles.search import Match, nearest
+from embedshift.articles.search import Condition, Match, nearest
 from embedshift.catalog.actor import new_run
 from embedshift.catalog.migration import read_migration
 from embedshift.catalog.shadow import ShadowStats, write_shadow
@@ -61,6 +61,7 @@ class _Search:
     question: str
     k: int
     columns: Sequence[str] | None
+    where: Condition | None
     found: Sequence[Match]
     seconds: float
 
@@ -90,14 +91,20 @@ class Shadowing:
         self._warned, self._unwritten = False, False
 
     def offer(
-        self, question: str, k: int, columns: Sequence[str] | None, found: Sequence[Match], seconds: float
+        self,
+        question: str,
+        k: int,
+        columns: Sequence[str] | None,
+        where: Condition | None,
+        found: Sequence[Match],
+        seconds: float,
     ) -> None:
         """Take a search that was answered. Returns at once, and never raises."""
         if not self._share or self._random.random() >= self._share or _new_table(self._alias_cache.seen()) is None:
             return
         try:
             self._start()
-            self._queue.put_nowait(_Search(question, k, columns, found, seconds))
+            self._queue.put_nowait(_Search(question, k, columns, where, found, seconds))
         except (Full, RuntimeError):  # a RuntimeError: no thread can be started
             self._drop()
 
@@ -158,7 +165,7 @@ class Shadowing:
         make_ready(live_table.vector_table)
         started = time.perf_counter()
         vector = embed_question(live_table.vector_table, search.question)
-        found = nearest(self._store, live_table, vector, search.k, search.columns)
+        found = nearest(self._store, live_table, vector, search.k, search.columns, search.where)
         count_pair(self._stats, search.found, found, search.seconds, time.perf_counter() - started)
 
     def _target_now(self) -> LiveTable | None:

@@ -48,6 +48,7 @@ def live_vector_table(settings: Settings, store: Store, table: Table) -> VectorT
         present.name if present else index_name(table.name, settings.source.vector),
         present.options if present else IndexSettings(),
         record_of(model),
+        *((present.partition, present.filtering) if present else ()),
     )
 
 

@@ -45,7 +45,8 @@ class ModelRecord:
 class VectorTable:
     """A table, the template of its texts, the column and index of its vectors, and their model.
 
-    ``digests`` says whether the table has the column ``embedding_digest``.
+    ``digests`` says whether the table has the column ``embedding_digest``. ``partition`` and ``filtering`` are those of
+    the index.
     """
 
     table: str
@@ -56,17 +57,23 @@ class VectorTable:
     index_name: str
     index_options: IndexSettings
     model: ModelRecord
+    partition: tuple[str, ...] = ()
+    filtering: tuple[str, ...] = ()
 
     @property
     def index(self) -> Index:
         """The vector index, as the store describes it."""
-        return Index(self.index_name, self.table, self.vector, self.model.dimension, self.index_options)
+        dimension = self.model.dimension
+        shape = self.partition, self.filtering
+        return Index(self.index_name, self.table, self.vector, dimension, self.index_options, *shape)
 
     def to_json(self) -> str:
         """The text for the catalog."""
         tree = {name: getattr(self, name) for name in ("table", "id", "text", "vector", "digests", "index_name")}
         options = self.index_options.model_dump(mode="json", exclude_unset=True)
-        return json.dumps({**tree, "index_options": options, "model": asdict(self.model)}, sort_keys=True)
+        # Only where there are any: programs of an earlier version read the others.
+        shape = {name: getattr(self, name) for name in ("partition", "filtering") if getattr(self, name)}
+        return json.dumps({**tree, **shape, "index_options": options, "model": asdict(self.model)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> VectorTable:
@@ -74,6 +81,7 @@ class VectorTable:
         tree = json.loads(text)
         tree["index_options"] = IndexSettings.model_validate(tree["index_options"])
         tree["model"] = ModelRecord(**tree["model"])
+        tree |= {name: tuple(tree[name]) for name in ("partition", "filtering") if name in tree}
         return cls(**tree)
 
 

@@ -26,6 +26,11 @@ Id = Annotated[
     str, typer.Argument(metavar="ID", help="The article's id; a JSON object if the key has several columns.")
 ]
 
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="COLUMN=VALUE", help="Only articles that have this; may be given again."),
+]
+
 
 def _open(call: Invocation) -> Articles:
     from embedshift.articles.client import Articles
@@ -111,18 +116,22 @@ def search(
     vector: Annotated[str | None, typer.Option("--vector", metavar="JSON", help="Search by a list of numbers.")] = None,
     k: Annotated[int, typer.Option("-k", metavar="N", help="How many articles, 1 to 1000.")] = 10,
     columns: Annotated[str | None, typer.Option("--columns", metavar="A,B", help="The columns to show.")] = None,
+    where: Where = None,
 ) -> None:
     """Find active articles by a question, by a vector, or like an article."""
     if sum(each is not None for each in (question, like, vector)) != 1:
         raise UsageError("search needs one of QUESTION, --like and --vector", hint="give exactly one")
+    from embedshift.articles.keys import parse_condition
+
     shown = None if columns is None else [name.strip() for name in columns.split(",")]
     with _open(call) as articles:
+        only = parse_condition(articles.live_table(), where or ())
         if like is not None:
-            found = articles.search_like(articles.parse_id(like), k, shown)
+            found = articles.search_like(articles.parse_id(like), k, shown, only)
         elif vector is not None:
-            found = articles.search_vector(_json(vector, "the vector"), k, shown)
+            found = articles.search_vector(_json(vector, "the vector"), k, shown, only)
         else:
-            found = articles.search(question or "", k, shown)
+            found = articles.search(question or "", k, shown, only)
     _show(call, found)
 
 
@@ -131,14 +140,17 @@ def search_alias(
     call: Invocation,
     question: Annotated[str, typer.Argument(metavar="QUESTION")],
     k: Annotated[int, typer.Option("-k", metavar="N", help="How many articles, 1 to 1000.")] = 10,
+    where: Where = None,
 ) -> None:
     """Find articles through the alias, with the model that the alias names."""
+    from embedshift.articles.keys import parse_condition
     from embedshift.articles.search import search as find
     from embedshift.catalog.alias import get_alias
 
     with call.opened() as (settings, store):
         alias = get_alias(store, settings.alias)
-        found = find(store, alias, question, k)
+        only = parse_condition(store.describe(alias.target.table), where) if where else None
+        found = find(store, alias, question, k, only)
     if call.as_json:
         typer.echo(json.dumps([asdict(each) for each in found], ensure_ascii=False))
         return

@@ -4,7 +4,7 @@ An unknown key is an error that names the nearest known one, and all faults of a
 not settings: user and password come from the environment or from a file of their own (``store.credentials_file``).
 """
 
-from embedshift.settings.database import StoreSettings, TlsSettings, credentials
+from embedshift.settings.database import Replication, StoreSettings, TlsSettings, credentials
 from embedshift.settings.loading import known_keys, load_settings, parse_settings
 from embedshift.settings.operations import Hook, LogSettings, MetricsSettings, ThrottleSettings, without_paths
 from embedshift.settings.root import Settings
@@ -17,6 +17,7 @@ __all__ = [
     "LogSettings",
     "MetricsSettings",
     "ModelSettings",
+    "Replication",
     "Settings",
     "StoreSettings",
     "ThrottleSettings",

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from embedshift.errors import SettingsError
 from embedshift.settings.values import Duration, Frozen
 
+#: Where a vector store tells the state of its indexes.
+VectorStoreAddress = Annotated[str, Field(pattern=r"^https?://[^?#@\s]+$")]
+#: By datacenter: how many copies, or on which racks one each.
+Replication = dict[str, str | int | tuple[str, ...]]
+
 
 class TlsSettings(Frozen):
-    """Encryption between embedshift and the cluster."""
+    """Encryption between embedshift and a server."""
 
     ca: Path = Field(description="PEM file of the authority that signed the servers' certificates")
     certificate: Path | None = Field(None, description="PEM file of this client's certificate, if servers ask for one")
@@ -34,7 +39,7 @@ class CatalogSettings(Frozen):
     """Where the catalog is on a cluster."""
 
     keyspace: str | None = Field(None, description="a keyspace of its own; the table's keyspace if null")
-    replication: dict[str, str | int] | None = Field(
+    replication: Replication | None = Field(
         None, description="replication of that keyspace if schema apply creates it; if null, as the table's"
     )
 
@@ -52,8 +57,8 @@ class StoreSettings(Frozen):
     keyspace: str | None = Field(
         None, pattern=r"^[a-zA-Z][a-zA-Z0-9_]{0,47}$", description="cql: the keyspace of the tables"
     )
-    replication: dict[str, str | int] | None = Field(
-        None, description="cql: replication of the keyspace if schema apply creates it"
+    replication: Replication | None = Field(
+        None, description="cql: replication of the keyspace if schema apply creates it; by datacenter, copies or racks"
     )
     tls: TlsSettings | None = Field(None, description="cql: encryption; off if null")
     credentials_file: Path | None = Field(
@@ -67,8 +72,13 @@ class StoreSettings(Frozen):
     concurrency: int = Field(
         64, ge=1, le=1024, description="maximum writes in flight per task; fewer if the cluster is slow"
     )
-    vector_status: tuple[str, ...] = Field(
-        (), description="ScyllaDB: addresses of the vector store, http://host:port, to ask whether an index is ready"
+    vector_status: tuple[VectorStoreAddress, ...] = Field(
+        (),
+        description="ScyllaDB: addresses of the vector stores, http://host:port or https://host:port, to ask whether "
+        "an index is ready",
+    )
+    vector_tls: TlsSettings | None = Field(
+        None, description="ScyllaDB: encryption to the https addresses; the machine's own authorities if null"
     )
     catalog: CatalogSettings = CatalogSettings()
 

@@ -181,6 +181,9 @@ def _target(
         index_name(name, vector),
         settings.target.index,
         model,
+        # Applications search with conditions, and find the same columns in the new index.
+        source.partition,
+        source.filtering,
     )
     return Table(name, columns), vector_table
 

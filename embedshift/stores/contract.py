@@ -19,14 +19,15 @@ The documentation of a store's methods is here. A store documents only what it d
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedshift.stores.model import (
+    NO_CONDITION,
     Column,
     Estimate,
     Hit,
@@ -258,7 +259,14 @@ class Store(Protocol):
         """Drop the index; no error if there is none."""
 
     def search(
-        self, table: Table, index: Index, query: NDArray[np.float32], k: int, *, values: Sequence[str] = ()
+        self,
+        table: Table,
+        index: Index,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        values: Sequence[str] = (),
+        where: Mapping[str, Any] = NO_CONDITION,
     ) -> list[Hit]:
         """The ``k`` nearest live rows to a vector, nearest first, keys always included.
 
@@ -268,6 +276,7 @@ class Store(Protocol):
             query: shape (dimension,).
             k: how many rows; a store may have a maximum.
             values: non-key columns whose values are read.
+            where: columns and the values, as they travel in Arrow, that rows must have there.
 
         Raises:
             InputError: the vector has another dimension, is zero or not finite, or ``k`` is out of range.

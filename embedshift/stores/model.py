@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from embedshift.tokens import TokenRange
 TOKEN = "token()"
 #: The earliest write time that a copy writes: for a cell that exists, but whose write time is not known.
 MIN_WRITE_TIME_US = 1
+#: A search of every row.
+NO_CONDITION: Mapping[str, Any] = MappingProxyType({})
 Role = Literal["partition", "clustering", "static", "regular"]
 
 
@@ -84,13 +87,23 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A vector index: on which column of which table, and how it is built."""
+    """A vector index: on which column of which table, and how it is built.
+
+    ``partition``: the columns of a local index, which is searched within one partition; empty if it is of the whole
+    table. ``filtering``: further columns that a search may have a condition on.
+    """
 
     name: str
     table: str
     column: str
     dimension: int
     options: IndexSettings
+    partition: tuple[str, ...] = ()
+    filtering: tuple[str, ...] = ()
+
+    def within(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The condition that a search for a row needs: its partition, if the index is local; else none."""
+        return {name: row[name] for name in self.partition}
 
 
 @dataclass(frozen=True, slots=True)

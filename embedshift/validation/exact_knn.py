@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,17 @@ _WAITING = 64
 Floats = NDArray[np.float32]
 #: Keys of rows: bytes objects, empty if there is no row.
 Keys = NDArray[np.object_]
+
+
+class Neighbours(Protocol):
+    """Probes and the rows that are nearest to them."""
+
+    @property
+    def probes(self) -> Floats:
+        """Shape (n, dimension)."""
+
+    def ranked(self) -> tuple[Floats, Keys]:
+        """Scores and keys, best first, shape (n, k)."""
 
 
 class Nearest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -81,7 +82,7 @@ def _samples(store: Store, table: Table, column: str) -> list[pa.RecordBatch]:
 def _is_lost(store: Store, table: Table, index: Index, rows: pa.RecordBatch) -> bool:
     vector = _vector(index, rows)
     for nearest in NEAREST:
-        hits = store.search(table, index, vector, nearest)
+        hits = store.search(table, index, vector, nearest, where=_within(index, rows))
         if any(_same(hit, rows, table) for hit in hits) or _twins(hits, nearest):
             return False
         if len(hits) < nearest:
@@ -93,13 +94,17 @@ def _is_misplaced(store: Store, table: Table, index: Index, rows: pa.RecordBatch
     """Whether the index puts a row behind others which are less like its own vector: the order is the index's."""
     if index.options.quantization not in (None, "f32"):
         return False  # others may have the same rounded vector
-    hits = store.search(table, index, _vector(index, rows), NEAREST[-1])
+    hits = store.search(table, index, _vector(index, rows), NEAREST[-1], where=_within(index, rows))
     place = next((at for at, hit in enumerate(hits) if _same(hit, rows, table)), 0)
     return any(hit.score < hits[place].score - _ALIKE for hit in hits[:place])
 
 
 def _vector(index: Index, rows: pa.RecordBatch) -> NDArray[np.float32]:
     return np.array(rows.column(index.column)[0].as_py(), np.float32)
+
+
+def _within(index: Index, rows: pa.RecordBatch) -> dict[str, Any]:
+    return index.within({name: rows.column(name)[0].as_py() for name in index.partition})
 
 
 def _same(hit: Hit, rows: pa.RecordBatch, table: Table) -> bool:

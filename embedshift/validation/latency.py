@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -70,9 +70,24 @@ class Latency:
         }
 
 
-def searcher(store: Store, table: Table, index: Index, vectors: NDArray[np.float32]) -> Search:
-    """A search for one of several vectors (shape (n, dimension)), chosen by a number, in turn."""
-    return lambda number: store.search(table, index, vectors[number % len(vectors)], _DEPTH)
+def searcher(
+    store: Store, table: Table, index: Index, vectors: NDArray[np.float32], rows: Sequence[Mapping[str, Any]]
+) -> Search:
+    """A search for the vector of one of several rows, chosen by a number, in turn.
+
+    Args:
+        store: has the table.
+        table: as described.
+        index: of the table.
+        vectors: shape (n, dimension).
+        rows: the n primary keys: a local index is searched within a row's partition.
+    """
+
+    def search(number: int) -> object:
+        at = number % len(vectors)
+        return store.search(table, index, vectors[at], _DEPTH, where=index.within(rows[at]))
+
+    return search
 
 
 def latency(old: Search, new: Search, *, searches: int, time_max_s: float, clients: Sequence[int] = CLIENTS) -> Latency:

@@ -1,4 +1,4 @@
-"""Labelled questions: JSON lines of ``{"id", "text", "relevant": {article id: grade}}``."""
+"""Labelled questions: JSON lines of ``{"id", "text", "relevant": {article id: grade}}``, and perhaps ``"where"``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ import pyarrow as pa
 from embedshift.errors import InputError
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type, from_json, to_json
-from embedshift.stores.model import Table
+from embedshift.stores.model import NO_CONDITION, Table
 
 _KEYS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, and a grade for each article: the greater the better, 0 for an article that does not answer it."""
+    """A question, and a grade for each article: the greater the better, 0 for an article that does not answer it.
+
+    ``where``: what the articles of the answer must have, by column, as JSON values.
+    """
 
     id: str
     text: str
     relevant: Mapping[str, int]
+    where: Mapping[str, Any] = NO_CONDITION
 
 
 def read_questions(path: Path) -> list[Question]:
@@ -73,8 +77,11 @@ def _question(tree: Any) -> Question:
         raise ValueError(f"the grade of {wrong[0]!r} is not a whole number of 0 or more")
     if not any(relevant.values()):
         raise ValueError('no article in "relevant" has a grade above 0')
+    where = tree.get("where", {})
+    if not isinstance(where, dict) or any(value is None for value in where.values()):
+        raise ValueError('its "where" is not an object with a value for each column')
     "".join([id_, text, *relevant]).encode()  # a lone surrogate is a ValueError
-    return Question(id_, text, relevant)
+    return Question(id_, text, relevant, where)
 
 
 def known_articles(store: Store, table: Table, id_column: str, questions: Iterable[Question]) -> set[str] | None:

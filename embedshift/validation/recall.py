@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.errors import InputError, SchemaError
 from embedshift.stores.contract import Store
-from embedshift.stores.model import Index
-from embedshift.validation.exact_knn import Nearest, exact_scores
+from embedshift.stores.model import NO_CONDITION, Index
+from embedshift.validation.exact_knn import Neighbours, exact_scores
 from embedshift.validation.table_pair import Subject, hit_key
 
 #: Similarities whose relative difference is below this count as equal: float32 cannot tell them apart.
@@ -50,16 +51,27 @@ class Found:
     scores: tuple[float, ...]
 
 
-def search_index(store: Store, subject: Subject, index: Index, probes: NDArray[np.float32], k: int) -> Iterator[Found]:
+def search_index(
+    store: Store,
+    subject: Subject,
+    index: Index,
+    probes: NDArray[np.float32],
+    k: int,
+    where: Sequence[Mapping[str, Any]] | None = None,
+) -> Iterator[Found]:
     """Search the index for the neighbours of each probe (shape (n, dimension)), one after another.
 
     The similarities are computed again from the vectors of the table, because an index may use rounded vectors.
+    ``where`` has the condition of each search.
     """
-    return (_search(store, subject, index, probe, k) for probe in probes)
+    conditions = where or [NO_CONDITION] * len(probes)
+    return (_search(store, subject, index, probe, k, only) for probe, only in zip(probes, conditions, strict=True))
 
 
-def _search(store: Store, subject: Subject, index: Index, probe: NDArray[np.float32], k: int) -> Found:
-    hits = store.search(subject.target, index, probe, k, values=[subject.target_vector])
+def _search(
+    store: Store, subject: Subject, index: Index, probe: NDArray[np.float32], k: int, where: Mapping[str, Any]
+) -> Found:
+    hits = store.search(subject.target, index, probe, k, values=[subject.target_vector], where=where)
     if not hits:
         return Found((), ())
     vectors = np.array([hit.values[subject.target_vector] for hit in hits], np.float32)
@@ -71,17 +83,19 @@ def measured_recall(
     store: Store,
     subject: Subject,
     index: Index,
-    nearest: Nearest,
+    nearest: Neighbours,
     k: int,
     *,
     own: Sequence[bytes | None],
     confidence: float,
+    where: Sequence[Mapping[str, Any]] | None = None,
 ) -> Recall:
     """Recall@k of searches for k results: an index that is asked for more searches further, and finds more.
 
     A probe that is itself a row is asked for one more result. If the store refuses that many, the note says why.
+    ``where`` has the condition of each search, under which its neighbours were determined.
     """
-    found = search_index(store, subject, index, nearest.probes, k + 1)
+    found = search_index(store, subject, index, nearest.probes, k + 1, where)
     try:
         return recall_at(nearest, found, k, own=own, confidence=confidence)
     except (InputError, SchemaError) as refused:
@@ -90,7 +104,7 @@ def measured_recall(
 
 
 def recall_at(
-    nearest: Nearest,
+    nearest: Neighbours,
     found: Iterable[Found],
     k: int,
     *,

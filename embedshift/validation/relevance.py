@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.embedding import Model
+from embedshift.errors import InputError
 from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import from_json
 from embedshift.stores.model import Hit, Index, Table
 from embedshift.validation.questions import Question, article_id
 
@@ -254,8 +256,27 @@ class SearchableTable:
         """Whether the table can be searched: a live table may have no index."""
         return self.store.index_state(self.index).status == "serving"
 
-    def answers(self, question: str, k: int) -> list[str]:
-        """The articles that answer a question, best first, each once, from at most ``k`` rows found."""
+    def answers(self, question: Question, k: int) -> list[str]:
+        """The articles that answer a question, best first, each once, from at most ``k`` rows found.
+
+        Raises:
+            InputError: the index is local, and the question does not say in which partition.
+        """
         values = [] if any(key.name == self.id for key in self.table.keys) else [self.id]
-        hits = self.store.search(self.table, self.index, self.model().embed_question(question), k, values=values)
+        if missing := [name for name in self.index.partition if name not in question.where]:
+            raise InputError(
+                f"the question {question.id!r} does not say in which {missing[0]} to search",
+                hint='the index is local: add "where" to the question',
+            )
+        vector = self.model().embed_question(question.text)
+        where = {name: from_json(self._type(name), value) for name, value in question.where.items()}
+        hits = self.store.search(self.table, self.index, vector, k, values=values, where=where)
         return ranked_ids(hits, self.table, self.id)
+
+    def _type(self, name: str) -> str:
+        column = self.table.column(name)
+        if column is None:
+            raise InputError(
+                f"{self.table.name} has no column {name} to search by", hint='mend "where" of the questions'
+            )
+        return column.type

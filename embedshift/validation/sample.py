@@ -123,6 +123,11 @@ class Sample:
         """The key of each article, as ``table_pair.row_keys`` gives it."""
         return row_keys(self.subject.target, self.rows)
 
+    def key_rows(self) -> list[dict[str, Any]]:
+        """The key of each article by column, as it travels in Arrow."""
+        rows: list[dict[str, Any]] = self.rows.select(self.subject.keys).to_pylist()
+        return rows
+
     def of_all_lengths(self, n: int, seed: int) -> Sample:
         """At most ``n`` of these articles: every n-th by length of text, so that short and long ones keep their share.
 
@@ -177,11 +182,13 @@ class Pairs:
         old: shape (n, old dimension), float32.
         new: shape (n, new dimension), float32.
         groups: for each article its text in the subject's column of groups, or 0.
+        keys: its primary key.
     """
 
     old: NDArray[np.float32]
     new: NDArray[np.float32]
     groups: list[str | int]
+    keys: list[dict[str, Any]]
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -204,11 +211,13 @@ def pairs_of(store: Store, sample: Sample) -> Pairs:
     groups: list[Any] = [0] * len(sample.lengths)
     if subject.groups is not None:
         groups = [each or 0 for each in sample.rows.column(subject.groups).to_pylist()]
-    return Pairs(np.stack([vector for _, vector in both]), sample.vectors()[places], [groups[at] for at in places])
+    rows = sample.key_rows()
+    old_vectors, new_vectors = np.stack([vector for _, vector in both]), sample.vectors()[places]
+    return Pairs(old_vectors, new_vectors, [groups[at] for at in places], [rows[at] for at in places])
 
 
 def _nothing(subject: Subject) -> Pairs:
-    return Pairs(np.empty((0, 1), np.float32), np.empty((0, subject.dimension), np.float32), [])
+    return Pairs(np.empty((0, 1), np.float32), np.empty((0, subject.dimension), np.float32), [], [])
 
 
 def projection(pairs: Pairs) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from embedshift.embedding import Template
+from embedshift.stores.cql_types import to_json
 from embedshift.validation.overlap import Mean, mean_of, overlap, rank_biased_overlap
 from embedshift.validation.questions import Question, article_id
 from embedshift.validation.relevance import Relevance, SearchableTable, compare
@@ -68,10 +69,11 @@ def unlabelled(
     ids, texts = _ids(new, sample), sample.texts()
     if not ids:
         return None
-    own = {id_: Question(id_, text, {id_: 1}) for id_, text in zip(ids, texts, strict=True)}
+    where = _within(new, sample)
+    own = {id_: Question(id_, text, {id_: 1}, each) for id_, text, each in zip(ids, texts, where, strict=True)}
     by_text = {name: _answered(side, list(own.values())) for name, side in (("old", old), ("new", new))}
     found = {name: sum(answers[id_][:1] == [id_] for id_ in own) / len(own) for name, answers in by_text.items()}
-    asked = _by_titles(sample, ids)
+    asked = [replace(each, where=own[each.id].where) for each in _by_titles(sample, ids)]
     answers = {"old": _answered(old, asked), "new": _answered(new, asked)} if asked else by_text
     pairs = [(answers["old"][id_], answers["new"][id_]) for id_ in answers["old"]]
     return Unlabelled(
@@ -91,6 +93,14 @@ def _ids(side: SearchableTable, sample: Sample) -> list[str]:
     return [article_id(cql_type, each) for each in sample.rows.column(side.id).to_pylist()]
 
 
+def _within(side: SearchableTable, sample: Sample) -> list[dict[str, Any]]:
+    """In which partition each article is, if the index is local."""
+    names = list(side.index.partition)
+    types = {column.name: column.type for column in side.table.columns}
+    rows = sample.rows.select(names).to_pylist() if names else [{}] * sample.rows.num_rows
+    return [{name: to_json(types[name], row[name]) for name in names} for row in rows]
+
+
 def _by_titles(sample: Sample, ids: Sequence[str]) -> list[Question]:
     """The first column of the template as questions, if the text has more columns; each title and article once."""
     columns = Template.parse(sample.subject.text).columns
@@ -103,4 +113,4 @@ def _by_titles(sample: Sample, ids: Sequence[str]) -> list[Question]:
 
 
 def _answered(side: SearchableTable, questions: Sequence[Question]) -> dict[str, list[str]]:
-    return {question.id: side.answers(question.text, _DEPTH) for question in questions}
+    return {question.id: side.answers(question, _DEPTH) for question in questions}

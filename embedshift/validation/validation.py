@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -16,8 +17,10 @@ from embedshift.errors import ModelUnavailable
 from embedshift.settings import ValidationSettings
 from embedshift.stores.contract import Store
 from embedshift.validation.checks import Allowed, Check, checks, indexable_rows
+from embedshift.validation.exact_knn import Neighbours
 from embedshift.validation.index_probe import lost_rows
 from embedshift.validation.latency import Latency, latency, searcher
+from embedshift.validation.partitions import nearest_in_partitions
 from embedshift.validation.questions import Question, known_articles
 from embedshift.validation.recall import Recall, measured_recall
 from embedshift.validation.reembed import Reembedding, reembedding
@@ -170,14 +173,8 @@ def examine(
             gone = max(0, survey.target_rows - (rows_now() if rows_now else survey.target_rows))
         log_fed = store.write_floor(case.new.index.table) is not None
         lost = len(lost_rows(store, case.new.index, survey.recent.batches)) if log_fed else None
-    own = [*[None] * len(asked), *probes.keys()]
     with watch("recall"):
-        recalls = [
-            measured_recall(
-                store, case.subject, case.new.index, survey.nearest, k, own=own, confidence=settings.confidence
-            )
-            for k in DEPTHS
-        ]
+        recalls = _recalls(case, survey.nearest, probes, len(asked))
     with watch("relevance"):
         relevance = _relevance(case)
         instead = None if case.questions else _unlabelled(case, probes)
@@ -218,6 +215,17 @@ def examine(
     return record(outcome, survey, recalls, relevance, timings=watch.seconds, more={**measured, **(more or {})})
 
 
+def _recalls(case: Case, nearest: Neighbours, probes: Sample, questions: int) -> list[Recall]:
+    """Recall at each depth, of the questions and the probes; of a local index, of the probes in their partitions."""
+    own: list[bytes | None] = [*[None] * questions, *probes.keys()]
+    where: list[dict[str, Any]] = [{}] * len(own)
+    if case.new.index.partition:
+        own, where = list(probes.keys()), [case.new.index.within(row) for row in probes.key_rows()]
+        nearest = nearest_in_partitions(case.store, case.subject, probes, NEIGHBOURS)
+    found = partial(measured_recall, case.store, case.subject, case.new.index, nearest, own=own, where=where)
+    return [found(k, confidence=case.settings.confidence) for k in DEPTHS]
+
+
 def _reembedding(case: Case) -> Reembedding | None:
     wanted, seed = case.settings.reembed_sample, case.settings.seed
     return reembedding(case.store, case.subject, case.new.model(), wanted, seed) if wanted else None
@@ -232,7 +240,7 @@ def _relevance(case: Case) -> Relevance | None:
 
 
 def _answers(side: SearchableTable, questions: Sequence[Question]) -> dict[str, list[str]]:
-    return {question.id: side.answers(question.text, DEPTH) for question in questions}
+    return {question.id: side.answers(question, DEPTH) for question in questions}
 
 
 def _unlabelled(case: Case, sample: Sample) -> Unlabelled | None:
@@ -249,6 +257,6 @@ def _latency(case: Case, pairs: Pairs) -> Latency | None:
     searches = case.settings.latency_searches
     if not searches or not len(pairs) or not case.old.searchable:
         return None
-    old = searcher(case.store, case.old.table, case.old.index, pairs.old)
-    new = searcher(case.store, case.new.table, case.new.index, pairs.new)
+    old = searcher(case.store, case.old.table, case.old.index, pairs.old, pairs.keys)
+    new = searcher(case.store, case.new.table, case.new.index, pairs.new, pairs.keys)
     return latency(old, new, searches=searches, time_max_s=case.settings.latency_time.total_seconds())

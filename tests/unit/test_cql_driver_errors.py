@@ -83,6 +83,19 @@ def test_not_worth_another_try(error):
             "its parents): grant this user the permission",
         ),
         (
+            InvalidRequest(SERVER.format("Vector Store error: HTTP status 400 Bad Request: requires ALLOW FILTERING")),
+            SchemaError,
+            "db1:9042 refused reading nothing (Vector Store error: HTTP status 400 Bad Request: requires ALLOW "
+            "FILTERING): the index must have the columns of the condition: create it with them, see "
+            "docs/index-options.md",
+        ),
+        (
+            InvalidRequest(SERVER.format("Vector Store service is unavailable")),
+            StoreUnavailable,
+            "db1:9042 failed at reading nothing (Vector Store service is unavailable): a vector store is down or still "
+            "builds the index; see its status and log, and run again",
+        ),
+        (
             NoHostAvailable("none", {}),
             StoreUnavailable,
             "no node of db1:9042 completed reading nothing (every node is down): "
@@ -142,3 +155,21 @@ def test_a_wrong_datacenter_names_the_right_ones():
     found = driver_errors.wrong_datacenter("moon", ["us", "eu"])
     assert type(found) is SettingsError
     assert str(found) == "the cluster has no datacenter 'moon', it has eu, us: set store.local_dc: eu"
+
+
+@pytest.mark.parametrize(
+    ("words", "passes"),
+    [
+        ("Vector Store service is unavailable", True),
+        ("Vector Store request was aborted", True),
+        ("Vector Store service address could not be fetched from DNS", True),
+        ("Vector Store error: HTTP status 503 Service Unavailable: still being constructed, progress: 33.333%", True),
+        ("Vector Store error: HTTP status 404 Not Found: missing index: ks.articles_idx", True),
+        ("Vector Store error: HTTP status 500 Internal Server Error: index.ann request error", True),
+        ("Vector Store error: HTTP status 400 Bad Request: requires ALLOW FILTERING", False),
+        ("ANN ordering by vector requires the column to be indexed using 'vector_index'", False),
+        ("the service is unavailable to this user", False),
+    ],
+)
+def test_a_failure_of_the_vector_store_passes_or_not(words, passes):
+    assert driver_errors.is_transient(InvalidRequest(SERVER.format(words))) is passes

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from embedshift.errors import SchemaError, StoreUnavailable
+from embedshift.errors import NotPermitted, SchemaError, StoreUnavailable
 from embedshift.settings import IndexSettings, StoreSettings
 from embedshift.stores.cql.cassandra import Cassandra
 from embedshift.stores.cql.projection import inherited
@@ -52,6 +52,19 @@ def test_scylladb_is_known_by_its_versions_table():
     found = detect(connection)
     assert (found.product, found.version) == ("ScyllaDB", "2026.1.3")
     assert connection.asked == [("SELECT version FROM system.versions WHERE key = 'local'", ())]
+
+
+def test_a_scylladb_that_does_not_tell_this_user_its_version_is_one_all_the_same():
+    refused = NotPermitted("h does not permit asking for the server's version")
+    found = detect(Recorded({"SELECT version FROM system.versions": refused}))
+    assert (found.product, found.version, found.several_indexes) == ("ScyllaDB", "", False)
+    found.check_index(Recorded({"SELECT initial_tablets": [{"initial_tablets": 0}]}), INDEX)
+    assert found.index_options(Index("i", "articles", "embedding", 3, IndexSettings(quantization="i8")))
+
+
+def test_tablets_that_may_not_be_read_are_unknown():
+    connection = Recorded({"SELECT id": [{"id": 1}], "SELECT last_token": NotPermitted("no")})
+    assert Scylla("2026.1.0").tablets(connection, "ks", "articles") == []
 
 
 def test_cassandra_is_known_by_its_lack():
@@ -131,8 +144,14 @@ def vector_store() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
         thread.join()
 
 
-def said(status: str, count: int) -> tuple[int, bytes]:
-    return 200, json.dumps({"status": status, "count": count}).encode()
+def said(status: str, count: int, progress: float | None = None) -> tuple[int, bytes]:
+    more = {} if progress is None else {"build_progress": progress}
+    return 200, json.dumps({"status": status, "count": count, **more}).encode()
+
+
+def asking(*addresses: str, **more: Any) -> Scylla:
+    settings = StoreSettings(kind="cql", hosts=("h",), local_dc="dc", keyspace="ks", vector_status=addresses, **more)
+    return Scylla("2026.1.0", settings)
 
 
 PATH = "/api/v1/indexes/ks/articles_idx/status"
@@ -148,12 +167,22 @@ PATH = "/api/v1/indexes/ks/articles_idx/status"
         ((500, b"oops"), "building", None),
         ((200, b"not json"), "building", None),
         ((200, b'{"status": "SERVING"}'), "building", None),
+        ((200, b'{"status": "SERVING", "count": Infinity}'), "building", None),
+        ((200, b'{"status": "SERVING", "count": 1, "build_progress": "much"}'), "building", None),
+        ((200, b'["SERVING", 1]'), "building", None),
+        ((200, b"null"), "building", None),
+        ((200, b"[" * 60_000), "building", None),
+        ((200, b"\xff\xfe"), "building", None),
+        ((204, b""), "building", None),
+        ((302, b""), "building", None),
+        (said("SERVING", 1400, 100.0), "serving", 1400),
+        (said("SERVING", 1400, 83.5), "failed", 1400),
     ],
 )
 def test_the_status_address_is_asked(vector_store, answer, status, rows):
     address, answers = vector_store
     answers[PATH] = answer
-    state = Scylla("2026.1.0", [f"{address}/"]).index_state(Recorded({}), INDEX)
+    state = asking(f"{address}/").index_state(Recorded({}), INDEX, "")
     assert (state.status, state.rows) == (status, rows)
     assert bool(state.reason) == (status != "serving")
 
@@ -161,7 +190,7 @@ def test_the_status_address_is_asked(vector_store, answer, status, rows):
 def test_every_vector_store_must_serve(vector_store):
     address, answers = vector_store
     answers[PATH] = said("SERVING", 9)
-    state = Scylla("2026.1.0", [address, "http://127.0.0.1:9"]).index_state(Recorded({}), INDEX)
+    state = asking(address, "http://127.0.0.1:9").index_state(Recorded({}), INDEX, "")
     assert state.status == "building"
     assert "http://127.0.0.1:9 does not answer" in state.reason
 
@@ -175,14 +204,17 @@ def test_without_a_status_address_a_search_is_tried():
             ]
         }
     )
-    assert Scylla("2026.1.0").index_state(connection, INDEX).status == "serving"
+    assert Scylla("2026.1.0").index_state(connection, INDEX, "").status == "serving"
     assert connection.asked[-1] == (
         "SELECT id FROM ks.articles ORDER BY embedding ANN OF ? LIMIT 1",
         ([1.0, 0.0, 0.0],),
     )
     connection.answers["SELECT id"] = StoreUnavailable("Vector Store is not ready")
-    state = Scylla("2026.1.0").index_state(connection, INDEX)
+    state = Scylla("2026.1.0").index_state(connection, INDEX, "")
     assert (state.status, state.reason) == ("building", "Vector Store is not ready")
+    connection.answers["SELECT id"] = SchemaError("the column is not indexed")
+    state = Scylla("2026.1.0").index_state(connection, INDEX, "")
+    assert (state.status, state.reason) == ("failed", "the column is not indexed")
 
 
 class Node:

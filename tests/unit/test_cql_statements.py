@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from embedshift.errors import SchemaError
-from embedshift.settings import IndexSettings
+from embedshift.settings import IndexSettings, StoreSettings
 from embedshift.stores.cql import indexes, records, schema, search
 from embedshift.stores.cql.cassandra import Cassandra
 from embedshift.stores.cql.projection import Projection
@@ -107,12 +109,14 @@ def test_cassandra_looks_as_far_as_it_is_asked_for_results_and_scylladb_by_itsel
     assert SCYLLA.results_asked(wide, 10) == 10
 
 
-def test_a_scan_bypasses_the_cache_on_scylladb_alone():
+def test_a_scan_bypasses_the_cache_on_scylladb_alone_and_says_how_long_it_waits():
+    patient = StoreSettings(kind="cql", hosts=("h",), local_dc="dc", keyspace="ks", request_timeout="12s")
+    wanted = " BYPASS CACHE USING TIMEOUT 12000ms"
     words = (
         "SELECT token(id), id, title, writetime(title), ttl(title) FROM ks.articles "
         "WHERE token(id) > ? AND token(id) <= ?"
     )
-    for dialect, suffix in ((CASSANDRA, ""), (SCYLLA, " BYPASS CACHE")):
+    for dialect, suffix in ((CASSANDRA, ""), (SCYLLA, " BYPASS CACHE"), (Scylla("2026.1", patient), wanted)):
         projection = Projection(ARTICLES, dialect, ["title"], ["title"])
         assert projection.statement(projection.by_range, "ks") == words + suffix
 
@@ -171,9 +175,9 @@ def test_creating_keyspaces():
         schema.keyspace_creation("ks", {"dc1": 3}, SCYLLA, catalog=False)
         == f"{by_dc} AND tablets = {{'enabled': true}}"
     )
-    assert (
-        schema.keyspace_creation("ks", {"dc1": 3}, SCYLLA, catalog=True)
-        == f"{by_dc} AND tablets = {{'enabled': false}}"
+    assert schema.keyspace_creation("ks", {"dc1": 3}, SCYLLA, catalog=True) == by_dc
+    assert schema.keyspace_creation("ks", {"dc1": ["r1", "r'2"]}, CASSANDRA, catalog=False) == by_dc.replace(
+        "3}", "['r1', 'r''2']}"
     )
     simple = {"class": "SimpleStrategy", "replication_factor": 1}
     assert schema.keyspace_creation("ks", simple, CASSANDRA, catalog=False) == (
@@ -183,12 +187,34 @@ def test_creating_keyspaces():
 
 def test_searching():
     names = ["id", "title"]
-    assert search.statement("ks", ARTICLES, index(), names, CASSANDRA.similarity("cosine")) == (
+    assert search.statement("ks", ARTICLES, index(), names, "similarity_cosine") == (
         "SELECT id, title, similarity_cosine(embedding, ?) FROM ks.articles ORDER BY embedding ANN OF ? LIMIT ?"
     )
-    assert search.statement("ks", ARTICLES, index(), names, SCYLLA.similarity("cosine")) == (
+    assert search.statement("ks", ARTICLES, index(), names, None) == (
         "SELECT id, title, embedding FROM ks.articles ORDER BY embedding ANN OF ? LIMIT ?"
     )
+
+
+def test_searching_with_conditions():
+    found = search.statement("ks", WIDE, index(), ["a"], "similarity_cosine", ["a", "B"])
+    assert found == (
+        'SELECT a, similarity_cosine(embedding, ?) FROM ks.wide WHERE a = ? AND "B" = ? ORDER BY embedding ANN OF ? '
+        "LIMIT ?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("partition", "filtering", "columns"),
+    [
+        ((), (), "(embedding)"),
+        ((), ("category", "Year"), '(embedding, category, "Year")'),
+        (("a", "B"), (), '((a, "B"), embedding)'),
+        (("a",), ("year",), "((a), embedding, year)"),
+    ],
+)
+def test_the_columns_of_an_index(partition, filtering, columns):
+    shaped = replace(index(), partition=partition, filtering=filtering)
+    assert f"ON ks.articles {columns} USING" in indexes.creation("ks", SCYLLA, shaped)
 
 
 def test_tables_of_the_catalog():
@@ -204,7 +230,15 @@ def test_tables_of_the_catalog():
 
 @pytest.mark.parametrize(
     ("name", "quoted"),
-    [("title", "title"), ("Title", '"Title"'), ("order", '"order"'), ('a"b', '"a""b"'), ("with space", '"with space"')],
+    [
+        ("title", "title"),
+        ("Title", '"Title"'),
+        ("order", '"order"'),
+        ('a"b', '"a""b"'),
+        ("with space", '"with space"'),
+        ("ann", '"ann"'),
+        ("_a", '"_a"'),
+    ],
 )
 def test_names_are_quoted_where_cql_needs_it(name, quoted):
     assert quote(name) == quoted

@@ -35,6 +35,7 @@ class Cassandra(Dialect):
     scan_suffix = ""
     settings_view = "system_views.settings"
     index_class = "StorageAttachedIndex"
+    index_classes = frozenset({"storageattachedindex", "sai"})
     index_words: Mapping[str, str] = MappingProxyType({"metric": "similarity_function", **_WIDTHS})
     index_defaults: Mapping[str, str] = MappingProxyType(
         {
@@ -74,6 +75,11 @@ class Cassandra(Dialect):
             raise SchemaError(
                 f"{self.product} {self.version} has no vectors", hint="use Cassandra 5.0 or later, or ScyllaDB"
             )
+        if index.partition or index.filtering:
+            raise SchemaError(
+                f"the index {index.name} has columns besides its vector, which Cassandra does not have",
+                hint="give those columns indexes of their own",
+            )
         widths = [name for name in _WIDTHS if name in asked(index)]
         guarded = _is_guarded(connection)
         for host in connection.hosts():
@@ -87,7 +93,7 @@ class Cassandra(Dialect):
                 _check_guardrails(connection, host, index)
             self._states(connection, host, "asking whether the state of indexes may be read")
 
-    def index_state(self, connection: CqlConnection, index: Index) -> IndexState:
+    def index_state(self, connection: CqlConnection, index: Index, version: str) -> IndexState:
         """Serving once every node of the local datacenter that is up can be queried."""
         idle: list[str] = []
         building: list[str] = []
@@ -135,9 +141,9 @@ class Cassandra(Dialect):
             return IndexSize(round(each * rows), True, "index files on disk, for one replica")
         return computed_size(index, rows)
 
-    def similarity(self, metric: str) -> str | None:
+    def similarity(self, connection: CqlConnection, index: Index) -> str:
         """``similarity_cosine``, ``similarity_euclidean`` or ``similarity_dot_product``."""
-        return f"similarity_{metric}"
+        return f"similarity_{index.options.metric}"
 
     def keyspace_options(self, *, catalog: bool) -> str:
         return ""

@@ -14,6 +14,7 @@ import pyarrow as pa
 from cassandra.util import unix_time_from_uuid1
 
 from embedshift.errors import NotPermitted, SchemaError
+from embedshift.stores.cql.dialect import is_class
 from embedshift.stores.cql.quoting import listed, qualified, quote
 from embedshift.stores.cql.schema import exists
 from embedshift.stores.cql.session import CqlConnection
@@ -24,6 +25,8 @@ from embedshift.tokens import TokenRange
 
 _STREAM, _TIME = quote("cdc$stream_id"), quote("cdc$time")
 _KEYS_AT_ONCE = 1000
+#: The classes of vector indexes, in lower case: ScyllaDB takes the names of Cassandra's class for its own.
+INDEX_CLASSES = frozenset({"vector_index", "storageattachedindex", "sai"})
 #: How long a log keeps a change if nobody has said otherwise (ScyllaDB's documentation, "Advanced column types").
 _TTL_S = 86_400
 #: Old streams are collected some time after the TTL; until then this is more than enough.
@@ -111,12 +114,8 @@ def _indexes_made(connection: CqlConnection, table: str) -> list[int]:
     query = "SELECT table_name, options FROM system_schema.indexes WHERE keyspace_name = ?"
     rows = connection.rows(query, (connection.keyspace,), doing=f"looking for an index of {table}")
     options = [row["options"] for row in rows if row["table_name"] == table]
-    made = [each.get("index_version") for each in options if _is_vector_index(each)]
+    made = [each.get("index_version") for each in options if is_class(each, INDEX_CLASSES)]
     return [_time_of(version) if version else 0 for version in made]
-
-
-def _is_vector_index(options: dict[str, str]) -> bool:
-    return str(options.get("class_name", "")).rpartition(".")[2].lower() == "vector_index"
 
 
 def _time_of(version: str) -> int:

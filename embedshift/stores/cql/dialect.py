@@ -28,6 +28,8 @@ class Dialect(Protocol):
     settings_view: str
     #: The class of vector indexes, as ``USING`` names it.
     index_class: str
+    #: Every class that means the same, without its package, in lower case.
+    index_classes: frozenset[str]
     #: The server's names of index options, by ours.
     index_words: Mapping[str, str]
     #: What an index has that was created without an option, by the server's names.
@@ -50,14 +52,14 @@ class Dialect(Protocol):
             SchemaError: it will not.
         """
 
-    def index_state(self, connection: CqlConnection, index: Index) -> IndexState:
-        """How far an existing index is."""
+    def index_state(self, connection: CqlConnection, index: Index, version: str) -> IndexState:
+        """How far an existing index is. ``version`` tells its creations apart; empty if the server has none."""
 
     def index_size(self, connection: CqlConnection, index: Index, rows: int) -> IndexSize:
         """The size of one copy of an index: measured, or computed for ``rows`` by the server's formula."""
 
-    def similarity(self, metric: str) -> str | None:
-        """The server's function for a metric; None if it has none."""
+    def similarity(self, connection: CqlConnection, index: Index) -> str | None:
+        """The server's function for the metric of an index; None if it has none."""
 
     def results_asked(self, index: Index, k: int) -> int:
         """How many results a search for the ``k`` nearest requests from the server: at least ``k``."""
@@ -78,6 +80,11 @@ class Dialect(Protocol):
 def index_defaults(dialect: type[Dialect]) -> IndexSettings:
     """What an index has if the settings name no option; null for an option that the server does not have."""
     return to_settings(dialect.index_words, dialect.index_defaults)
+
+
+def is_class(options: Mapping[str, str], classes: frozenset[str]) -> bool:
+    """Whether an index with these options in ``system_schema.indexes`` is of one of the classes, however spelled."""
+    return str(options.get("class_name", "")).rpartition(".")[2].lower() in classes
 
 
 def to_settings(words: Mapping[str, str], options: Mapping[str, str]) -> IndexSettings:

@@ -58,10 +58,16 @@ _MESSAGE = re.compile(r'message="(.*?)"(?: info=|>|$)', re.DOTALL)
 # The driver reports errors of a TLS handshake as text, inside an OSError of another class.
 _UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED\] certificate verify failed: (.*?)(?: \(_ssl|$)")
 _HANDSHAKE = re.compile(r"\[SSL: (\w+)\]")
+#: ScyllaDB, of the vector stores behind it. All of it comes as an InvalidRequest; this passes, or may.
+_VECTOR_STORE = re.compile(r"vector store", re.I)
+_PASSING = re.compile(
+    r"service is unavailable|request was aborted|could not be fetched from DNS|HTTP status (404|429|5\d\d)", re.I
+)
 #: ScyllaDB, of a write that is older than its table's change log (its ``cdc/metadata.cc``).
 _BEFORE_LOG = re.compile(r"could not find any CDC streams", re.I)
 #: ScyllaDB, of a write more than five seconds in its future.
 _FROM_FUTURE = re.compile(r"from the future", re.I)
+_VECTOR_STORE_HINT = "a vector store is down or still builds the index; see its status and log, and run again"
 _AHEAD = "the clock of whoever wrote it is ahead of the server's; synchronise them"
 _ABSENT = re.compile(
     r"(table|keyspace) \S+ does not exist|unconfigured table|keyspace '?\S+'? (does not|doesn't) exist", re.I
@@ -88,7 +94,10 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, NoHostAvailable):
         final = AuthenticationFailed | Unauthorized
         return not any(isinstance(each, final) or _HANDSHAKE.search(str(each)) for each in _causes(error))
-    return isinstance(error, TRANSIENT) and not _BEFORE_LOG.search(server_words(error))
+    words = server_words(error)
+    if isinstance(error, InvalidRequest):
+        return bool(_VECTOR_STORE.search(words) and _PASSING.search(words))
+    return isinstance(error, TRANSIENT) and not _BEFORE_LOG.search(words)
 
 
 def is_absent(error: BaseException) -> bool:
@@ -116,6 +125,8 @@ def explained(error: BaseException, doing: str, where: str) -> EmbedshiftError:
             hint = "check store.keyspace and the table's name, or create them: embedshift schema apply"
             return SchemaError(f"{doing} at {where}: {words}", hint=hint)
         return SchemaError(f"{where} refused {doing} ({words})", hint=_advice(words))
+    if isinstance(error, InvalidRequest):
+        return StoreUnavailable(f"{where} failed at {doing} ({words})", hint=_VECTOR_STORE_HINT)
     if _BEFORE_LOG.search(words):
         return SchemaError(
             f"{where} refused {doing}: a write is older than the table's change log ({words})",
@@ -133,6 +144,8 @@ def _advice(words: str) -> str:
         return "name a keyspace without tablets under store.catalog.keyspace and run embedshift schema apply"
     if _FROM_FUTURE.search(words):
         return _AHEAD
+    if "ALLOW FILTERING" in words:
+        return "the index must have the columns of the condition: create it with them, see docs/index-options.md"
     if "ALLOW_CUSTOM_PARAMETERS" in words:
         return (
             "start the nodes with -Dcassandra.sai.vector.allow_custom_parameters=true, or leave out "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from embedshift.errors import SchemaError
-from embedshift.stores.cql.dialect import Dialect, to_settings
-from embedshift.stores.cql.quoting import options, qualified, quote
+from embedshift.stores.cql.dialect import Dialect, is_class, to_settings
+from embedshift.stores.cql.quoting import listed, options, qualified, quote
 from embedshift.stores.cql.schema import describe
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.cql_types import vector_dimension, vector_type
@@ -27,8 +28,13 @@ def creation(keyspace: str, dialect: Dialect, index: Index) -> str:
     """The CREATE CUSTOM INDEX statement of an index, with the options that the settings name and no others."""
     return (
         f"CREATE CUSTOM INDEX IF NOT EXISTS {quote(index.name)} ON {qualified(keyspace, index.table)} "
-        f"({quote(index.column)}) USING '{dialect.index_class}' WITH OPTIONS = {options(dialect.index_options(index))}"
+        f"({_columns(index)}) USING '{dialect.index_class}' WITH OPTIONS = {options(dialect.index_options(index))}"
     )
+
+
+def _columns(index: Index) -> str:
+    local = f"({listed(index.partition)}), " if index.partition else ""
+    return local + listed((index.column, *index.filtering))
 
 
 def create_index(connection: CqlConnection, dialect: Dialect, index: Index) -> None:
@@ -40,8 +46,8 @@ def create_index(connection: CqlConnection, dialect: Dialect, index: Index) -> N
         connection.define(statement, f"creating the index {index.name}")
         return
     target = _target(present)
-    if (present["table_name"], target) != (index.table, index.column):
-        what = f"on {target} of {present['table_name']}"
+    if (present["table_name"], target) != (index.table, (index.column, index.partition, index.filtering)):
+        what = f"on {present['options'].get('target')} of {present['table_name']}"
     else:
         has = {**dialect.index_defaults, **present["options"]}
         wanted = {**dialect.index_defaults, **dialect.index_options(index)}
@@ -57,20 +63,23 @@ def index_on(connection: CqlConnection, dialect: Dialect, table: str, column: st
     dimension = vector_dimension(getattr(describe(connection, table).column(column), "type", ""))
     if dimension is None:
         return None
+    found = []
     for row in _indexes(connection, f"looking for an index of {table}"):
         said = row["options"]
-        if (row["table_name"], _target(row)) != (table, column):
-            continue
-        if str(said.get("class_name", "")).rpartition(".")[2] == dialect.index_class:
-            return Index(row["index_name"], table, column, dimension, to_settings(dialect.index_words, said))
-    return None
+        target, partition, filtering = _target(row)
+        if (row["table_name"], target) == (table, column) and is_class(said, dialect.index_classes):
+            options = to_settings(dialect.index_words, said)
+            found.append(Index(row["index_name"], table, column, dimension, options, partition, filtering))
+    # One of the whole table answers every search; a local one does not.
+    return min(found, key=lambda index: bool(index.partition), default=None)
 
 
 def index_state(connection: CqlConnection, dialect: Dialect, index: Index) -> IndexState:
     """How far the index is."""
-    if _present(connection, index.name) is None:
+    present = _present(connection, index.name)
+    if present is None:
         return IndexState("absent")
-    return dialect.index_state(connection, index)
+    return dialect.index_state(connection, index, str(present["options"].get("index_version", "")))
 
 
 def drop_index(connection: CqlConnection, index: Index) -> None:
@@ -100,8 +109,19 @@ def _indexes(connection: CqlConnection, doing: str) -> list[dict[str, Any]]:
     return connection.rows(query, (connection.keyspace,), doing=doing)
 
 
-def _target(row: dict[str, Any]) -> str:
-    return str(row["options"].get("target", "")).strip('"')
+def _target(row: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The column of an index, the partition columns of a local one, and its filtering columns.
+
+    The option is the column as CQL text, or JSON (ScyllaDB's ``index/vector_index.cc``, ``serialize_targets``).
+    """
+    said = str(row["options"].get("target", ""))
+    if not said.startswith("{"):
+        return (said[1:-1].replace('""', '"') if said.startswith('"') else said), (), ()
+    try:
+        tree = json.loads(said)
+        return str(tree["tc"]), tuple(tree.get("pk", ())), tuple(tree.get("fc", ()))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return said, (), ()  # the index of something else
 
 
 def _same(one: str, other: str) -> bool:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
-from cassandra.metadata import protect_name
+from cassandra.metadata import cql_keywords_reserved
+
+_PLAIN = re.compile(r"[a-z][a-z0-9_]*")
+#: What ScyllaDB reserves beyond Cassandra's list, which the driver has.
+_RESERVED = frozenset(cql_keywords_reserved) | {
+    "ann",
+    "concurrency",
+    "vector_search_indexing",
+    "text_search_indexing",
+}
 
 
 def quote(name: str) -> str:
-    """An identifier in a statement: quoted only if CQL needs it."""
-    return str(protect_name(name))
+    """An identifier in a statement: quoted unless it is plainly safe on every server."""
+    if _PLAIN.fullmatch(name) and name not in _RESERVED:
+        return name
+    return '"' + name.replace('"', '""') + '"'
 
 
 def qualified(keyspace: str, name: str) -> str:
@@ -27,9 +39,14 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def options(pairs: Mapping[str, str | int]) -> str:
-    """A map literal, as ``WITH OPTIONS`` and ``WITH replication`` take it."""
-    inner = ", ".join(
-        f"{literal(key)}: {value if isinstance(value, int) else literal(value)}" for key, value in pairs.items()
-    )
-    return "{" + inner + "}"
+def options(pairs: Mapping[str, str | int | Sequence[str]]) -> str:
+    """A map literal, as ``WITH OPTIONS`` and ``WITH replication`` take it; a list is one of racks."""
+    return "{" + ", ".join(f"{literal(key)}: {_value(value)}" for key, value in pairs.items()) + "}"
+
+
+def _value(value: str | int | Sequence[str]) -> str:
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        return literal(value)
+    return "[" + ", ".join(literal(each) for each in value) + "]"

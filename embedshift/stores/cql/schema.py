@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from embedshift.errors import EmbedshiftError, SchemaError
+from embedshift.settings import Replication
 from embedshift.stores.cql.dialect import Dialect
 from embedshift.stores.cql.quoting import listed, options, qualified, quote
 from embedshift.stores.cql.session import CqlConnection
@@ -153,8 +154,7 @@ def remarks(table: Table, dialect: Dialect) -> list[str]:
 def create_keyspaces(connection: CqlConnection, dialect: Dialect) -> list[str]:
     """Create the keyspaces of the tables and of the catalog if they are missing; return the names created."""
     settings = connection.settings
-    usual: dict[str, str | int] = {str(settings.local_dc): 1}
-    replication = settings.replication or usual
+    replication: Replication = settings.replication or {str(settings.local_dc): 1}
     wanted = {connection.keyspace: (replication, False)}
     if settings.catalog.keyspace and settings.catalog.keyspace != connection.keyspace:
         wanted[settings.catalog.keyspace] = (settings.catalog.replication or replication, True)
@@ -168,9 +168,9 @@ def create_keyspaces(connection: CqlConnection, dialect: Dialect) -> list[str]:
     return created
 
 
-def keyspace_creation(name: str, replication: dict[str, str | int], dialect: Dialect, *, catalog: bool) -> str:
+def keyspace_creation(name: str, replication: Replication, dialect: Dialect, *, catalog: bool) -> str:
     """The CREATE KEYSPACE statement; replicas are counted by datacenter if no class is named."""
-    named = replication if "class" in replication else {"class": "NetworkTopologyStrategy", **replication}
+    named: Replication = replication if "class" in replication else {"class": "NetworkTopologyStrategy", **replication}
     return (
         f"CREATE KEYSPACE IF NOT EXISTS {quote(name)} WITH replication = {options(named)}"
         f"{dialect.keyspace_options(catalog=catalog)}"

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import final
-from urllib.parse import quote as url_quote
 
 import numpy as np
 
-from embedshift.errors import EmbedshiftError, SchemaError
+from embedshift.errors import NotPermitted, SchemaError, StoreUnavailable
+from embedshift.settings import StoreSettings
 from embedshift.stores.cql import cdc
 from embedshift.stores.cql.dialect import Dialect, asked, refuse, version_numbers
 from embedshift.stores.cql.quoting import qualified, quote
 from embedshift.stores.cql.session import CqlConnection
+from embedshift.stores.cql.vector_status import VectorStores
 from embedshift.stores.model import Index, IndexSize, IndexState, Piece
 from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
 
@@ -28,6 +26,9 @@ COMPRESSION_SINCE = (2026, 1)
 SEVERAL_INDEXES_SINCE = (2026, 2)
 _COMPRESSION = ("quantization", "oversampling", "rescoring")
 DIMENSION_MAX = 16_000
+#: Several vector stores may answer in turn, and one may still build: an index serves if each of so many searches is
+#: answered.
+_SEARCHES = 6
 _BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "i8": 1.0, "b1": 0.125}
 _WORDS = {
     "connections": "maximum_node_connections",
@@ -45,8 +46,8 @@ class Scylla(Dialect):
 
     product = "ScyllaDB"
     settings_view = "system.config"
-    scan_suffix = " BYPASS CACHE"
     index_class = "vector_index"
+    index_classes = cdc.INDEX_CLASSES
     index_words: Mapping[str, str] = MappingProxyType({"metric": "similarity_function", **_WORDS})
     index_defaults: Mapping[str, str] = MappingProxyType(
         {
@@ -60,10 +61,22 @@ class Scylla(Dialect):
         }
     )
 
-    def __init__(self, version: str, status: Sequence[str] = ()) -> None:
+    def __init__(self, version: str, settings: StoreSettings | None = None) -> None:
+        #: Empty if this user may not ask for it.
         self.version = version
+        self.scan_suffix = " BYPASS CACHE"
+        if settings is not None:
+            # Else the server gives up after its own time, which is shorter, and the page is asked for in vain.
+            self.scan_suffix += f" USING TIMEOUT {round(settings.request_timeout.total_seconds() * 1000)}ms"
+        #: Whether the server has the function of a metric's similarity.
+        self._similarities: dict[str, bool] = {}
         self.several_indexes = version_numbers(version) >= SEVERAL_INDEXES_SINCE
-        self._status = tuple(address.rstrip("/") for address in status)
+        named = settings is not None and settings.vector_status
+        self._vector_stores = VectorStores(settings) if named and settings else None
+
+    def _is_before(self, since: tuple[int, ...]) -> bool:
+        """Whether the server is known to be older than a version. If it is not known, the server itself refuses."""
+        return bool(self.version) and version_numbers(self.version) < since
 
     def time_of_collection(self, column: str) -> str | None:
         """ScyllaDB gives no write time of a whole collection."""
@@ -74,7 +87,7 @@ class Scylla(Dialect):
         words = {"similarity_function": str(chosen["metric"]).upper()}
         for name, word in _WORDS.items():
             if name in chosen:
-                if name in _COMPRESSION and version_numbers(self.version) < COMPRESSION_SINCE:
+                if name in _COMPRESSION and self._is_before(COMPRESSION_SINCE):
                     why = f"ScyllaDB {self.version} does not know it, {_dotted(COMPRESSION_SINCE)} does"
                     raise refuse(index, name, why, f"leave out target.index.{name}, or set it to null")
                 value = chosen[name]
@@ -83,7 +96,7 @@ class Scylla(Dialect):
 
     def check_index(self, connection: CqlConnection, index: Index) -> None:
         """Checked are the version, the dimension and the keyspace: vector indexes need tablets."""
-        if version_numbers(self.version) < VECTORS_SINCE:
+        if self._is_before(VECTORS_SINCE):
             hint = f"use ScyllaDB {_dotted(VECTORS_SINCE)} or later"
             raise SchemaError(f"ScyllaDB {self.version} has no vector indexes", hint=hint)
         if index.dimension > DIMENSION_MAX:
@@ -105,49 +118,43 @@ class Scylla(Dialect):
         )
         return bool(found) and found[0]["initial_tablets"] is not None
 
-    def index_state(self, connection: CqlConnection, index: Index) -> IndexState:
+    def index_state(self, connection: CqlConnection, index: Index, version: str) -> IndexState:
         """From the vector stores' status addresses if the settings name them, else by whether a search succeeds."""
-        if not self._status:
+        if self._vector_stores is None:
             return _by_searching(connection, index)
-        found = [self._ask(address, connection.keyspace, index.name) for address in self._status]
-        waiting = [state for state in found if state.status != "serving"]
-        if waiting:
-            return waiting[0]
-        return IndexState("serving", rows=min(state.rows or 0 for state in found))
-
-    def _ask(self, address: str, keyspace: str, name: str) -> IndexState:
-        url = f"{address}/api/v1/indexes/{url_quote(keyspace, safe='')}/{url_quote(name, safe='')}/status"
-        try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
-                said = json.load(answer)
-            status, rows = str(said["status"]).upper(), int(said["count"])
-        except urllib.error.HTTPError as error:
-            reason = "has not found the index yet" if error.code == 404 else f"answers {error.code}"
-            error.close()
-            return IndexState("building", reason=f"the vector store {address} {reason}")
-        except OSError as error:
-            return IndexState("building", reason=f"the vector store {address} does not answer ({error})")
-        except (ValueError, KeyError, TypeError):
-            return IndexState("building", reason=f"the vector store {address} does not answer with a status")
-        if status == "SERVING":
-            return IndexState("serving", rows=rows)
-        return IndexState("building", rows=rows, reason=f"the vector store {address} is {status.lower()}")
+        return self._vector_stores.state(connection.keyspace, index.name, version)
 
     def index_size(self, connection: CqlConnection, index: Index, rows: int) -> IndexSize:
         """Always computed: a vector store does not tell its size."""
         return computed_size(index, rows)
 
-    def similarity(self, metric: str) -> str | None:
-        """Only newer versions have such functions; scores are computed from the vectors that are read back."""
-        return None
+    def similarity(self, connection: CqlConnection, index: Index) -> str | None:
+        """``similarity_cosine`` and its kind, which newer versions have: asked by preparing a statement with it."""
+        metric = index.options.metric
+        function = f"similarity_{metric}"
+        if metric not in self._similarities:
+            table = qualified(connection.keyspace, index.table)
+            try:
+                connection.prepare(f"SELECT {function}({quote(index.column)}, ?) FROM {table} LIMIT 1")
+            except SchemaError as error:
+                if "function" not in error.what.lower():
+                    raise
+                self._similarities[metric] = False
+            else:
+                self._similarities[metric] = True
+        return function if self._similarities[metric] else None
 
     def results_asked(self, index: Index, k: int) -> int:
         """``k``: the server widens a search itself."""
         return k
 
     def keyspace_options(self, *, catalog: bool) -> str:
-        """Tablets for vector indexes; none for the catalog: not every version has lightweight transactions on them."""
-        return f" AND tablets = {{'enabled': {'false' if catalog else 'true'}}}"
+        """Tablets for vector indexes; for the catalog what the server does by itself.
+
+        Every version with vector indexes has lightweight transactions on tablets, and where tablets are enforced a
+        keyspace without them is refused.
+        """
+        return "" if catalog else " AND tablets = {'enabled': true}"
 
     def write_floor(self, connection: CqlConnection, table: str) -> int | None:
         """When the oldest stream of the table's change log began. A vector index switches the log on."""
@@ -171,7 +178,7 @@ class Scylla(Dialect):
             found = connection.rows(
                 "SELECT last_token, replicas FROM system.tablets WHERE table_id = ?", (ids[0]["id"],), doing=doing
             )
-        except SchemaError:  # a version from before tablets
+        except (SchemaError, NotPermitted):  # a version from before tablets, or a user who may not ask
             return []
         addresses = {host.host_id: str(host.address) for host in connection.hosts()}
         return pieces_of_tablets([(row["last_token"], row["replicas"] or ()) for row in found], addresses)
@@ -228,8 +235,13 @@ def _by_searching(connection: CqlConnection, index: Index) -> IndexState:
         f"SELECT {quote(key)} FROM {qualified(connection.keyspace, index.table)} "
         f"ORDER BY {quote(index.column)} ANN OF ? LIMIT 1"
     )
-    try:
-        connection.rows(query, (probe.tolist(),), doing="searching the index", again=False)
-    except EmbedshiftError as error:
-        return IndexState("building", reason=error.what)
+    for _ in range(_SEARCHES):
+        try:
+            connection.rows(query, (probe.tolist(),), doing="searching the index", again=False)
+        except NotPermitted:
+            raise
+        except SchemaError as error:
+            return IndexState("failed", reason=error.what)
+        except StoreUnavailable as error:
+            return IndexState("building", reason=error.what)
     return IndexState("serving")

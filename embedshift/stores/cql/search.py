@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embedshift.errors import InputError, SchemaError
 from embedshift.stores.cql import driver_errors, wire
+from embedshift.stores.cql.batch import wire_values
 from embedshift.stores.cql.dialect import RESULTS_MAX, Dialect
 from embedshift.stores.cql.quoting import qualified, quote
 from embedshift.stores.cql.session import SCAN, CqlConnection, bound, retrying
@@ -28,6 +29,7 @@ def search(
     query: NDArray[np.float32],
     k: int,
     values: Sequence[str],
+    where: Mapping[str, Any],
 ) -> list[Hit]:
     """The ``k`` nearest rows, nearest first (``contract.Store.search``); ``k`` is 1 to ``RESULTS_MAX``."""
     vector = np.ascontiguousarray(query, np.float32)
@@ -40,9 +42,10 @@ def search(
             "the query has no direction (zeros, or numbers that are not finite)", hint="search for another text"
         )
     names = [*(column.name for column in table.keys), *values]
-    function = dialect.similarity(index.options.metric)
-    text, asked = statement(connection.keyspace, table, index, names, function), dialect.results_asked(index, k)
-    page = _nearest(connection, text, vector, asked, function, index)
+    function = dialect.similarity(connection, index)
+    only = [wire_values(pa.array([value], arrow_type(_type(table, name))))[0] for name, value in where.items()]
+    text = statement(connection.keyspace, table, index, names, function, where)
+    page = _nearest(connection, text, vector, dialect.results_asked(index, k), function, index, only)
     if not page.rows:
         return []
     page = replace(page, rows=min(page.rows, k))  # the nearest come first
@@ -63,25 +66,41 @@ def search(
     return [Hit(score, dict(zip(names, row, strict=True))) for score, row in rows]
 
 
-def statement(keyspace: str, table: Table, index: Index, names: Sequence[str], function: str | None) -> str:
+def statement(
+    keyspace: str,
+    table: Table,
+    index: Index,
+    names: Sequence[str],
+    function: str | None,
+    where: Iterable[str] = (),
+) -> str:
     """The SELECT of a search.
 
-    Its values are the vector (for the score, if there is a function), the vector, and how many results.
+    Its values are the vector (for the score, if there is a function), those of the conditions, the vector, and how many
+    results.
     """
     column = quote(index.column)
     score = f"{function}({column}, ?)" if function is not None else column
     asked = ", ".join([*(quote(name) for name in names), score])
-    return f"SELECT {asked} FROM {qualified(keyspace, table.name)} ORDER BY {column} ANN OF ? LIMIT ?"
+    only = " AND ".join(f"{quote(name)} = ?" for name in where)
+    condition = f" WHERE {only}" if only else ""
+    return f"SELECT {asked} FROM {qualified(keyspace, table.name)}{condition} ORDER BY {column} ANN OF ? LIMIT ?"
 
 
 def _nearest(
-    connection: CqlConnection, text: str, vector: NDArray[np.float32], results: int, function: str | None, index: Index
+    connection: CqlConnection,
+    text: str,
+    vector: NDArray[np.float32],
+    results: int,
+    function: str | None,
+    index: Index,
+    only: Sequence[bytes | None],
 ) -> wire.Page:
     packed = vector.astype(">f4").tobytes()
-    values: list[Any] = [packed, packed] if function is not None else [packed]
+    score = [packed] if function is not None else []
 
     def run() -> wire.Page:
-        ready = bound(connection.prepare(text), [*values, results.to_bytes(4, "big")])
+        ready = bound(connection.prepare(text), [*score, *only, packed, results.to_bytes(4, "big")])
         ready.fetch_size = 0  # one page: a search cannot be continued
         found: wire.Page = connection.session.execute(ready, execution_profile=SCAN).current_rows[0]
         return found

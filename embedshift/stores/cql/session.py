@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
 import threading
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -21,6 +20,7 @@ from embedshift.errors import SettingsError
 from embedshift.settings import StoreSettings, credentials
 from embedshift.stores.cql import driver_errors, wire
 from embedshift.stores.cql.replica_policy import ReplicasFirst
+from embedshift.stores.cql.tls import tls_context
 from embedshift.stores.model import new_latencies
 
 #: The version of the native protocol that ScyllaDB and every Cassandra with vectors support.
@@ -196,7 +196,7 @@ def _cluster(settings: StoreSettings, login: tuple[str, str] | None) -> Cluster:
         connection_class=_BufferedConnection,
         protocol_version=PROTOCOL_VERSION,
         auth_provider=PlainTextAuthProvider(*login) if login else None,
-        ssl_context=_tls(settings),
+        ssl_context=tls_context(settings.tls, "store.tls") if settings.tls else None,
         execution_profiles=_profiles(settings),
         connect_timeout=settings.connect_timeout.total_seconds(),
         control_connection_timeout=settings.connect_timeout.total_seconds(),
@@ -229,23 +229,6 @@ def _profiles(settings: StoreSettings) -> dict[Any, ExecutionProfile]:
         CATALOG: profile(quorum),
         SERIAL: profile(serial),
     }
-
-
-def _tls(settings: StoreSettings) -> ssl.SSLContext | None:
-    tls = settings.tls
-    if tls is None:
-        return None
-    for key, path in (("ca", tls.ca), ("certificate", tls.certificate), ("key", tls.key)):
-        if path is not None and not path.is_file():
-            raise SettingsError(f"store.tls.{key}: there is no file {path}", hint="name a PEM file")
-    try:
-        context = ssl.create_default_context(cafile=str(tls.ca))
-        if tls.certificate is not None:
-            context.load_cert_chain(str(tls.certificate), str(tls.key) if tls.key else None)
-    except (ssl.SSLError, OSError) as error:
-        raise SettingsError(f"store.tls: these are not PEM files that belong together ({error})") from error
-    context.check_hostname = tls.check_hostname
-    return context
 
 
 def _quiet() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embedshift.errors import SchemaError
+from embedshift.errors import NotPermitted, SchemaError
 from embedshift.settings import StoreSettings
 from embedshift.stores.contract import Store
 from embedshift.stores.cql import cdc, indexes, read, ring, schema, search, write
@@ -20,6 +20,7 @@ from embedshift.stores.cql.records import CqlRecords
 from embedshift.stores.cql.scylla import Scylla
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.model import (
+    NO_CONDITION,
     Column,
     Estimate,
     Hit,
@@ -41,10 +42,12 @@ def detect(connection: CqlConnection) -> Dialect:
     doing = "asking for the server's version"
     try:
         found = connection.rows("SELECT version FROM system.versions WHERE key = 'local'", doing=doing)
+    except NotPermitted:  # it is there, and not for everybody
+        found = []
     except SchemaError:
         local = connection.rows("SELECT release_version FROM system.local", doing=doing)
         return Cassandra(local[0]["release_version"])
-    return Scylla(found[0]["version"] if found else "", connection.settings.vector_status)
+    return Scylla(found[0]["version"] if found else "", connection.settings)
 
 
 @final
@@ -78,7 +81,8 @@ class CqlStore(Store):
 
     @property
     def label(self) -> str:
-        return f"{self._dialect.product} {self._dialect.version} at {self.connection.where}"
+        named = f"{self._dialect.product} {self._dialect.version}".strip()
+        return f"{named} at {self.connection.where}"
 
     @property
     def records(self) -> Records:
@@ -193,6 +197,13 @@ class CqlStore(Store):
         indexes.drop_index(self.connection, index)
 
     def search(
-        self, table: Table, index: Index, query: NDArray[np.float32], k: int, *, values: Sequence[str] = ()
+        self,
+        table: Table,
+        index: Index,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        values: Sequence[str] = (),
+        where: Mapping[str, Any] = NO_CONDITION,
     ) -> list[Hit]:
-        return search.search(self.connection, self._dialect, table, index, query, k, values)
+        return search.search(self.connection, self._dialect, table, index, query, k, values, where)

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,13 @@ class Indexes:
         self._sweep(name)
 
     def search(
-        self, table: Table, index: Index, query: NDArray[np.float32], k: int, values: Sequence[str]
+        self,
+        table: Table,
+        index: Index,
+        query: NDArray[np.float32],
+        k: int,
+        values: Sequence[str],
+        where: Mapping[str, Any],
     ) -> list[Hit]:
         """The nearest live rows (``contract.Store.search``)."""
         replica = self._replica(index)
@@ -184,10 +190,32 @@ class Indexes:
             self._catch_up(replica)
             with self._connections.snapshot() as connection:
                 replica.catch_up(connection, last_sequence(connection, table.name))
-                reading = Reading(describe(connection, table.name), values, ())
-                rows = live_rows(connection, replica, reading, query, k)
+                described = describe(connection, table.name)
+                keys = {column.name for column in described.keys}
+                extra = [name for name in where if name not in keys and name not in values]
+                reading = Reading(described, [*values, *extra], ())
+                found = self._matching(connection, replica, reading, query, k, where)
             self._save_after_many_changes(replica)
-        return hits(replica.index, reading, query, rows)[:k]
+        return [Hit(hit.score, {n: v for n, v in hit.values.items() if n not in extra}) for hit in found[:k]]
+
+    @staticmethod
+    def _matching(
+        connection: sqlite3.Connection,
+        replica: Replica,
+        reading: Reading,
+        query: NDArray[np.float32],
+        k: int,
+        where: Mapping[str, Any],
+    ) -> list[Hit]:
+        """The nearest rows that meet the condition: ever more of the nearest, until enough of them do."""
+        count = k
+        while True:
+            rows = live_rows(connection, replica, reading, query, count)
+            found = hits(replica.index, reading, query, rows)
+            found = [hit for hit in found if all(hit.values[name] == value for name, value in where.items())]
+            if len(found) >= k or len(rows) < count:
+                return found
+            count *= 4
 
     def _built(self, index: Index, build: str) -> Replica:
         replica = Replica(index, build, new_graph(index), 0)

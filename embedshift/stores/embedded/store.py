@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from typing import final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from embedshift.stores.embedded.indexes import Indexes
 from embedshift.stores.embedded.records import EmbeddedRecords
 from embedshift.stores.embedded.schema import Schema
 from embedshift.stores.model import (
+    NO_CONDITION,
     Column,
     Estimate,
     Hit,
@@ -210,6 +211,13 @@ class EmbeddedStore(Store):
         self._indexes.drop(index.name)
 
     def search(
-        self, table: Table, index: Index, query: NDArray[np.float32], k: int, *, values: Sequence[str] = ()
+        self,
+        table: Table,
+        index: Index,
+        query: NDArray[np.float32],
+        k: int,
+        *,
+        values: Sequence[str] = (),
+        where: Mapping[str, Any] = NO_CONDITION,
     ) -> list[Hit]:
-        return self._indexes.search(table, index, query, k, values=values)
+        return self._indexes.search(table, index, query, k, values, where)

@@ -1,0 +1,116 @@
+"""What the vector stores beside a ScyllaDB cluster say of an index, over HTTP.
+
+The paths and the fields are those of the vector store's own OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from cassandra.util import unix_time_from_uuid1
+
+from embedshift.settings import StoreSettings
+from embedshift.stores.cql.tls import tls_context
+from embedshift.stores.model import IndexState
+
+#: Seconds for one answer.
+TIMEOUT_S = 10.0
+#: A vector store looks at the schema once a second, and knows an index by its name: for so long it may still speak of
+#: one that was dropped.
+SETTLES_S = 5.0
+#: An index of this age is no new one, whatever the two clocks are apart.
+_OLD_S = 60.0
+#: A status is a few dozen bytes; whatever sends more is no vector store.
+_BYTES_MAX = 1 << 16
+#: Percent of the first scan. Where it is less and the index serves, parts of the scan have failed.
+_WHOLE = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What one vector store says: its word for the state, its count of vectors, how much of the first scan it has."""
+
+    state: str
+    rows: int
+    progress: float
+
+
+class VectorStores:
+    """The vector stores that the settings name."""
+
+    def __init__(self, settings: StoreSettings) -> None:
+        self._addresses = tuple(address.rstrip("/") for address in settings.vector_status)
+        secure = any(address.startswith("https:") for address in self._addresses)
+        tls = settings.vector_tls
+        self._tls = (tls_context(tls, "store.vector_tls") if tls else ssl.create_default_context()) if secure else None
+        #: When each creation of an index was seen first, by our own clock.
+        self._seen: dict[str, float] = {}
+
+    def state(self, keyspace: str, name: str, version: str) -> IndexState:
+        """The state of an index, from all of them: it serves when each of them does.
+
+        Args:
+            keyspace: of the index.
+            name: of the index.
+            version: the time-based id of its creation, as ``system_schema.indexes`` has it; empty if unknown.
+        """
+        found = [self._state(address, keyspace, name) for address in self._addresses]
+        for status in ("failed", "building"):
+            other = next((state for state in found if state.status == status), None)
+            if other is not None:
+                return other
+        if not self._is_settled(version):
+            return IndexState("building", reason="the vector stores may still speak of a dropped index of that name")
+        return IndexState("serving", rows=min(state.rows or 0 for state in found))
+
+    def _is_settled(self, version: str) -> bool:
+        """Whether every store must have seen this creation by now."""
+        if not version:
+            return True
+        watched_s = time.monotonic() - self._seen.setdefault(version, time.monotonic())
+        return watched_s >= SETTLES_S or time.time() - float(unix_time_from_uuid1(UUID(version))) >= _OLD_S
+
+    def _state(self, address: str, keyspace: str, name: str) -> IndexState:
+        url = f"{address}/api/v1/indexes/{quote(keyspace, safe='')}/{quote(name, safe='')}/status"
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=self._tls) as answer:
+                found = read_status(answer.read(_BYTES_MAX))
+        except urllib.error.HTTPError as error:
+            with error:
+                reason = "has not found the index yet" if error.code == 404 else f"answers {error.code}"
+            return IndexState("building", reason=f"the vector store {address} {reason}")
+        except (OSError, http.client.HTTPException) as error:
+            return IndexState("building", reason=f"the vector store {address} does not answer ({_why(error)})")
+        if found is None:
+            return IndexState("building", reason=f"the vector store {address} does not answer with a status")
+        if found.state != "SERVING":
+            reason = f"the vector store {address} is {found.state.lower()}"
+            return IndexState("building", rows=found.rows, reason=reason)
+        if found.progress < _WHOLE:
+            reason = f"the vector store {address} could not read all of the table: it has {found.progress:.1f} % of it"
+            return IndexState("failed", rows=found.rows, reason=reason)
+        return IndexState("serving", rows=found.rows)
+
+
+def read_status(body: bytes) -> Status | None:
+    """A status from the body of an answer; None if it is none."""
+    try:
+        said: Any = json.loads(body)
+        # Versions before build_progress give none.
+        return Status(str(said["status"]).upper(), int(said["count"]), float(said.get("build_progress", _WHOLE)))
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def _why(error: BaseException) -> str:
+    reason = getattr(error, "reason", None) or error
+    return " ".join(str(reason).split()) or type(error).__name__
