@@ -209,6 +209,14 @@ class Parser:
     def _where(self) -> tuple[tuple[Condition, ...], bool]:
         """The conditions of WHERE, and whether IF comes after them."""
         self.expect("WHERE")
+        found = self.conditions()
+        conditional = self.peek().word == "IF"
+        while self.peek() is not END and self.peek().text != ";" and self.peek().word not in _STATEMENTS:
+            self.at += 1
+        return found, conditional
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """What comes after WHERE."""
         found = []
         while True:
             column, sign = self.name(), self.take()
@@ -219,8 +227,4 @@ class Parser:
             else:
                 raise Misunderstood(f"the comparison {sign.text!r}")
             if not self.accept("AND"):
-                break
-        conditional = self.peek().word == "IF"
-        while self.peek() is not END and self.peek().text != ";" and self.peek().word not in _STATEMENTS:
-            self.at += 1
-        return tuple(found), conditional
+                return tuple(found)

@@ -146,6 +146,8 @@ class Definitions:
             stated.column,
             uuid.uuid1(),
             dict(stated.properties.get("options", {})),
+            stated.partition,
+            stated.filtering,
         )
         self._indexes[index.keyspace, index.name] = index
         await self._logs.wait_for_unlogged(*_place(table))

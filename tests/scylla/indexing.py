@@ -37,6 +37,8 @@ class VectorIndex:
     column: str
     version: uuid.UUID
     options: Mapping[str, str]
+    partition: tuple[str, ...] = ()
+    filtering: tuple[str, ...] = ()
 
     @property
     def place(self) -> tuple[str, str]:
@@ -50,9 +52,11 @@ def is_vector_class(name: str) -> bool:
 
 def check(stated: Definition, table: Table, since: tuple[int, ...]) -> None:
     """Refuse columns and options that a vector index cannot have; ``since`` is the server's version."""
-    for name in (stated.column, *stated.filtering):
+    for name in (stated.column, *stated.filtering, *stated.partition):
         if name not in table.types:
             raise words.invalid(f"Column {name} not found in schema")
+    if stated.partition and set(stated.partition) != set(table.partition):
+        raise words.invalid("Local index definition must contain the full partition key only")
     if not table.types[stated.column].startswith("vector<float,"):
         raise words.invalid("Vector indexes are only supported on columns of vectors of floats")
     for name, value in stated.properties.get("options", {}).items():

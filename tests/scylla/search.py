@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from cassandra import cqltypes
 
 from tests.scylla import frames, metadata, words
 from tests.scylla.backend import Backend, refusal
@@ -22,8 +23,16 @@ from tests.scylla.catalog import Catalog, Table, quoted
 from tests.scylla.frames import Frame, Params, Value
 from tests.scylla.indexing import VectorIndex
 from tests.scylla.logged import number
-from tests.scylla.statements import Select, Term
+from tests.scylla.statements import Condition, Select, Term
+from tests.scylla.vector_store import as_json
 
+_MARSHALLED = {
+    "text": "UTF8Type",
+    "int": "Int32Type",
+    "bigint": "LongType",
+    "boolean": "BooleanType",
+    "uuid": "UUIDType",
+}
 _PLAIN = frozenset({"int", "bigint", "smallint", "tinyint", "varint", "boolean", "uuid", "timeuuid", "blob"})
 
 
@@ -46,7 +55,7 @@ class Search:
         table, _ = await self._found(select)
         said = await self._described(text, select, table, backend)
         dimension = int(re.findall(r"\d+", table.types[select.ann_column])[-1])
-        markers = list(said.markers)
+        markers = list(said.markers) + await self._marked(text, select, table, backend)
         if select.ann_vector is not None and select.ann_vector.markers:
             markers.append(metadata.vector(select.ann_column, dimension))
         if select.limit is not None and select.limit.markers:
@@ -66,7 +75,9 @@ class Search:
         said = await self._described(text, select, table, backend)
         assert select.ann_vector is not None
         wanted = math.ceil(limit * float(index.options.get("oversampling", "1")))
-        payload = {"vector": _vector(select.ann_vector, params.values), "limit": wanted}
+        payload: dict[str, Any] = {"vector": _vector(select.ann_vector, params.values), "limit": wanted}
+        if select.where:
+            payload["filter"] = {each.column: _filter(each, table, params.values) for each in select.where}
         found = await asyncio.to_thread(self._ask, index, payload)
         keys = list(zip(*(found["primary_keys"][name] for name in table.keys), strict=True))[:limit]
         start, end = select.columns
@@ -101,9 +112,24 @@ class Search:
             raise words.not_indexed()
         if select.limit is None:
             raise words.limit_missing()
-        if select.filtered:
-            raise words.beyond("an ANN query with WHERE")
-        return table, found[-1]
+        known = {each.column for each in select.where}
+        if select.filtered and (not select.where or any(each.sign != "=" for each in select.where)):
+            raise words.beyond("an ANN query with other conditions than equality")
+        fits = [each for each in found if not each.partition or known >= set(each.partition)]
+        if not fits:
+            raise words.partition_missing()
+        return table, fits[-1]
+
+    async def _marked(self, text: str, select: Select, table: Table, backend: Backend) -> list[metadata.Column]:
+        """The bind markers of the conditions."""
+        if not any(term.markers for each in select.where for term in each.terms):
+            return []
+        start, end = select.span
+        query = f"SELECT * FROM {table.path} WHERE {text[start:end]} ALLOW FILTERING"
+        answer = await backend.ask(frames.PREPARE, frames.long_string(query))
+        if answer.opcode == frames.ERROR:
+            raise refusal(answer)
+        return list(metadata.Statement.read(answer).markers)
 
     async def _described(self, text: str, select: Select, table: Table, backend: Backend) -> metadata.Statement:
         """What Cassandra says of the selected columns."""
@@ -142,6 +168,18 @@ def _vector(term: Term, values: Sequence[Value]) -> list[float]:
     if not isinstance(value, bytes):
         raise words.invalid("Unsupported null value for the vector of an ANN query")
     return [float(each) for each in np.frombuffer(value, ">f4")]
+
+
+def _filter(condition: Condition, table: Table, values: Sequence[Value]) -> Any:
+    """The value of a condition in JSON."""
+    (term,) = condition.terms
+    if not term.markers:
+        return term.text.strip("'")
+    value = values[term.markers[0]]
+    if not isinstance(value, bytes):
+        raise words.invalid(f"Invalid null value in condition for column {condition.column}")
+    kind = table.types[condition.column]
+    return as_json(cqltypes.lookup_casstype(_MARSHALLED[kind]).deserialize(value, 4))
 
 
 def _literal(cql_type: str, value: Any) -> str:

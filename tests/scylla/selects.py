@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tests.scylla.cql import Parser
-from tests.scylla.statements import Change, Select
+from tests.scylla.statements import Change, Misunderstood, Select
 from tests.scylla.tokens import END, Token, unquoted
 
 #: Properties that Cassandra does not have, or means otherwise.
@@ -72,7 +73,7 @@ def _select(parser: Parser) -> Select:
     found = Select(keyspace, table, columns, source, front)
     while parser.peek() is not END:
         if parser.accept("WHERE"):
-            found = replace(found, filtered=True)
+            found = replace(found, filtered=True, **_where(parser))
         elif parser.accept("ORDER", "BY"):
             column = parser.name()
             if parser.accept("ANN", "OF"):
@@ -82,6 +83,17 @@ def _select(parser: Parser) -> Select:
         else:
             parser.at += 1
     return found
+
+
+def _where(parser: Parser) -> dict[str, Any]:
+    """The conditions, if they are understood: those of a scan by tokens need not be."""
+    first = parser.at
+    try:
+        where = parser.conditions()
+    except Misunderstood:
+        parser.at = first
+        return {}
+    return {"where": where, "span": (parser.tokens[first].start, parser.tokens[parser.at - 1].end)}
 
 
 def _definition(parser: Parser) -> Definition | None:

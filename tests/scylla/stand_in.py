@@ -3,8 +3,8 @@
 Each rule names the place that it comes from: in brackets the file of ScyllaDB's or the vector store's source, else the
 part of SCYLLADB.md, this project's notes of that source of August 2026.
 
-What it cannot do: it has one node and one shard, tablets that never split, no postimages, no filtering columns in
-searches; it takes neither values with names nor compressed frames. In tables with CDC it refuses INSERT JSON and
+What it cannot do: it has one node and one shard, tablets that never split, no postimages, no conditions
+in searches but equality; it takes neither values with names nor compressed frames. In tables with CDC it refuses INSERT JSON and
 bound lists after IN; where a part of a collection changes, its log names the row alone. TRUNCATE makes no rows of the
 log, and a write that times out makes none even if it was applied. Where an old log goes on, so do its streams and its
 floor.

@@ -49,13 +49,18 @@ class Change:
 
 @dataclass(frozen=True)
 class Select:
-    """A SELECT: where its columns and its table stand in the text, and its ANN ordering if it has one."""
+    """A SELECT: where its columns and its table stand in the text, and its ANN ordering if it has one.
+
+    ``where`` and ``span``: its conditions and where they stand, as far as they are understood.
+    """
 
     keyspace: str
     table: str
     columns: tuple[int, int]
     source: tuple[int, int]
     front_markers: int
+    where: tuple[Condition, ...] = ()
+    span: tuple[int, int] = (0, 0)
     filtered: bool = False
     ann_column: str = ""
     ann_vector: Term | None = None

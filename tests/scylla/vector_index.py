@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,7 @@ class Followed:
         streams: of the table's log.
         rereads: whether the vector of a row that the log names is read from the table, as vector stores since 2026-07
             do; else it is the log's own.
+        filtering: further columns, which searches may have conditions on.
     """
 
     keyspace: str
@@ -59,6 +60,7 @@ class Followed:
     keys: tuple[str, ...]
     streams: tuple[bytes, ...]
     rereads: bool = False
+    filtering: tuple[str, ...] = ()
     status: str = "INITIALIZING"
     progress: float = 0.0
     _positions: dict[Reader, int] = field(default_factory=dict)
@@ -66,6 +68,7 @@ class Followed:
     _vectors: dict[Key, NDArray[np.float32]] = field(default_factory=dict)
     #: The write time of each key's latest event, of its deletion too.
     _times: dict[Key, int] = field(default_factory=dict)
+    _others: dict[Key, dict[str, Any]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -78,9 +81,12 @@ class Followed:
         column = quoted(self.column)
         names = ", ".join(quoted(name) for name in self.keys)
         path = f"{quoted(self.keyspace)}.{quoted(self.table)}"
-        for row in session.execute(f"SELECT {names}, {column} AS vector, writetime({column}) AS at FROM {path}"):
+        more = "".join(f", {quoted(name)}" for name in self.filtering)
+        for row in session.execute(f"SELECT {names}, {column} AS vector, writetime({column}) AS at{more} FROM {path}"):
+            key = tuple(row[name] for name in self.keys)
+            self._others.setdefault(key, {}).update({name: row[name] for name in self.filtering})
             if row["vector"] is not None:
-                self._put(tuple(row[name] for name in self.keys), row["at"], row["vector"])
+                self._put(key, row["at"], row["vector"])
         self.status, self.progress = "SERVING", 100.0
 
     def follow(self, session: Session, readers: tuple[Reader, ...], now: float) -> None:
@@ -103,10 +109,17 @@ class Followed:
         """The write time, in microseconds, up to which a reader has read; 0 before its first look."""
         return self._positions.get(reader, 0)
 
-    def nearest(self, vector: list[float], limit: int) -> list[tuple[Key, float]]:
-        """The keys of the nearest vectors and their distances, by exact search."""
+    def value(self, key: Key, name: str) -> Any:
+        """What a row has in a column of the key, or in a filtering column."""
+        return key[self.keys.index(name)] if name in self.keys else self._others.get(key, {}).get(name)
+
+    def nearest(
+        self, vector: list[float], limit: int, meets: Callable[[Key], bool] = lambda _: True
+    ) -> list[tuple[Key, float]]:
+        """The keys of the nearest vectors that meet a condition, and their distances, by exact search."""
         with self._lock:
-            keys, vectors = list(self._vectors), list(self._vectors.values())
+            keys = [key for key in self._vectors if meets(key)]
+            vectors = [self._vectors[key] for key in keys]
         if not keys:
             return []
         matrix, query = np.stack(vectors).astype(np.float64), np.asarray(vector, np.float64)
@@ -147,6 +160,10 @@ class Followed:
         elif operation in (UPDATE, INSERT) and self.rereads:
             self._reread(session, key, at)
         elif operation in (UPDATE, INSERT):
+            others = self._others.setdefault(key, {})
+            for name in self.filtering:
+                if row[name] is not None or row[f"cdc$deleted_{name}"]:
+                    others[name] = row[name]
             if vector is not None:
                 self._put(key, at, vector)
             elif row[f"cdc$deleted_{self.column}"]:

@@ -143,11 +143,14 @@ class VectorStore:
                 found[place] = known
                 continue
             said = options["target"]
-            column = json.loads(said)["tc"] if said.startswith("{") else said
+            shape = json.loads(said) if said.startswith("{") else {"tc": said}
+            column, filtering = shape["tc"], tuple(shape.get("fc", ()))
             metric = options.get("similarity_function", "cosine").lower()
             table = (row["keyspace_name"], row["table_name"])
             keys, streams = _keys(session, *table), _streams(session, *table)
-            found[place] = Followed(*place, row["table_name"], column, version, metric, keys, streams, self.rereads)
+            found[place] = Followed(
+                *place, row["table_name"], column, version, metric, keys, streams, self.rereads, filtering
+            )
         self._indexes = found
 
 
@@ -203,8 +206,16 @@ def _handler(store: VectorStore) -> type[BaseHTTPRequestHandler]:
             if store.failure == "constructing" or index.status != "SERVING":
                 self._say(503, words.still_constructed(index.keyspace, index.name, index.progress))
                 return
-            found = index.nearest(asked["vector"], int(asked.get("limit", 1)))
-            columns = {name: [_json(key[at]) for key, _ in found] for at, name in enumerate(index.keys)}
+            wanted = asked.get("filter", {})
+            if lacking := [name for name in wanted if name not in (*index.keys, *index.filtering)]:
+                self._say(400, words.filtering_missing(lacking[0]))
+                return
+
+            def meets(key: tuple[Any, ...]) -> bool:
+                return all(as_json(index.value(key, name)) == value for name, value in wanted.items())
+
+            found = index.nearest(asked["vector"], int(asked.get("limit", 1)), meets)
+            columns = {name: [as_json(key[at]) for key, _ in found] for at, name in enumerate(index.keys)}
             self._say(200, json.dumps({"primary_keys": columns, "distances": [distance for _, distance in found]}))
 
         def _say(self, status: int, said: str) -> None:
@@ -219,7 +230,7 @@ def _handler(store: VectorStore) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """A key's value in JSON."""
     if isinstance(value, bool | int | float | str):
         return value

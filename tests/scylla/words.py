@@ -108,6 +108,16 @@ def cdc_is_off() -> Refused:
     )
 
 
+def partition_missing() -> Refused:
+    """A local index is searched within one partition (SCYLLADB.md, "Names, options, shapes")."""
+    return invalid("Vector Store error: HTTP status 400 Bad Request: local index requires the whole partition key")
+
+
+def filtering_missing(column: str) -> str:
+    """The vector store's answer 400 to a condition on a column that the index does not have."""
+    return f"column {column} is not in the index: requires ALLOW FILTERING"
+
+
 def vector_store_unavailable() -> Refused:
     """Every failure of the vector store is an InvalidRequest (SCYLLADB.md, "Vector store (http)")."""
     return invalid("Vector Store service is unavailable")
