@@ -133,6 +133,8 @@ def _advice(words: str) -> str:
         return "name a keyspace without tablets under store.catalog.keyspace and run embedshift schema apply"
     if _FROM_FUTURE.search(words):
         return _AHEAD
+    if "CDC is explicitly disabled" in words:
+        return "ALTER TABLE … WITH cdc = {'enabled': true}, and run it again"
     if "ALLOW_CUSTOM_PARAMETERS" in words:
         return (
             "start the nodes with -Dcassandra.sai.vector.allow_custom_parameters=true, or leave out "
