@@ -41,6 +41,8 @@ CATALOG = {
     "embedding_alias_history": "Every move of an alias. Rows are never changed.",
     "table_use": "One row per table that an alias points to or ever did: who uses it, and whether it is being dropped. "
     "The row outlives the table, so that its name is never given to another one.",
+    "raised_cell": "Cells that a table has with a later time than their own, because its change log takes no write so old, "
+    "and deletions like this. Forgotten when the old table is retired.",
     "ledger": "Rows that were written to both tables of a migration, and are too young for the switch to decide what "
     "their absence in one of them means. Forgotten when the old table is retired.",
     "migration": "One row per migration: source, target, state, facts of its steps, and the run that owns it.",
@@ -85,6 +87,12 @@ COLUMNS = {
     "table_use.version": "increases with each change; the compare-and-set compares it",
     "table_use.changed_us": "when it was last changed",
     "table_use.changed_by": f"who changed it: {_ACTOR}",
+    "raised_cell.slot": "a hash of the primary key; -1 for the names of the tables that have such cells",
+    "raised_cell.id": "the primary key as JSON",
+    "raised_cell.table_name": "the table that has the cell",
+    "raised_cell.cell": "the column; empty for the deletion of the row",
+    "raised_cell.at_us": "the write time that it has there",
+    "raised_cell.own_us": "its own write time, by which it is compared",
     "ledger.slot": "the hour of the write time, spread over 16 partitions",
     "ledger.id": "the primary key as JSON",
     "ledger.written_us": "the write time of the row's newest cell",

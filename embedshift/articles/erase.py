@@ -20,6 +20,7 @@ from embedshift.articles.routing import AliasCache, Routing
 from embedshift.catalog.dead_letters import drop_dead_letter, read_dead_letters
 from embedshift.catalog.ledger import forget_row
 from embedshift.catalog.migration import migrations
+from embedshift.catalog.raised_cells import forget_raised_row
 from embedshift.catalog.tables import VALIDATION
 from embedshift.catalog.validations import pages_of, record_path
 from embedshift.errors import CheckFailed, InputError, SchemaError, UnavailableError
@@ -117,8 +118,12 @@ class _Erasure:
         return Erased("dead letters", found)
 
     def _of_ledger(self, known: list[str], name: str) -> Erased:
-        found = sum(forget_row(self._store, migration, name) for migration in known)
-        self._prove("the ledger", sum(forget_row(self._store, migration, name) for migration in known))
+        def forgotten() -> int:
+            ways = (forget_row, forget_raised_row)
+            return sum(forget(self._store, migration, name) for migration in known for forget in ways)
+
+        found = forgotten()
+        self._prove("the ledger", forgotten())
         return Erased("ledger", found)
 
     def _of_validations(self, known: list[str], traces: _Traces) -> Erased:

@@ -64,18 +64,6 @@ def known_in_both(store: Store, migration: str, table: str, entries: Sequence[En
     return [(each.id, each.written_us) in known for each in entries]
 
 
-def enter_raised(store: Store, migration: str, entries: Iterable[Entry]) -> None:
-    """Say that cells of rows were copied with a later time than they have: that of the entry."""
-    _put(store, [{**_key(migration, each), "slot": _raised_slot(each), "arrived": True} for each in entries])
-
-
-def known_raised(store: Store, migration: str, entries: Sequence[Entry]) -> list[bool]:
-    """For each entry, whether a cell of that row got that time when it was copied."""
-    keys = [{"migration": migration, "slot": _raised_slot(each), "id": each.id} for each in entries]
-    times = [{row["written_us"] for row in store.records.select(LEDGER, key)} for key in keys]
-    return [each.written_us in found for each, found in zip(entries, times, strict=True)]
-
-
 def forget_hours(store: Store, migration: str, since_us: int, until_us: int) -> None:
     """Forget the rows of the whole hours within a span of write times."""
     hours = range(since_us // HOUR_US, until_us // HOUR_US)
@@ -107,11 +95,6 @@ def _put(store: Store, rows: list[Record]) -> None:
 
 def _key(migration: str, entry: Entry) -> Record:
     return {"migration": migration, "slot": _slot(entry), "id": entry.id, "written_us": entry.written_us}
-
-
-def _raised_slot(entry: Entry) -> int:
-    """The partition of a raised cell: of no hour, so that it is kept as long as the migration."""
-    return -1 - zlib.crc32(entry.id.encode()) % _SPREAD
 
 
 def _slot(entry: Entry) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from embedshift.catalog.actor import is_dead
 from embedshift.catalog.dead_letters import LETTER_BUCKETS
 from embedshift.catalog.ledger import forget_ledger
+from embedshift.catalog.raised_cells import forget_raised
 from embedshift.catalog.setup import check_current
 from embedshift.catalog.states import ENDED, STATES
 from embedshift.catalog.tables import CONTROL, DEAD_LETTER, MIGRATION, RANGE, SHADOW, VALIDATION
@@ -26,7 +27,8 @@ class Facts:
 
     ``upgrade`` says that ``embedshift upgrade`` started it. ``sync_pass`` is the number of the pass; during a pass,
     ``sync_since_us`` is the time from which rows are compared (None: all rows), and ``sync_pass_us`` is when it began.
-    ``compared_us`` is when the last complete pass began.
+    ``compared_us`` is when the last complete pass began. ``indexed_from_us`` is before which time the target took no
+    write when its index was built.
     """
 
     upgrade: bool = False
@@ -36,6 +38,7 @@ class Facts:
     dead: int | None = None
     load_seconds: float = 0.0
     index_seconds: float | None = None
+    indexed_from_us: int | None = None
     sync_pass: int = 0
     sync_pass_open: bool = False
     sync_pass_us: int | None = None
@@ -184,6 +187,23 @@ def create_migration(
     return get_migration(store, settings)
 
 
+def record_index(store: Store, alias: str, wanted: VectorTable) -> None:
+    """Write the name and the options of a table's index into the migrations that go from that table, or to it.
+
+    Raises:
+        StateError: somebody else has changed one of them in the same moment.
+    """
+    for each in migrations(store, alias):
+        for column, known in (("source_vector_table", each.source), ("target_vector_table", each.target)):
+            if each.state in ENDED or known.table != wanted.table or known.index == wanted.index:
+                continue
+            changed = replace(known, index_name=wanted.index_name, index_options=wanted.index_options)
+            row = {"id": each.id}
+            seen = {column: known.to_json()}
+            if not store.records.update_if(MIGRATION, row, {column: changed.to_json()}, seen):
+                raise StateError(f"migration {each.id} was changed just now", hint="run reindex again")
+
+
 def forget_work(store: Store, migration: str) -> None:
     """Remove ranges, dead letters, validations, signals, shadow figures and ledger of a migration; its row stays."""
     rows = store.records.select(RANGE, {})
@@ -194,6 +214,7 @@ def forget_work(store: Store, migration: str) -> None:
     for table in (VALIDATION, CONTROL, SHADOW):
         store.records.delete(table, {"migration": migration})
     forget_ledger(store, migration)
+    forget_raised(store, migration)
 
 
 def read_migration(store: Store, migration: str) -> Migration:

@@ -75,7 +75,26 @@ LEDGER = declared(
     partition="migration slot",
     clustering="id written_us",
 )
-ALL = (WHOLE_ALIAS, ALIAS_HISTORY, TABLE_USE, MIGRATION, RANGE, DEAD_LETTER, VALIDATION, FEED, CONTROL, SHADOW, LEDGER)
+RAISED_CELL = declared(
+    "raised_cell",
+    "migration text, slot bigint, id text, table_name text, cell text, at_us bigint, own_us bigint",
+    partition="migration slot",
+    clustering="id table_name cell at_us",
+)
+ALL = (
+    WHOLE_ALIAS,
+    ALIAS_HISTORY,
+    TABLE_USE,
+    MIGRATION,
+    RANGE,
+    DEAD_LETTER,
+    VALIDATION,
+    FEED,
+    CONTROL,
+    SHADOW,
+    LEDGER,
+    RAISED_CELL,
+)
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
 #: rows, a megabyte or two; more of them would make every look at a small migration slow.
 BUCKETS = 16

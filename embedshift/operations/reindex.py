@@ -14,7 +14,7 @@ from embedshift.catalog.alias import Alias, check_unmoved, get_alias, move_alias
 from embedshift.catalog.claim import claim_alias
 from embedshift.catalog.guard import drop_live_index
 from embedshift.catalog.lease import Lease
-from embedshift.catalog.migration import migrations
+from embedshift.catalog.migration import migrations, record_index
 from embedshift.catalog.states import ENDED
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import RefusedError
@@ -63,6 +63,7 @@ def reindex(context: StepContext, *, dry_run: bool = False, accepted: bool = Fal
             claim = claim_alias(store, alias.name, alias.migration)
             check_unmoved(store, alias)
             alias = move_alias(store, lease, claim, wanted, migration=alias.migration, reason="reindex")
+        record_index(store, alias.name, wanted)
         present = store.index_on(wanted.table, wanted.vector)
         drop_live_index(store, lease, present or wanted.index, alias)
         store.create_index(wanted.index)
@@ -79,6 +80,7 @@ def _build_beside(context: StepContext, alias: Alias, wanted: VectorTable) -> No
         claim = claim_alias(store, alias.name, alias.migration)
         check_unmoved(store, alias)
         alias_now = move_alias(store, lease, claim, wanted, migration=alias.migration, reason="reindex")
+        record_index(store, alias.name, wanted)
         drop_live_index(store, lease, alias.target.index, alias_now)
 
 

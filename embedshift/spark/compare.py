@@ -22,7 +22,7 @@ from embedshift.spark.compare_vectors import Vectors
 from embedshift.spark.expiry import expiry, expiry_schema, with_expiries
 from embedshift.spark.known import Known
 from embedshift.spark.missing import Missing
-from embedshift.spark.raised import Raised
+from embedshift.spark.own_times import OwnTimes
 from embedshift.spark.rows import DELETED_AT, ENTERED, Action, Layout, Window, to_carry
 from embedshift.spark.scan_limit import ScanLimit
 from embedshift.spark.stores import Stores
@@ -46,6 +46,7 @@ class RangeComparison:
         inspect: whether the target's vectors are read and checked.
         since_us: only rows of the source written at this time or later are compared; None: all rows of both tables.
         by_log: whether the source's change log says which rows these are. Write times do not show deleted rows.
+        indexed_from_us: before which time the target took no write when its index was built; None: it took all.
     """
 
     stores: Stores
@@ -58,17 +59,24 @@ class RangeComparison:
     inspect: bool = False
     since_us: int | None = None
     by_log: bool = False
+    indexed_from_us: int | None = None
     _read: int = 0
     _unchanged: int = 0
     _deleted: int = 0
     _vectors: Vectors = field(init=False)
     _missing: Missing = field(init=False)
     _cells: Cells = field(init=False)
-    _raised: Raised | None = field(init=False)
+    _own: OwnTimes = field(init=False)
 
     def __post_init__(self) -> None:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
-        self._raised = Raised.in_target(self.layout, self.stores.target, self.known)
+        self._own = OwnTimes.of_pass(
+            self.layout,
+            self.stores.target,
+            self.known,
+            switched_us=self.orphans_before_us if self.into_live else None,
+            indexed_from_us=self.indexed_from_us,
+        )
         self._missing = Missing(self.layout, self.orphans_before_us, self.clock_skew_us, self.known)
         self._cells = Cells(
             self.layout,
@@ -150,17 +158,18 @@ class RangeComparison:
     def _of(self, merged: Merged) -> Iterator[pa.RecordBatch]:
         self._read += merged.left.num_rows + merged.left_only.num_rows
         if merged.left_only.num_rows:
-            yield from self._absent(merged.left_only)
+            yield from self._absent(self._own.of(merged.left_only, self.layout.source.table))
         if merged.left.num_rows:
             yield from self._of_pairs(merged.left, merged.right)
-        deletable = self._missing.deletable(merged.right_only)
-        yield from self._look_again(merged.right_only.filter(deletable), read=0)
-        yield from self._delete(*self._missing.deleted_by_clients(merged.right_only.filter(pc.invert(deletable))))
+        right_only = self._own.of(merged.right_only, self.layout.target.table)
+        deletable = self._missing.deletable(right_only)
+        yield from self._look_again(right_only.filter(deletable), read=0)
+        yield from self._delete(*self._missing.deleted_by_clients(right_only.filter(pc.invert(deletable))))
 
     def _absent(self, left: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The rows that the target lacks, but for those that were deleted there while it was live."""
         if self.into_live:
-            gone = self._missing.gone(left)
+            gone = self._missing.gone(left, self._own.lost_before_us)
             self._unchanged += pc.sum(gone).as_py()
             left = left.filter(pc.invert(gone))
         if left.num_rows:
@@ -175,6 +184,7 @@ class RangeComparison:
             return
         if count:
             left, right = left.filter(pc.invert(same)), right.filter(pc.invert(same))
+        left, right = self._own.of(left, self.layout.source.table), self._own.of(right, self.layout.target.table)
         doubtful = self._cells.erasures(left, right)
         settled = pc.invert(doubtful)
         yield from self._changed(left.filter(settled), right.filter(settled))
@@ -200,7 +210,7 @@ class RangeComparison:
             return
         keys = [key.name for key in self.layout.keys]
         looked_us = time_ns() // 1000
-        fresh = self._fetched_source(right.select(keys))
+        fresh = self._own.of(self._fetched_source(right.select(keys)), self.layout.source.table)
         partner = pc.index_in(key_array(right, keys), value_set=key_array(fresh, keys))
         there = pc.is_valid(partner)
         self._read += len(partner) - partner.null_count - read
@@ -221,8 +231,7 @@ class RangeComparison:
         self, left: pa.RecordBatch, right: pa.RecordBatch, looked_us: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         if left.num_rows:
-            if self._raised is not None:
-                left = self._raised.as_raised(left, right)
+            left = self._own.without_lost(left, right)
             rows = self._rows(self._overlaid(left, right), right, looked_us)
             self._unchanged += left.num_rows - rows.num_rows
             if rows.num_rows:
@@ -240,6 +249,7 @@ class RangeComparison:
         theirs = with_expiries(
             self.stores.target.fetch(target, right.filter(rows).select(keys), values=names, times=names)
         )
+        theirs = self._own.of(theirs, target.name)
         place = pc.index_in(key_array(left, keys), value_set=key_array(theirs, keys))
         theirs = theirs.take(place)
         for name in names:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from embedshift.catalog.dead_letters import DeadLetter, read_dead_letters
-from embedshift.catalog.ledger import Entry, confirm, known_in_both, known_raised
-from embedshift.catalog.tables import LEDGER
+from embedshift.catalog.ledger import Entry, confirm, known_in_both
+from embedshift.catalog.raised_cells import RaisedCell, any_raised, raised_cells
+from embedshift.catalog.tables import LEDGER, RAISED_CELL
 from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 
@@ -42,12 +43,21 @@ class Known:
             for known, each in zip(in_both, entries, strict=True)
         ]
 
-    def raised(self, names: Sequence[str], times: Sequence[int]) -> list[bool]:
-        """Which rows of the target have a cell that was copied with a later time than the source's: this one."""
-        if not self._has_ledger:
-            return [False] * len(names)
-        entries = [Entry(*each) for each in zip(names, times, strict=True)]
-        return known_raised(self._catalog, self._transfer.migration, entries)
+    def raised(self, table: str, names: Sequence[str]) -> list[RaisedCell]:
+        """The cells of some rows of a table, also deleted ones, that have a later time there than their own."""
+        return raised_cells(self._catalog, self._transfer.migration, table, names) if self.any_raised(table) else []
+
+    def any_raised(self, table: str) -> bool:
+        """Whether a table has such cells."""
+        return table in self._with_raised
+
+    @cached_property
+    def _with_raised(self) -> frozenset[str]:
+        layout = self._transfer.layout
+        if layout.in_place or not self._catalog.records.has(RAISED_CELL):
+            return frozenset()
+        tables = (layout.source.table, layout.target.table)
+        return frozenset(each for each in tables if any_raised(self._catalog, self._transfer.migration, each))
 
     def seen(self, entries: Sequence[Entry]) -> None:
         """These cells are in both tables."""

@@ -11,21 +11,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedshift.catalog.ledger import Entry
+from embedshift.catalog.raised_cells import WHOLE_ROW, RaisedCell, enter_raised
 from embedshift.embedding import DIGEST, Template, digest_texts
+from embedshift.spark.known import Known
 from embedshift.spark.rows import Layout
+from embedshift.spark.transfer import Transfer
 from embedshift.stores.contract import Store
 from embedshift.stores.log_fed import LogFed
-from embedshift.stores.merge_join import key_array
 from embedshift.stores.model import Rejection, remaining_ttl, write_time
 
 
-def log_fed_target(store: Store, layout: Layout) -> LogFedTarget | None:
-    """The target as one whose index a log feeds; None if none does."""
+def log_fed_target(store: Store, catalog: Store, transfer: Transfer) -> LogFedTarget | None:
+    """The target as one whose index a log feeds; None if none does, and none has while cells were copied."""
+    layout = transfer.layout
+    known = Known(catalog, transfer)
     floor_us = store.write_floor(layout.target.table)
-    if floor_us is None:
+    if floor_us is None and not known.any_raised(layout.target.table):
         return None
-    return LogFedTarget(layout, LogFed(store, layout.target_table, layout.made, floor_us))
+    table = LogFed(store, layout.target_table, layout.made, floor_us or 0)
+    return LogFedTarget(layout, table, catalog, transfer.migration, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,26 +37,35 @@ class Written:
     """What became of rows.
 
     Args:
-        raised: cells that got a later time than they have in the source, with that time.
         rejected: what the store refuses.
         changed: the places of rows whose vector was not written, since somebody changed them meanwhile: the next pass
             compares them again.
     """
 
-    raised: list[Entry]
     rejected: list[Rejection]
     changed: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class LogFedTarget:
-    """Writes cells of ``Layout`` into such a table."""
+    """Writes cells of ``Layout`` into such a table.
+
+    Args:
+        layout: which columns are carried.
+        table: the target.
+        catalog: the store that has the catalog.
+        migration: its id.
+        known: knows the cells that the target has with a later time than their own.
+    """
 
     layout: Layout
     table: LogFed
+    catalog: Store
+    migration: str
+    known: Known
 
     def write(self, cells: pa.RecordBatch, made_of: pa.Array) -> Written:
-        """Write what is copied at its own time or the floor's, then the vectors at the present time.
+        """Write what is copied at its own time or above the floor, then the vectors at the present time.
 
         A vector is written only where the row still has the text that it was made of.
 
@@ -60,71 +73,85 @@ class LogFedTarget:
             cells: as ``Store.write`` takes them.
             made_of: for each row the digest of that text, 16 bytes.
         """
-        raised: list[Entry] = []
-        refused: dict[int, str] = {}
-        if not self.layout.in_place:
-            raised, refused = self._copy(cells)
+        refused = {} if self.layout.in_place else self._copy(cells)
         of_vectors, changed = self._write_vectors(cells, made_of)
         refused |= of_vectors
-        return Written(raised, [Rejection(row, reason) for row, reason in sorted(refused.items())], changed)
+        return Written([Rejection(row, reason) for row, reason in sorted(refused.items())], changed)
 
-    def _copy(self, cells: pa.RecordBatch) -> tuple[list[Entry], dict[int, str]]:
+    def delete(self, keys: pa.RecordBatch, own_us: NDArray[np.int64]) -> None:
+        """Delete rows, each at its own time, or above whatever of it has a later time in the table."""
+        names = self.layout.names(keys)
+        above: dict[str, int] = {}
+        for each in self.known.raised(self.layout.target.table, names):
+            above[each.id] = max(above.get(each.id, 0), each.at_us)
+        least = np.array([above.get(name, 0) for name in names], np.int64)
+        at_us = np.maximum(np.maximum(np.asarray(own_us, np.int64), self.table.floor_us), least)
+        later = np.flatnonzero(at_us > own_us).tolist()
+        self._enter([RaisedCell(names[at], WHOLE_ROW, int(at_us[at]), int(own_us[at])) for at in later])
+        self.table.delete(keys, at_us)
+
+    def _enter(self, cells: list[RaisedCell]) -> None:
+        """Before they are written: whoever finds them later must know what they are."""
+        if not self.layout.in_place:
+            enter_raised(self.catalog, self.migration, self.layout.target.table, cells)
+
+    def _copy(self, cells: pa.RecordBatch) -> dict[int, str]:
         own = cells.select([name for name in cells.schema.names if not self._is_made(name)])
-        own = self._without_those_there(own)
-        touched = self._any_written(own)
-        at = self.table.raised(own, self.layout.carried)
-        rejected = self.table.store.write(self.table.table, at.filter(pa.array(touched)))
-        places = np.flatnonzero(touched)
-        return self._raised(own, at), {int(places[each.row]): each.reason for each in rejected}
+        placed, raised = self._placed(own)
+        self._enter(raised)
+        return {each.row: each.reason for each in self.table.store.write(self.table.table, placed)}
 
     def _is_made(self, name: str) -> bool:
         return any(
             name in (column.name, write_time(column.name), remaining_ttl(column.name)) for column in self.layout.made
         )
 
-    def _without_those_there(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Without the cells below the floor that the target has, or has newer ones of: they would only be raised."""
+    def _placed(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, list[RaisedCell]]:
+        """Cells with the times at which they are written, and those among them that are later than their own.
+
+        What the target has already, or has a newer one of, is left out.
+        """
+        floor_us = self.table.floor_us
         names = [column.name for column in self.layout.carried]
-        below = [pc.fill_null(pc.less(rows.column(write_time(name)), self.table.floor_us), False) for name in names]
-        some = reduce(pc.or_, below, pa.array(np.full(rows.num_rows, False)))
+        late = [pc.fill_null(pc.less(rows.column(write_time(name)), floor_us), False) for name in names]
+        some = reduce(pc.or_, late, pa.array(np.full(rows.num_rows, not floor_us)))
         if not pc.any(some).as_py():
-            return rows
-        keys = [key.name for key in self.layout.keys]
-        now = self.table.store.fetch(self.table.table, rows.filter(some).select(keys), times=names)
-        place = pc.index_in(key_array(rows, keys), value_set=key_array(now, keys))
-        for name, old in zip(names, below, strict=True):
-            theirs, at = now.column(write_time(name)).take(place), rows.column(write_time(name))
-            # A deletion with the time of the value that it is to delete is still to be made.
-            same = pc.and_(pc.equal(theirs, at), pc.is_valid(rows.column(name)))
-            there = pc.and_(old, pc.fill_null(pc.or_(pc.greater(theirs, at), same), False))
-            for part in (name, write_time(name), remaining_ttl(name)):
+            return rows, []
+        places = np.flatnonzero(some.to_numpy(zero_copy_only=False))
+        chosen = rows.take(pa.array(places))
+        ids = self.layout.names(chosen)
+        before = _Before(self.known.raised(self.layout.target.table, ids))
+        now, at = self.table.found(chosen, (), names)
+        theirs = dict(zip(at.to_pylist(), now.to_pylist(), strict=True))
+        raised: list[RaisedCell] = []
+        for name in names:
+            times, values = rows.column(write_time(name)).to_pylist(), chosen.column(name)
+            for row, place in enumerate(places.tolist()):
+                own_us = times[place]
+                if own_us is None:
+                    continue
+                there_us = before.own(ids[row], name, (theirs.get(row) or {}).get(write_time(name)))
+                # A deletion with the time of the value that it is to delete is still to be made.
+                if there_us is not None and (there_us > own_us or (there_us == own_us and values[row].is_valid)):
+                    times[place] = None
+                    continue
+                times[place] = max(own_us, floor_us, before.above(ids[row], name, own_us))
+                if times[place] > own_us:
+                    raised.append(RaisedCell(ids[row], name, times[place], own_us))
+            written = pa.array(times, pa.int64())
+            rows = rows.set_column(rows.schema.get_field_index(write_time(name)), write_time(name), written)
+            for part in (name, remaining_ttl(name)):
                 if part in rows.schema.names:
-                    kept = pc.if_else(there, None, rows.column(part))
+                    kept = pc.if_else(written.is_valid(), rows.column(part), None)
                     rows = rows.set_column(rows.schema.get_field_index(part), part, kept)
-        return rows
-
-    def _any_written(self, rows: pa.RecordBatch) -> NDArray[np.bool_]:
-        """Which rows have a cell to write; all of them if the table has nothing but keys and vectors."""
-        if not self.layout.carried:
-            return np.full(rows.num_rows, True)
-        written = [rows.column(write_time(column.name)).is_valid() for column in self.layout.carried]
-        found: NDArray[np.bool_] = reduce(pc.or_, written).to_numpy(zero_copy_only=False)
-        return found
-
-    def _raised(self, before: pa.RecordBatch, after: pa.RecordBatch) -> list[Entry]:
-        found: dict[Entry, None] = {}
-        for name in (write_time(column.name) for column in self.layout.carried):
-            rows = after.filter(pc.fill_null(pc.not_equal(before.column(name), after.column(name)), False))
-            named = zip(self.layout.names(rows), rows.column(name).to_pylist(), strict=True)
-            found |= {Entry(*each): None for each in named}
-        return list(found)
+        return rows, raised
 
     def _write_vectors(self, cells: pa.RecordBatch, made_of: pa.Array) -> tuple[dict[int, str], list[int]]:
         made = [column.name for column in self.layout.made]
         wanted = reduce(pc.or_, [cells.column(write_time(name)).is_valid() for name in made])
         rows, of = cells.filter(wanted), made_of.filter(wanted)
         places = np.flatnonzero(wanted.to_numpy(zero_copy_only=False))
-        now, place = self.table.found(rows, self._seen)
+        now, place = self.table.found(rows, self._seen, ())
         fits = pc.fill_null(pc.equal(self._digests(now), of.take(place)), False)
         changed = place.filter(pc.and_not(pc.invert(fits), self._hidden(rows.take(place), now)))
         now, place = now.filter(fits), place.filter(fits)
@@ -157,3 +184,22 @@ class LogFedTarget:
     def _digests(self, rows: pa.RecordBatch) -> pa.Array:
         texts, empty = self._template.render(rows), self._template.empty(rows)
         return digest_texts(self.layout.target.model.fingerprint, texts, empty)
+
+
+class _Before:
+    """What is known of cells that were raised before."""
+
+    def __init__(self, cells: Sequence[RaisedCell]) -> None:
+        self._own = {(each.id, each.cell, each.at_us): each.own_us for each in cells}
+        self._of: dict[tuple[str, str], list[RaisedCell]] = {}
+        for each in cells:
+            self._of.setdefault((each.id, each.cell), []).append(each)
+
+    def own(self, id_: str, cell: str, at_us: int | None) -> int | None:
+        """The own time of the cell that a row has now, with that time."""
+        return at_us if at_us is None else self._own.get((id_, cell, at_us), at_us)
+
+    def above(self, id_: str, cell: str, own_us: int) -> int:
+        """Just above everything of that cell, deletions of its row included, that is older by its own time."""
+        known = [*self._of.get((id_, cell), ()), *self._of.get((id_, WHOLE_ROW), ())]
+        return max((each.at_us + 1 for each in known if each.own_us < own_us), default=0)

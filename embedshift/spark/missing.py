@@ -26,11 +26,17 @@ class Missing:
         self._layout, self._known = layout, known
         self._orphans_before_us, self._clock_skew_us = orphans_before_us, clock_skew_us
 
-    def gone(self, left: pa.RecordBatch) -> pa.Array:
-        """Which rows of the source that the target lacks were deleted there, while it was live; n booleans."""
+    def gone(self, left: pa.RecordBatch, lost_before_us: int | None = None) -> pa.Array:
+        """Which rows of the source that the target lacks were deleted there, while it was live; n booleans.
+
+        ``lost_before_us``: what is older than this was there once (``own_times.OwnTimes``).
+        """
         newest = self._newest(left)
         young = pc.fill_null(pc.greater_equal(newest, self._orphans_before_us), False)
-        return self._known_deleted(self._layout.source.table, left, newest, young)
+        known = self._known_deleted(self._layout.source.table, left, newest, young)
+        if lost_before_us is None:
+            return known
+        return pc.or_(known, pc.fill_null(pc.less(newest, lost_before_us), False))
 
     def deletable(self, right: pa.RecordBatch) -> pa.Array:
         """Which rows of the target may be deleted if the source lacks them; n booleans."""

@@ -133,12 +133,18 @@ def _attempted(
     return [each for each in left if each.range in asked], trouble
 
 
+def _command(step: str) -> str:
+    """Which command runs a step: that of the way back has another name."""
+    name = step.partition("/")[0]
+    return "rollback" if name == "back" else name
+
+
 def _left_over(failed: Sequence[RangeRecord], step: str, trouble: str) -> CheckFailed:
     worst = next((each for each in failed if each.error), failed[0])
     reason = worst.error or trouble or "the task ended without an outcome"
     return CheckFailed(
         f"{len(failed)} ranges of {step} failed every try, such as {worst.range}: {reason}",
-        hint=f"fix the cause and run embedshift {step.partition('/')[0]} again: what is done stays done",
+        hint=f"fix the cause and run embedshift {_command(step)} again: what is done stays done",
     )
 
 

@@ -205,6 +205,7 @@ def comparison_of(stores: Stores, transfer: Transfer) -> RangeComparison:
         inspect=transfer.inspect,
         since_us=transfer.since_us,
         by_log=transfer.by_log,
+        indexed_from_us=transfer.indexed_from_us,
     )
 
 

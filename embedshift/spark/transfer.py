@@ -39,6 +39,7 @@ class TransferRules:
         inspect: also check the target's vectors, and replace one that is broken or was not written with its digest.
         since_us: compare only rows written since then; None: all.
         by_log: find these rows in the change log.
+        indexed_from_us: before which time the target took no write when its index was built; None: it took all.
     """
 
     migration: str
@@ -55,6 +56,7 @@ class TransferRules:
     throttled: bool = False
     since_us: int | None = None
     by_log: bool = False
+    indexed_from_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +145,7 @@ def transfer_of(
         inspect=settings.sync.inspect,
         since_us=since_us,
         by_log=since_us is not None and log and not store.lacks_changes(store.describe(source.table), since_us),
+        indexed_from_us=None if backwards else migration.facts.indexed_from_us,
     )
     return _between(settings, store, source, target, rules)
 

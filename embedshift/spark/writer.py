@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embedshift.catalog.ledger import Entry, confirm, enter, enter_raised
+from embedshift.catalog.ledger import Entry, confirm, enter
 from embedshift.catalog.ranges import Counts
 from embedshift.embedding import DIGEST, Template, hash_vectors, whole_digests
 from embedshift.spark.compare_vectors import greatest
@@ -41,7 +41,7 @@ class Writer:
         self._began_us = now_us()
         self._transfer, self.fence = transfer, Fence(stores, transfer)
         self._layout: Layout = transfer.layout
-        self._log_fed = log_fed_target(self._store, self._layout)
+        self._log_fed = log_fed_target(self._store, self._catalog, transfer)
         self._written = self._dead = self._deleted = self._shadowed = 0
 
     @property
@@ -98,7 +98,6 @@ class Writer:
         if self._log_fed is None:
             return self._store.write(self._layout.target_table, cells), []
         done = self._log_fed.write(cells, made_of)
-        enter_raised(self._catalog, self._transfer.migration, done.raised)
         return done.rejected, done.changed
 
     def _naming_vectors(self, rows: pa.RecordBatch) -> pa.RecordBatch:
@@ -220,4 +219,4 @@ class Writer:
         if self._log_fed is None:
             self._store.delete(self._layout.target_table, keys, at_us)
         else:
-            self._log_fed.table.delete(keys, at_us)
+            self._log_fed.delete(keys, at_us)

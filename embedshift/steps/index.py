@@ -49,19 +49,23 @@ def index(context: StepContext, *, dry_run: bool = False, rebuild: bool = False)
     migration = get_migration(store, settings)
     wanted = migration.target.index
     console.say(f"build {wanted.name} on {wanted.table}.{wanted.column}: {describe_options(wanted.options)}")
+    if rebuild:
+        console.say(f"drop {wanted.name} before that")
     if dry_run:
         return DryRun(index=wanted.name)
     started = time.monotonic()
     with context.owned(migration, "index") as lease:
         if rebuild:
             check_not_live(store, wanted.table, hint="embedshift reindex --in-place builds the index of a live table")
+            # First: a run that is killed between the two leaves a target that has to be indexed, and no other.
+            migration = lease.change(state="caught_up")
             lease.confirm()
             store.drop_index(wanted)
         store.create_index(wanted)
         wait_until_serving(store, wanted, settings, lease.check)
         seconds = time.monotonic() - started
-        state = "indexed" if rebuild else after("index", migration.state)
-        lease.change(state=state, index_seconds=seconds)
+        floor_us = store.write_floor(wanted.table)
+        lease.change(state=after("index", migration.state), index_seconds=seconds, indexed_from_us=floor_us)
     rows = store.index_state(wanted).rows
     vectors = "" if rows is None else f", with {rows:,} vectors"
     console.say(f"{wanted.name} is ready after {seconds:.1f} s{vectors}")

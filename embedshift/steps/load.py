@@ -17,6 +17,7 @@ from embedshift.spark.throttle_driver import throttled
 from embedshift.spark.transfer import transfer_of
 from embedshift.steps.context import DryRun, StepContext, StepResult
 from embedshift.stores.contract import Store
+from embedshift.stores.cql_types import vector_dimension
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +94,20 @@ def _end_log(store: Store, migration: Migration, *, drop_index: bool) -> None:
     target = migration.target
     if store.write_floor(target.table) is None:
         return
-    index = store.index_on(target.table, target.vector)
-    if index is not None and drop_index:
+    vectors = [column.name for column in store.describe(target.table).others if vector_dimension(column.type)]
+    while (index := next(filter(None, (store.index_on(target.table, name) for name in vectors)), None)) is not None:
+        if not drop_index:
+            raise RefusedError(
+                f"{target.table} has an index already, {index.name}, and takes no write from before that",
+                hint="embedshift load --drop-index drops it; embedshift index builds it when all rows are there",
+            )
         store.drop_index(index)
-        index = None
-    if store.write_floor(target.table) is None:
-        return
-    if index is not None:
+    if store.write_floor(target.table) is not None:
         raise RefusedError(
-            f"{target.table} has an index already, {index.name}, and takes no write from before that",
-            hint="embedshift load --drop-index drops it; embedshift index builds it when all rows are there",
+            f"{target.table} has a change log, and takes no write from before it",
+            hint=f"ALTER TABLE {target.table} WITH cdc = {{'enabled': false}}, load and sync, and switch it on again "
+            "before embedshift index",
         )
-    raise RefusedError(
-        f"{target.table} has a change log, and takes no write from before it",
-        hint=f"ALTER TABLE {target.table} WITH cdc = {{'enabled': false}}, and load again",
-    )
 
 
 def _announcement(migration: Migration, rows: int) -> str:

@@ -11,6 +11,7 @@ from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.guard import check_not_live, drop_table
 from embedshift.catalog.ledger import forget_ledger
 from embedshift.catalog.migration import Migration, get_migration, migrations
+from embedshift.catalog.raised_cells import forget_raised
 from embedshift.catalog.states import ENDED, check_step, label
 from embedshift.catalog.versions import as_prepared
 from embedshift.errors import NotPermitted, RefusedError, SchemaError
@@ -95,6 +96,7 @@ def retire(
             lease.change(state=before)
             raise
         forget_ledger(store, migration.id)
+        forget_raised(store, migration.id)
         lease.change(state="retired", retired_us=now_us())
     console.say(f"dropped {old}" + (f"; kept: {kept}" if kept else ""))
     return RetireResult(old, kept)

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type
 from embedshift.stores.merge_join import key_array
-from embedshift.stores.model import Column, Table, write_time
+from embedshift.stores.model import Column, Table
 from embedshift.times import now_us
 
-#: What arrives later than this may never reach the index: ScyllaDB's slower reader follows the log 30 s behind.
-LATE_US = 10_000_000
+#: A write that is older than this may be below the floor, which is five seconds old when an index is created. The
+#: index's slower reader follows the log 30 s behind.
+LATE_US = 4_000_000
 
 
 def delete_rows(
@@ -60,15 +61,6 @@ class LogFed:
     made: tuple[Column, ...]
     floor_us: int
 
-    def raised(self, rows: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatch:
-        """The same cells, none of them older than the floor."""
-        for column in columns:
-            name = write_time(column.name)
-            times = rows.column(name)
-            at = pc.if_else(pc.is_valid(times), pc.max_element_wise(times, self.floor_us, skip_nulls=True), None)
-            rows = rows.set_column(rows.schema.get_field_index(name), name, at)
-        return rows
-
     def delete(self, keys: pa.RecordBatch, write_times: NDArray[np.int64]) -> None:
         """Delete rows: their vectors at the present time, which the index sees, and the rows at their own times."""
         names = [column.name for column in self.made]
@@ -83,12 +75,14 @@ class LogFed:
             self.store.write_if(self.table, gone, found.select([*own, *digests]))
         self.store.delete(self.table, keys, np.maximum(np.asarray(write_times, np.int64), self.floor_us))
 
-    def found(self, rows: pa.RecordBatch, values: Sequence[str]) -> tuple[pa.RecordBatch, pa.Array]:
-        """Which of the rows are there, and their values now, in the order of those that are.
+    def found(
+        self, rows: pa.RecordBatch, values: Sequence[str], times: Sequence[str]
+    ) -> tuple[pa.RecordBatch, pa.Array]:
+        """Which of the rows are there, and their values and write times now, in the order of those that are.
 
         Returns:
             The rows of the table as a fetch gives them, and the places in ``rows`` to which they belong.
         """
         keys = [key.name for key in self.table.keys]
-        now = self.store.fetch(self.table, rows.select(keys), values=values)
+        now = self.store.fetch(self.table, rows.select(keys), values=values, times=times)
         return now, pc.index_in(key_array(now, keys), value_set=key_array(rows, keys))

@@ -99,7 +99,8 @@ def world(tmp_path: Path, old_model: Path, new_model: Path, server: Server, spar
         yield world
 
 
-@pytest.mark.parametrize("ahead_s", [0, *(pytest.param(s, marks=pytest.mark.long) for s in (4, 8))])
+@pytest.mark.long
+@pytest.mark.parametrize("ahead_s", [0, 4, 8])
 def test_the_whole_life(world: World, server: Server, ahead_s: int) -> None:
     clients = [Articles.open(world.config) for _ in range(2)]
     applications = [Application(client, number) for number, client in enumerate(clients)]

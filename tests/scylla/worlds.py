@@ -25,7 +25,7 @@ def scylla_world(folder: Path, models: tuple[Path, Path | None], server: Server,
     keyspace = f"k{uuid.uuid4().hex[:12]}"
     settings = server.settings.model_dump(mode="json", exclude_unset=True)
     # How long a sync waits for writes that are under way follows from it.
-    settings |= {"request_timeout": "2s"}
+    settings |= {"request_timeout": "4s"}
     tree = settings | {"keyspace": keyspace, "catalog": settings["catalog"] | {"keyspace": f"{keyspace}_catalog"}}
     store = open_store(StoreSettings.model_validate(tree))
     store.create_keyspaces()

@@ -80,9 +80,12 @@ def lacks(connection: CqlConnection, table: Table, since_us: int) -> str:
     began_us = log_began(connection, table.name)
     if began_us is None:
         return f"the change log of {table.name} is switched off"
-    if not _is_enabled(connection, table.name):
-        # It is on as long as there is an index. Before the oldest one it may have been silent, with the same streams.
-        began_us = max(began_us, min(_indexes_made(connection, table.name)))
+    made = _indexes_made(connection, table.name)
+    if not made:
+        # Nobody can tell whether the option was off for a while: the streams are the same afterwards.
+        return f"the change log of {table.name} may be switched off and on: only a vector index keeps it on"
+    # Before the oldest index it may have been silent, with the same streams.
+    began_us = max(began_us, min(made))
     if began_us >= since_us:
         return f"the change log of {table.name} began later"
     if now_us() - since_us >= _ttl_us(connection, table.name):

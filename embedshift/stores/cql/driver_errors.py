@@ -146,6 +146,8 @@ def _advice(words: str) -> str:
         return _AHEAD
     if "ALLOW FILTERING" in words:
         return "the index must have the columns of the condition: create it with them, see docs/index-options.md"
+    if "CDC is explicitly disabled" in words:
+        return "ALTER TABLE … WITH cdc = {'enabled': true}, and run it again"
     if "ALLOW_CUSTOM_PARAMETERS" in words:
         return (
             "start the nodes with -Dcassandra.sai.vector.allow_custom_parameters=true, or leave out "

@@ -1,0 +1,79 @@
+"""The own times of cells, where a table has them with later ones (``catalog.raised_cells``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from embedshift.spark.expiry import expiry
+from embedshift.spark.known import Known
+from embedshift.spark.rows import Layout
+from embedshift.stores.contract import Store
+from embedshift.stores.model import write_time
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTimes:
+    """Shows rows as they would be if every table took writes of any time.
+
+    Args:
+        layout: which columns are carried.
+        known: knows the cells that a table has with later times; None: there are none.
+        lost_before_us: a cell older than this that the target lacks was deleted there, while it was live. Its own time
+            would tell, but the table takes that no more, and above it would undo a newer deletion. None: it takes it.
+    """
+
+    layout: Layout
+    known: Known | None
+    lost_before_us: int | None = None
+
+    @classmethod
+    def of_pass(
+        cls, layout: Layout, target: Store, known: Known | None, *, switched_us: int | None, indexed_from_us: int | None
+    ) -> OwnTimes:
+        """Those of one pass.
+
+        Args:
+            layout: which columns are carried.
+            target: has the target.
+            known: of the pass.
+            switched_us: what is older was in both tables when the target became live; None if it is not.
+            indexed_from_us: before which time the target took no write when its index was built.
+        """
+        floor_us = None
+        if switched_us is not None and not layout.in_place:
+            floor_us = target.write_floor(layout.target.table)
+        if switched_us is None or floor_us is None or floor_us <= (indexed_from_us or 0):
+            return cls(layout, known)
+        return cls(layout, known, min(floor_us, switched_us))
+
+    def of(self, rows: pa.RecordBatch, table: str) -> pa.RecordBatch:
+        """Rows of a table, each cell with its own time."""
+        raised = self.known.raised(table, self.layout.names(rows)) if self.known and rows.num_rows else []
+        if not raised:
+            return rows
+        own = {(each.id, each.cell, each.at_us): each.own_us for each in raised}
+        names = self.layout.names(rows)
+        for column in self.layout.carried:
+            name = write_time(column.name)
+            if name not in rows.schema.names:
+                continue
+            at = rows.column(name).to_pylist()
+            times = [own.get((id_, column.name, time), time) for id_, time in zip(names, at, strict=True)]
+            rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(times, pa.int64()))
+        return rows
+
+    def without_lost(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of the source, without the cells that were deleted in the target."""
+        if self.lost_before_us is None:
+            return left
+        for column in self.layout.carried:
+            name = write_time(column.name)
+            old = pc.fill_null(pc.less(left.column(name), self.lost_before_us), False)
+            lost = pc.and_(old, right.column(name).is_null())
+            for part in (column.name, name, expiry(column.name)):
+                kept = pc.if_else(lost, None, left.column(part))
+                left = left.set_column(left.schema.get_field_index(part), part, kept)
+        return left
