@@ -85,8 +85,12 @@ class Transfer(TransferRules):
 
 def reachable(store: StoreSettings) -> StoreSettings:
     """The same store for workers, which may have another working directory: with every path absolute."""
-    tls = store.tls and store.tls.model_copy(update=_resolved(store.tls, ("ca", "certificate", "key")))
-    return store.model_copy(update={**_resolved(store, ("path", "credentials_file")), "tls": tls})
+    named = {"tls": store.tls, "vector_tls": store.vector_tls}
+    tls = {
+        name: part and part.model_copy(update=_resolved(part, ("ca", "certificate", "key")))
+        for name, part in named.items()
+    }
+    return store.model_copy(update={**_resolved(store, ("path", "credentials_file")), **tls})
 
 
 def _resolved(part: StoreSettings | TlsSettings, names: tuple[str, ...]) -> dict[str, Path]:

@@ -3,11 +3,10 @@
 Each rule names the place that it comes from: in brackets the file of ScyllaDB's or the vector store's source, else the
 part of SCYLLADB.md, this project's notes of that source of August 2026.
 
-What it cannot do: it has one node and one shard, tablets that never split, no postimages, no conditions
-in searches but equality; it takes neither values with names nor compressed frames. In tables with CDC it refuses INSERT JSON and
-bound lists after IN; where a part of a collection changes, its log names the row alone. TRUNCATE makes no rows of the
-log, and a write that times out makes none even if it was applied. Where an old log goes on, so do its streams and its
-floor.
+What it cannot do: it has one node and one shard, tablets that never split, no postimages, in searches no conditions but
+equality; it takes neither values with names nor compressed frames. In tables with CDC it refuses INSERT JSON and bound
+lists after IN; where a part of a collection changes, its log names the row alone. TRUNCATE makes no rows of the log,
+and a write that times out makes none even if it was applied. Where an old log goes on, so do its streams and its floor.
 
 A client's write is logged a moment after it is applied. On a busy machine that moment can be longer than a slow reader
 that was shrunk: give it seconds where much is written.

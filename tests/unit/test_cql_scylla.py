@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import uuid
 from collections.abc import Iterator
@@ -12,9 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
-from embedshift.errors import NotPermitted, SchemaError, StoreUnavailable
+from embedshift.errors import NotPermitted, SchemaError, SettingsError, StoreUnavailable
 from embedshift.settings import IndexSettings, StoreSettings
+from embedshift.stores.cql import vector_status
 from embedshift.stores.cql.cassandra import Cassandra
 from embedshift.stores.cql.projection import inherited
 from embedshift.stores.cql.schema import remarks
@@ -23,6 +26,7 @@ from embedshift.stores.cql.store import detect
 from embedshift.stores.model import MIN_WRITE_TIME_US, Column, Index, Table
 from embedshift.stores.similarity import from_similarity, similarities
 from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
+from scripts.cassandra_node.tls import TlsFiles, tls_files
 
 INDEX = Index("articles_idx", "articles", "embedding", 3, IndexSettings())
 
@@ -120,12 +124,12 @@ def test_too_many_dimensions_are_refused():
 class VectorStore(BaseHTTPRequestHandler):
     """Answers the status address as the vector store does."""
 
-    answers: dict[str, tuple[int, bytes]] = {}  # noqa: RUF012 - set by each test
+    answers: dict[str, tuple[Any, ...]] = {}  # noqa: RUF012 - set by each test
 
     def do_GET(self) -> None:
-        code, body = self.answers.get(self.path, (404, b"missing"))
+        code, body, *more = self.answers.get(self.path, (404, b"missing"))
         self.send_response(code)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(more[0] if more else len(body)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -134,7 +138,7 @@ class VectorStore(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def vector_store() -> Iterator[tuple[str, dict[str, tuple[int, bytes]]]]:
+def vector_store() -> Iterator[tuple[str, dict[str, tuple[Any, ...]]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), VectorStore) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -193,6 +197,92 @@ def test_every_vector_store_must_serve(vector_store):
     state = asking(address, "http://127.0.0.1:9").index_state(Recorded({}), INDEX, "")
     assert state.status == "building"
     assert "http://127.0.0.1:9 does not answer" in state.reason
+
+
+def test_one_of_three_stores_that_still_builds_is_waited_for(vector_store):
+    """Each path is a store of its own here, as behind one gateway."""
+    address, answers = vector_store
+    for name, answer in (("one", said("SERVING", 9)), ("two", (503, b"building")), ("three", said("SERVING", 9))):
+        answers[f"/{name}{PATH}"] = answer
+    stores = asking(*(f"{address}/{name}" for name in ("one", "two", "three")))
+    state = stores.index_state(Recorded({}), INDEX, "")
+    assert (state.status, state.reason) == ("building", f"the vector store {address}/two answers 503")
+    answers[f"/two{PATH}"] = said("SERVING", 7)
+    state = stores.index_state(Recorded({}), INDEX, "")
+    assert (state.status, state.rows) == ("serving", 7)
+
+
+def test_a_new_index_of_an_old_name_is_not_taken_for_the_old_one(vector_store, monkeypatch):
+    """The store may still speak of the dropped one; after some seconds it has seen the schema."""
+    address, answers = vector_store
+    answers[PATH] = said("SERVING", 9)
+    stores, version = asking(address), str(uuid.uuid1())
+    state = stores.index_state(Recorded({}), INDEX, version)
+    assert (state.status, state.reason) == (
+        "building",
+        "the vector stores may still speak of a dropped index of that name",
+    )
+    monkeypatch.setattr(vector_status, "SETTLES_S", 0.0)
+    assert stores.index_state(Recorded({}), INDEX, version).status == "serving"
+    of_last_year = "a0a7b5c0-0000-11ef-8000-000000000000"
+    monkeypatch.setattr(vector_status, "SETTLES_S", 5.0)
+    assert asking(address).index_state(Recorded({}), INDEX, of_last_year).status == "serving"
+
+
+def test_a_body_that_is_cut_off_is_no_status(vector_store):
+    address, answers = vector_store
+    answers[PATH] = (200, said("SERVING", 9)[1], 500)
+    state = asking(address).index_state(Recorded({}), INDEX, "")
+    assert state.status == "building"
+    assert "\n" not in state.reason
+
+
+def secured(files: TlsFiles, *, asks: bool) -> ThreadingHTTPServer:
+    """A vector store with the certificate of a private authority, which asks for one of the client, or not."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.server)
+    if asks:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(files.ca)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), VectorStore)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    return server
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_vector_store_behind_a_private_authority(tmp_path, asks):
+    files = tls_files(tmp_path / "tls")
+    with secured(files, asks=asks) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        VectorStore.answers = {PATH: said("SERVING", 9)}
+        address = f"https://127.0.0.1:{server.server_address[1]}"
+        ours = {"certificate": files.client_cert, "key": files.client_key}
+        states = {
+            name: asking(address, vector_tls=tls).index_state(Recorded({}), INDEX, "")
+            for name, tls in (
+                ("nothing", None),
+                ("authority", {"ca": files.ca}),
+                ("certificate", {"ca": files.ca, **ours}),
+            )
+        }
+        server.shutdown()
+        thread.join()
+    assert states["nothing"].status == "building"
+    assert "certificate verify failed" in states["nothing"].reason
+    assert states["authority"].status == ("building" if asks else "serving")
+    assert states["certificate"].status == "serving"
+
+
+def test_a_file_of_the_vector_stores_encryption_that_is_missing_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"store.vector_tls.ca: there is no file .*ca.pem"):
+        asking("https://vectors:6080", vector_tls={"ca": tmp_path / "ca.pem"})
+
+
+@pytest.mark.parametrize("address", ["vectors:6080", "ftp://vectors", "https://user@vectors", "https://a b"])
+def test_an_address_that_is_none_is_refused(address):
+    with pytest.raises(ValidationError, match="vector_status"):
+        asking(address)
 
 
 def test_without_a_status_address_a_search_is_tried():
