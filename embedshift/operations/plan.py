@@ -61,6 +61,8 @@ class Forecast:
 
     ``partition_rows`` are the catalog's rows in one of its partitions, ``range_seconds`` the work of one task.
     ``limit`` is what decides the rate, embedding or writing. ``index_note`` is what the bytes of the index are.
+    ``log_bytes_all`` is what the log of a table takes that the index needs, if ``LOG_SHARE`` of the rows are written in
+    a day; 0 where there is none.
     ``hours`` includes Spark's start and its cost for each task.
     """
 
@@ -78,9 +80,14 @@ class Forecast:
     index_bytes: int
     index_bytes_all: int
     index_note: str
+    log_bytes_all: int
     hours: float
     worker_hours: float
     cost: float | None
+
+
+#: Of the rows, for which the log is computed.
+LOG_SHARE = 0.01
 
 
 def forecast(load: Load, index: IndexSize) -> Forecast:
@@ -117,6 +124,7 @@ def forecast(load: Load, index: IndexSize) -> Forecast:
         index_bytes=index.bytes,
         index_bytes_all=index.bytes * load.replicas,
         index_note=index.note,
+        log_bytes_all=round(LOG_SHARE * table * load.replicas * index.log_days),
         hours=hours,
         worker_hours=hours * load.workers,
         cost=None if load.price is None else hours * load.workers * load.price,
@@ -254,8 +262,18 @@ def _in_words(made: Forecast, formula: str) -> list[str]:
         f"table     {_size(made.table_bytes)} per replica, {_size(made.table_bytes_all)} in all, before compression",
         f"index     {_size(made.index_bytes)} per replica, {_size(made.index_bytes_all)} in all "
         f"({formula}{made.index_note})",
+        *_log(made),
         f"time      {made.hours:,.1f} hours to load, {made.worker_hours:,.1f} worker hours{cost}",
         "not included: the build of the index by the database, sync and validation",
+    ]
+
+
+def _log(made: Forecast) -> list[str]:
+    if not made.log_bytes_all:
+        return []
+    return [
+        f"log       {_size(made.log_bytes_all)} in all if {LOG_SHARE:.0%} of the rows are written in a day: the index "
+        "needs the log"
     ]
 
 

@@ -117,11 +117,15 @@ class IndexState:
 
 @dataclass(frozen=True, slots=True)
 class IndexSize:
-    """The size of an index: bytes of one copy, whether they were measured or computed, and what they are bytes of."""
+    """The size of an index: bytes of one copy, whether they were measured or computed, and what they are bytes of.
+
+    ``log_days``: for so many days a log keeps the changes of the table, because the index is there; 0: there is none.
+    """
 
     bytes: int
     measured: bool
     note: str
+    log_days: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ _KEYS_AT_ONCE = 1000
 #: The classes of vector indexes, in lower case: ScyllaDB takes the names of Cassandra's class for its own.
 INDEX_CLASSES = frozenset({"vector_index", "storageattachedindex", "sai"})
 #: How long a log keeps a change if nobody has said otherwise (ScyllaDB's documentation, "Advanced column types").
-_TTL_S = 86_400
+TTL_S = 86_400
 #: Old streams are collected some time after the TTL; until then this is more than enough.
 _COLLECTED_US = 3_600_000_000
 
@@ -108,7 +108,7 @@ def _option(connection: CqlConnection, table: str) -> dict[str, str]:
 
 def _ttl_us(connection: CqlConnection, table: str) -> int:
     """How long the log keeps a change, in microseconds; a TTL of 0 means for ever."""
-    seconds = int(_option(connection, table).get("ttl") or _TTL_S)
+    seconds = int(_option(connection, table).get("ttl") or TTL_S)
     return seconds * 1_000_000 if seconds else now_us()
 
 

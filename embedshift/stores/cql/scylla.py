@@ -192,7 +192,8 @@ def computed_size(index: Index, rows: int) -> IndexSize:
     quantization = index.options.quantization or Scylla.index_defaults["quantization"]
     connections = index.options.connections or int(Scylla.index_defaults["maximum_node_connections"])
     each = index.dimension * _BYTES[quantization] + connections * 16
-    return IndexSize(round(rows * each * 1.2), False, "memory of one vector store, by ScyllaDB's sizing formula")
+    note = "memory of one vector store, by ScyllaDB's sizing formula"
+    return IndexSize(round(rows * each * 1.2), False, note, log_days=cdc.TTL_S / 86_400)
 
 
 def _dotted(version: tuple[int, ...]) -> str:
