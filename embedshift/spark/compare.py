@@ -70,14 +70,20 @@ class RangeComparison:
 
     def __post_init__(self) -> None:
         self._vectors = Vectors(self.layout, inspect=self.inspect)
+        # A table that is repaired from itself is given nothing but vectors.
+        target = self.layout.target.table
+        floor_us = None if self.layout.in_place else self.stores.target.write_floor(target)
+        made_late = floor_us is not None or (self.known is not None and self.known.any_raised(target))
         self._own = OwnTimes.of_pass(
             self.layout,
-            self.stores.target,
             self.known,
+            floor_us=floor_us,
             switched_us=self.orphans_before_us if self.into_live else None,
             indexed_from_us=self.indexed_from_us,
         )
-        self._missing = Missing(self.layout, self.orphans_before_us, self.clock_skew_us, self.known)
+        self._missing = Missing(
+            self.layout, self.orphans_before_us, self.clock_skew_us, self.known, made_late=made_late
+        )
         self._cells = Cells(
             self.layout,
             self.orphans_before_us,

@@ -20,10 +20,19 @@ class Missing:
         orphans_before_us: what was written at this time or later was deleted only if ``known`` knows it.
         clock_skew_us: how far the clocks of writers may be apart.
         known: what is known of rows that one table has and the other lacks; None: nothing.
+        made_late: whether vectors of the target have the time at which they were written, not that of their text.
     """
 
-    def __init__(self, layout: Layout, orphans_before_us: int, clock_skew_us: int, known: Known | None) -> None:
-        self._layout, self._known = layout, known
+    def __init__(
+        self,
+        layout: Layout,
+        orphans_before_us: int,
+        clock_skew_us: int,
+        known: Known | None,
+        *,
+        made_late: bool = False,
+    ) -> None:
+        self._layout, self._known, self._made_late = layout, known, made_late
         self._orphans_before_us, self._clock_skew_us = orphans_before_us, clock_skew_us
 
     def gone(self, left: pa.RecordBatch, lost_before_us: int | None = None) -> pa.Array:
@@ -77,7 +86,10 @@ class Missing:
         was seen to lack it, at ``looked_us``: what is inserted later, or by a clock within the skew, stays.
         """
         of_marker = min(looked_us - self._clock_skew_us, self._orphans_before_us)
-        return pc.fill_null(greatest(self._times(orphans), orphans.num_rows), of_marker)
+        newest = greatest(self._times(orphans), orphans.num_rows)
+        if self._made_late:
+            newest = pc.coalesce(self._newest(orphans), newest)
+        return pc.fill_null(newest, of_marker)
 
     def _newest(self, rows: pa.RecordBatch) -> pa.Array:
         """When the newest carried cell of each row was written."""

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from embedshift.spark.expiry import expiry
 from embedshift.spark.known import Known
 from embedshift.spark.rows import Layout
-from embedshift.stores.contract import Store
 from embedshift.stores.model import write_time
 
 
@@ -31,20 +30,23 @@ class OwnTimes:
 
     @classmethod
     def of_pass(
-        cls, layout: Layout, target: Store, known: Known | None, *, switched_us: int | None, indexed_from_us: int | None
+        cls,
+        layout: Layout,
+        known: Known | None,
+        *,
+        floor_us: int | None,
+        switched_us: int | None,
+        indexed_from_us: int | None,
     ) -> OwnTimes:
         """Those of one pass.
 
         Args:
             layout: which columns are carried.
-            target: has the target.
             known: of the pass.
+            floor_us: before which time the target takes no write; None: it takes all.
             switched_us: what is older was in both tables when the target became live; None if it is not.
             indexed_from_us: before which time the target took no write when its index was built.
         """
-        floor_us = None
-        if switched_us is not None and not layout.in_place:
-            floor_us = target.write_floor(layout.target.table)
         if switched_us is None or floor_us is None or floor_us <= (indexed_from_us or 0):
             return cls(layout, known)
         return cls(layout, known, min(floor_us, switched_us))

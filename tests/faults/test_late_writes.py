@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from embedshift.catalog.lease import held
 from embedshift.catalog.raised_cells import any_raised
 from embedshift.errors import StoreUnavailable
 from embedshift.stores.model import Column
@@ -71,7 +72,7 @@ def test_a_late_write_that_is_older_than_one_before_changes_nothing(indexed: Wor
 
 
 def test_a_late_deletion_and_a_late_insertion_after_it(indexed: World) -> None:
-    at = indexed.read("articles")[("a003",)]["title"][1]
+    at = max(cell[1] for cell in indexed.read("articles")[("a003",)].values())
     indexed.delete("articles", {"id": "a003"}, at_us=at)
     carried(indexed, 1)
     assert indexed.read_one("articles_v2", "a003") is None
@@ -174,10 +175,14 @@ def test_what_was_deleted_in_the_live_table_stays_deleted(switched: World, moved
 def test_a_rollback_does_not_put_an_older_value_over_a_newer_one(loaded: World) -> None:
     """The old value is in the new table with a later time than its own; the newer one is in the old table alone."""
     world = with_log(loaded, "articles")
+    world.store.raise_floor("articles", ago(90))  # type: ignore[attr-defined]
     titled(world, "bread", 30)
     carried(world, 1)
     assert any_raised(world.store, world.migration.id, "articles_v2")
     titled(world, "river", 20)
+    with held(world.store, world.migration, world.settings.cutover.lease) as lease:
+        lease.change(state="switched", switched_us=now_us())
+    world.move(world.migration.target)
     world.carry("back/1", backwards=True, read_back=True)
     assert title(world, "articles") == "river"
     carried(world, 2)

@@ -47,9 +47,9 @@ class LogFedStore:
             self._floors[index.table] = self._now_us() - BEFORE_US
             self.indexed[index.table] = self.vectors(index.table)
 
-    def raise_floor(self, table: str) -> None:
-        """The older streams of the log are collected: from now on it begins now."""
-        self._floors[table] = self._now_us()
+    def raise_floor(self, table: str, at_us: int | None = None) -> None:
+        """The older streams of the log are collected: from now on it begins then, or now."""
+        self._floors[table] = at_us or self._now_us()
 
     def drop_index(self, index: Index) -> None:
         self.inner.drop_index(index)
