@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from embedshift.errors import InputError
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type, from_json, to_json
-from embedshift.stores.model import NO_CONDITION, Table
+from embedshift.stores.model import Table
 
 _KEYS_AT_ONCE = 500
 
@@ -28,7 +28,7 @@ class Question:
     id: str
     text: str
     relevant: Mapping[str, int]
-    where: Mapping[str, Any] = NO_CONDITION
+    where: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_questions(path: Path) -> list[Question]:
