@@ -29,7 +29,7 @@ from tests.world import ARTICLE, HOUR_US, World, now_us, some_articles
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
-QUICK = {"probes": 5, "reembed_sample": 5, "latency_searches": 2, "recall_at_10": 0.3, "self_retrieval": 0.1}
+QUICK = {"probes": 5, "reembed_sample": 5, "latency_searches": 2, "recall_at_10": 0.3, "self_retrieval": 0}
 
 
 @pytest.fixture
