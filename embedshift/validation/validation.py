@@ -220,8 +220,11 @@ def _recalls(case: Case, nearest: Neighbours, probes: Sample, questions: int) ->
     own: list[bytes | None] = [*[None] * questions, *probes.keys()]
     where: list[dict[str, Any]] = [{}] * len(own)
     if case.new.index.partition:
-        own, where = list(probes.keys()), [case.new.index.within(row) for row in probes.key_rows()]
         nearest = nearest_in_partitions(case.store, case.subject, probes, NEIGHBOURS)
+        # One that is alone in its partition has nothing to find but itself.
+        alone = ~np.isfinite(nearest.scores[:, 1])
+        own = [None if single else key for single, key in zip(alone, probes.keys(), strict=True)]
+        where = [case.new.index.within(row) for row in probes.key_rows()]
     found = partial(measured_recall, case.store, case.subject, case.new.index, nearest, own=own, where=where)
     return [found(k, confidence=case.settings.confidence) for k in DEPTHS]
 

@@ -63,7 +63,7 @@ class StandIn:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._connections: set[Connection] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._serving: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def host(self) -> str:
@@ -145,17 +145,19 @@ class StandIn:
         self._rules = Rules(catalog, logs, definitions, Search(catalog, indexes, self._search_timeout_s))
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving[self._loop.create_task(self._serve(reader, writer))] = writer
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(self._rules, self._at, reader, writer)
         task = asyncio.current_task()
         assert task is not None
-        self._serving.add(task)
         self._connections.add(connection)
         try:
             await connection.serve()
         finally:
             self._connections.discard(connection)
-            self._serving.discard(task)
+            self._serving.pop(task, None)
 
     async def _announce(self, keyspace: str, table: str) -> None:
         told: list[Awaitable[None]] = [each.announce(keyspace, table) for each in self._connections]
@@ -163,7 +165,10 @@ class StandIn:
 
     async def _close(self) -> None:
         self._server.close()
-        for task in list(self._serving):
+        serving = dict(self._serving)
+        for task, writer in serving.items():
             task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+            # Of a client that came in the last moment, whose task never began, nobody else closes it.
+            writer.transport.abort()
+        await asyncio.gather(*serving, return_exceptions=True)
         await self._own.close()

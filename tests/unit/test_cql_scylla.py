@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from cassandra.util import unix_time_from_uuid1
 from pydantic import ValidationError
 
 from embedshift.errors import NotPermitted, SchemaError, SettingsError, StoreUnavailable
 from embedshift.settings import IndexSettings, StoreSettings
-from embedshift.stores.cql import vector_status
 from embedshift.stores.cql.cassandra import Cassandra
 from embedshift.stores.cql.projection import inherited
 from embedshift.stores.cql.schema import remarks
@@ -212,21 +212,20 @@ def test_one_of_three_stores_that_still_builds_is_waited_for(vector_store):
     assert (state.status, state.rows) == ("serving", 7)
 
 
-def test_a_new_index_of_an_old_name_is_not_taken_for_the_old_one(vector_store, monkeypatch):
+def test_a_new_index_of_an_old_name_is_not_taken_for_the_old_one(vector_store):
     """The store may still speak of the dropped one; after some seconds it has seen the schema."""
     address, answers = vector_store
     answers[PATH] = said("SERVING", 9)
-    stores, version = asking(address), str(uuid.uuid1())
-    state = stores.index_state(Recorded({}), INDEX, version)
-    assert (state.status, state.reason) == (
-        "building",
-        "the vector stores may still speak of a dropped index of that name",
-    )
-    monkeypatch.setattr(vector_status, "SETTLES_S", 0.0)
-    assert stores.index_state(Recorded({}), INDEX, version).status == "serving"
-    of_last_year = "a0a7b5c0-0000-11ef-8000-000000000000"
-    monkeypatch.setattr(vector_status, "SETTLES_S", 5.0)
-    assert asking(address).index_state(Recorded({}), INDEX, of_last_year).status == "serving"
+    version = uuid.uuid1()
+    made_ms = round(float(unix_time_from_uuid1(version)) * 1000)
+    states = [
+        asking(address).index_state(
+            Recorded({"SELECT toUnixTimestamp(now())": [{"now_ms": made_ms + later_ms}]}), INDEX, str(version)
+        )
+        for later_ms in (0, 4_000, 6_000)
+    ]
+    assert [state.status for state in states] == ["building", "building", "serving"]
+    assert states[0].reason == "the vector stores may still speak of a dropped index of that name"
 
 
 def test_a_body_that_is_cut_off_is_no_status(vector_store):

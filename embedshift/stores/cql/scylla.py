@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from types import MappingProxyType
 from typing import final
+from uuid import UUID
 
 import numpy as np
+from cassandra.util import unix_time_from_uuid1
 
 from embedshift.errors import NotPermitted, SchemaError, StoreUnavailable
 from embedshift.settings import StoreSettings
@@ -122,7 +125,7 @@ class Scylla(Dialect):
         """From the vector stores' status addresses if the settings name them, else by whether a search succeeds."""
         if self._vector_stores is None:
             return _by_searching(connection, index)
-        return self._vector_stores.state(connection.keyspace, index.name, version)
+        return self._vector_stores.state(connection.keyspace, index.name, _age_s(connection, version))
 
     def index_size(self, connection: CqlConnection, index: Index, rows: int) -> IndexSize:
         """Always computed: a vector store does not tell its size."""
@@ -219,6 +222,16 @@ def pieces_of_tablets(
     if pieces and start < MAX_TOKEN:
         pieces.append(Piece(TokenRange(start, MAX_TOKEN)))
     return pieces
+
+
+def _age_s(connection: CqlConnection, version: str) -> float:
+    """How long ago an index was created, by the servers' clock; version: the time-based id of that."""
+    if not version:
+        return inf
+    query = "SELECT toUnixTimestamp(now()) AS now_ms FROM system.local"
+    (row,) = connection.rows(query, doing="asking for the server's time")
+    now_s: float = row["now_ms"] / 1000
+    return now_s - float(unix_time_from_uuid1(UUID(version)))
 
 
 def _by_searching(connection: CqlConnection, index: Index) -> IndexState:

@@ -8,15 +8,11 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
-from uuid import UUID
-
-from cassandra.util import unix_time_from_uuid1
 
 from embedshift.settings import StoreSettings
 from embedshift.stores.cql.tls import tls_context
@@ -27,8 +23,6 @@ TIMEOUT_S = 10.0
 #: A vector store looks at the schema once a second, and knows an index by its name: for so long it may still speak of
 #: one that was dropped.
 SETTLES_S = 5.0
-#: An index of this age is no new one, whatever the two clocks are apart.
-_OLD_S = 60.0
 #: A status is a few dozen bytes; whatever sends more is no vector store.
 _BYTES_MAX = 1 << 16
 #: Percent of the first scan. Where it is less and the index serves, parts of the scan have failed.
@@ -52,32 +46,23 @@ class VectorStores:
         secure = any(address.startswith("https:") for address in self._addresses)
         tls = settings.vector_tls
         self._tls = (tls_context(tls, "store.vector_tls") if tls else ssl.create_default_context()) if secure else None
-        #: When each creation of an index was seen first, by our own clock.
-        self._seen: dict[str, float] = {}
 
-    def state(self, keyspace: str, name: str, version: str) -> IndexState:
+    def state(self, keyspace: str, name: str, age_s: float) -> IndexState:
         """The state of an index, from all of them: it serves when each of them does.
 
         Args:
             keyspace: of the index.
             name: of the index.
-            version: the time-based id of its creation, as ``system_schema.indexes`` has it; empty if unknown.
+            age_s: how long ago it was created, by the servers' clock.
         """
         found = [self._state(address, keyspace, name) for address in self._addresses]
         for status in ("failed", "building"):
             other = next((state for state in found if state.status == status), None)
             if other is not None:
                 return other
-        if not self._is_settled(version):
+        if age_s < SETTLES_S:
             return IndexState("building", reason="the vector stores may still speak of a dropped index of that name")
         return IndexState("serving", rows=min(state.rows or 0 for state in found))
-
-    def _is_settled(self, version: str) -> bool:
-        """Whether every store must have seen this creation by now."""
-        if not version:
-            return True
-        watched_s = time.monotonic() - self._seen.setdefault(version, time.monotonic())
-        return watched_s >= SETTLES_S or time.time() - float(unix_time_from_uuid1(UUID(version))) >= _OLD_S
 
     def _state(self, address: str, keyspace: str, name: str) -> IndexState:
         url = f"{address}/api/v1/indexes/{quote(keyspace, safe='')}/{quote(name, safe='')}/status"
