@@ -29,11 +29,13 @@ from embedshift.catalog.live_table import live_vector_table
 from embedshift.catalog.migration import find_migration, migrations
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import ALLOWED, NEXT
+from embedshift.catalog.tables import ALIAS
 from embedshift.errors import EmbedshiftError
 from embedshift.settings import Settings, parse_settings
 from embedshift.stores.model import Column
 from tests.histories.faults import Fault, Killed, Tampered
 from tests.histories.one_process import Clock, Context, one_process
+from tests.small_models import POISON
 from tests.world import ARTICLE, DIGEST, World, merged
 
 INACTIVE = "deactivated_at"
@@ -63,6 +65,7 @@ class Operation:
 
     ``home`` is the table in which it was acknowledged. ``settled``: it is part of the truth, wherever the alias points.
     ``stray``: its writer still used a table from which a switch had led away, after that switch was complete.
+    ``blind``: it deleted what its table did not have, and what only such writers know of: it counts there alone.
     """
 
     key: str
@@ -71,7 +74,12 @@ class Operation:
     home: str
     acknowledged: bool = True
     stray: bool = False
+    blind: bool = False
     settled: bool = False
+
+    def has(self, word: str) -> bool:
+        """Whether its text has a word."""
+        return bool(word) and any(word in str((self.values or {}).get(name)) for name in TEXT)
 
     def on(self, row: Row | None) -> Row | None:
         """The row after it."""
@@ -87,20 +95,34 @@ class Acknowledged:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
 
-    def possible(self, key: str, live: str) -> Possible:
-        """What a row may look like now, None for a row that is not there."""
+    def possible(self, key: str, live: str, unfit: str = "") -> Possible:
+        """What a row may look like now, None for a row that is not there.
+
+        Args:
+            key: of the row.
+            live: the live table.
+            unfit: a word; what has it, and was written to another table, need not have come to the live one.
+        """
         rows: set[Row | None] = {None}
         operations = sorted((each for each in self.operations if each.key == key), key=lambda each: each.at_us)
         for each in operations:
+            if each.blind and each.home != live:
+                continue
             after = {each.on(row) for row in rows}
-            certain = each.acknowledged and (each.settled or each.home == live)
+            certain = each.acknowledged and (each.home == live or (each.settled and not each.has(unfit)))
             rows = after if certain else rows | after
         return frozenset(rows)
 
-    def settle(self, live: str) -> None:
-        """No move of the alias is under way: what it had to carry is carried, and what is in its table is the truth."""
+    def settle(self, live: str, there: Callable[[str], bool]) -> None:
+        """No move of the alias is under way: what it had to carry is carried, and what is in its table is the truth.
+
+        Args:
+            live: the live table.
+            there: whether a table exists. What was written to one that does not must have been carried before.
+        """
         for each in self.operations:
-            each.settled = each.settled or each.home == live or not each.stray
+            carried = not each.stray or (each.values is not None and not there(each.home))
+            each.settled = each.settled or each.home == live or carried
 
 
 # What is done.
@@ -152,6 +174,12 @@ def vector_of(model: str, text: str) -> np.ndarray:
     return vector
 
 
+@cache
+def is_poisoned(model: str) -> bool:
+    """Whether there is a word that a model cannot embed."""
+    return not np.isfinite(load_network(model).encode([POISON], show_progress_bar=False)).all()
+
+
 class Door:
     """A store that can be tampered with while somebody holds it."""
 
@@ -181,7 +209,7 @@ class Waiting:
 class Place:
     """A world with two clients, writers that know no alias, and operators."""
 
-    def __init__(self, models: tuple[Path, Path], stats: Counter[str]) -> None:
+    def __init__(self, models: tuple[Path, Path], stats: Counter[str], **settings: dict[str, Any]) -> None:
         self.stats, self.clock, self.known = stats, Clock(), Acknowledged()
         self.stack = ExitStack()
         shared = Path("/dev/shm")
@@ -203,7 +231,7 @@ class Place:
         self.stack.enter_context(mock.patch("embedshift.articles.keys.now_us", self._client_time))
         self.client_times: list[int] = []
         self.models = models
-        self.world = World(folder, models, columns=COLUMNS, **SETTINGS)
+        self.world = World(folder, models, columns=COLUMNS, **merged(SETTINGS, settings))
         self.store = self.world.store
         self.stack.callback(self.store.close)
         self.world.create_source()
@@ -217,6 +245,8 @@ class Place:
         self.unfit: dict[str, set[str]] = {}
         self.number = 0
         self.struck = ""
+        #: What a table of somebody else must have, by its name.
+        self.foreign: dict[str, Any] = {}
 
     def close(self) -> None:
         self.stack.close()
@@ -291,6 +321,7 @@ class Place:
     def _directly(self, action: Action, table: str, *, stray: bool) -> None:
         at_us = self.clock.now_us()
         values: dict[str, Any] | None = None
+        blind = action.what == "delete" and self._knows_nothing_of(action.key, table)
         if action.what == "delete":
             self.world.delete(table, {"id": action.key}, at_us=at_us)
         elif action.what in ("add", "update"):
@@ -301,8 +332,18 @@ class Place:
             return
         kind = "stray" if stray else "stale" if table != self.live else "plain"
         self.stats[f"{kind}: {action.what}"] += 1
-        certain = values is not None or not self.excused(action.key, table)
-        self.note(Operation(action.key, at_us, values, table, acknowledged=certain, stray=stray))
+        certain = values is not None or blind or not self.excused(action.key, table)
+        self.note(Operation(action.key, at_us, values, table, acknowledged=certain, stray=stray, blind=blind))
+
+    def _knows_nothing_of(self, key: str, table: str) -> bool:
+        """Whether a row of that key is not in the live table, and has only been written by strays."""
+        known = [each for each in self.known.operations if each.key == key]
+        return (
+            bool(known)
+            and table == self.live
+            and all(each.stray for each in known)
+            and ((key,) not in self.world.read(table))
+        )
 
     def excused(self, key: str, table: str) -> bool:
         """Whether a row that is deleted directly in one table may stay in the other.
@@ -459,9 +500,13 @@ class Place:
         """The live table has what was acknowledged, and nothing else; its vectors fit its texts."""
         alias = self.alias
         live = alias.target.table
-        assert self.store.exists(live), f"the alias names {live}, which is not there"
+        for each in self.store.records.select(ALIAS, {}):
+            table = get_alias(self.store, each["alias"]).target.table
+            assert self.store.exists(table), f"the alias {each['alias']} names {table}, which is not there"
+        for table, contents in self.foreign.items():
+            assert self.world.read(table) == contents, f"somebody has written to {table}, which belongs to others"
         if self.move_complete():
-            self.known.settle(live)
+            self.known.settle(live, self.store.exists)
         contents = {key: cells for (key,), cells in self.world.read(live).items()}
         for key in KEYS:
             cells = contents.get(key)
@@ -472,7 +517,8 @@ class Place:
                 row = tuple(values[name] for name in OWN)
             else:
                 assert cells is None, f"{key} is in {live} with nothing but {sorted(cells)}"
-            possible = self.known.possible(key, live)
+            unfit = POISON if is_poisoned(alias.target.model.name) else ""
+            possible = self.known.possible(key, live, unfit)
             assert row in possible, f"{key} in {live} is {row}, not {' or '.join(map(str, possible))}"
         assert contents.keys() <= set(KEYS)
         for key, cells in contents.items():

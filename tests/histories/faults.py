@@ -26,11 +26,19 @@ class Fault:
 
     ``kind``: ``kill`` ends the process, ``worker`` the task's, ``unavailable`` is a store that does not answer,
     ``act`` lets the application in. ``applied``: after the call took effect; else instead of it, or before it.
+    ``call``: only calls of it are counted, such as ``drop articles``; empty: every one.
     """
 
     at: int
     kind: str
     applied: bool
+    call: str = ""
+
+
+def called(name: str, arguments: tuple[Any, ...]) -> str:
+    """A call by its name, and that of the table if there is one."""
+    table = arguments[0] if arguments else ""
+    return f"{name} {getattr(table, 'name', table)}".strip()
 
 
 class Tampered:
@@ -71,11 +79,14 @@ class Tampered:
             return lambda *arguments, **options: self._batches(function(*arguments, **options))
 
         def call(*arguments: Any, **options: Any) -> Any:
+            meant = self._fault is not None and self._fault.call == called(name, arguments)
             # Threads that only watch or renew a lease call by the real clock, and would make each run another one.
-            if threading.get_ident() != self._thread:
+            if threading.get_ident() != self._thread and not meant:
                 return function(*arguments, **options)
             if self.killed:
                 raise Killed
+            if self._fault is not None and self._fault.call and not meant:
+                return function(*arguments, **options)
             self.calls += 1
             if self._fault is None or self.calls != self._fault.at:
                 return function(*arguments, **options)
