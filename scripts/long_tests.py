@@ -44,8 +44,8 @@ PARTS = {
         {"KILLS": "10"},
     ),
     "neighbour": Part(
-        "what another application feels of a load with a limit, and without",
-        ("-m", "pytest", "tests/cluster/test_throttle.py", "-m", "long", "-s"),
+        "what another application feels of a load with a limit, and without; and what validations make of applications",
+        ("-m", "pytest", "tests/cluster/test_throttle.py", "tests/faults/test_a_busy_table.py", "-m", "long", "-s"),
     ),
     "faults": Part(
         "every fault on three Cassandra nodes",

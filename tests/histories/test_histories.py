@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.histories.conftest import run_histories
 from tests.histories.machine import Histories
 
-EXAMPLES, STEPS = 8, 50
+EXAMPLES, STEPS = 6, 50
 
 
 def test_nothing_is_lost_resurrected_or_mixed_whatever_happens(
