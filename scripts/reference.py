@@ -41,8 +41,8 @@ CATALOG = {
     "embedding_alias_history": "Every move of an alias. Rows are never changed.",
     "table_use": "One row per table that an alias points to or ever did: who uses it, and whether it is being dropped. "
     "The row outlives the table, so that its name is never given to another one.",
-    "raised_cell": "Cells that a table has with a later time than their own, because its change log takes no write so old, "
-    "and deletions like this. Forgotten when the old table is retired.",
+    "raised_cell": "Cells that a table has with a later time than their own, because its change log takes no write so "
+    "old, and deletions like this. Forgotten when the old table is retired.",
     "ledger": "Rows that were written to both tables of a migration, and are too young for the switch to decide what "
     "their absence in one of them means. Forgotten when the old table is retired.",
     "migration": "One row per migration: source, target, state, facts of its steps, and the run that owns it.",
