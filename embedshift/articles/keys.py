@@ -89,6 +89,8 @@ def parse_condition(table: Table, texts: Sequence[str]) -> dict[str, Any]:
         column = table.column(name)
         if not equals:
             raise InputError(f"{text[:60]!r} is no condition", hint="write COLUMN=VALUE")
+        if name in found:
+            raise InputError(f"there are two conditions on {name}", hint="give one")
         if column is None:
             raise SchemaError(f"{table.name} has no column {name} to search by", hint="see its description")
         found[name] = value

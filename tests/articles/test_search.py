@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from embedshift.errors import InputError, NotFoundError, SchemaError, StateError
+from embedshift.stores.cql.store import CqlStore
 from tests.articles.conftest import RIVER, SALT, STONE
 
 
@@ -117,3 +118,48 @@ def test_hits_that_the_table_no_longer_has_are_left_out(world, filled, opened_on
     monkeypatch.setattr(store, "search", late)
     assert {each.id for each in asking.search("salt", 3)} == {"river", "stone"}
     assert asked == [3]
+
+
+def test_only_articles_that_meet_a_condition_are_found(world, filled):
+    if world.settings.store.kind == "cql":  # where a column needs an index of its own
+        with pytest.raises(SchemaError, match="each column of the condition must be in an index"):
+            filled.search("anything", 10, where={"views": 1})
+        assert isinstance(world.store, CqlStore)
+        keyspace = world.settings.store.keyspace
+        statement = f"CREATE INDEX ON {keyspace}.articles (views) USING 'sai'"
+        world.store.connection.define(statement, "creating an index")
+        statement = f"CREATE INDEX ON {keyspace}.articles (title) USING 'sai'"
+        world.store.connection.define(statement, "creating an index")
+    filled.update("river", views=1)
+    assert {each.id for each in filled.search("anything", 10, where={"views": 1})} == {"salt", "river"}
+    assert [each.id for each in filled.search("anything", 10, where={"views": 1, "title": RIVER["title"]})] == ["river"]
+    assert [each.id for each in filled.search_like("salt", 10, where={"views": 1})] == ["river"]
+    assert filled.search("anything", 10, ["title"], {"views": 1})[0].values.keys() == {"title"}
+    assert filled.search("anything", 10, where={"views": 2}) == []
+    assert {each.id for each in filled.search("anything", 10, where={})} == {"salt", "river", "stone"}
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({"colour": "red"}, "no column colour to search by"),
+        ({"embedding": [0.0]}, "no column embedding to search by"),
+        ({"views": "many"}, "'many' is not a int"),
+        ({"views": None}, "the condition on views has no value"),
+    ],
+)
+def test_a_condition_that_cannot_be_is_refused(filled, where, words):
+    with pytest.raises((InputError, SchemaError), match=words):
+        filled.search("anything", 10, where=where)
+
+
+def test_a_hit_that_no_longer_meets_the_condition_is_left_out(world, filled, opened_on, monkeypatch):
+    """The index may still have what the row had."""
+    asking, store = opened_on(world)
+    search = store.search
+
+    def of_before(*arguments, where, **options):
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(store, "search", of_before)
+    assert [each.id for each in asking.search("anything", 10, where={"views": 1})] == ["salt"]

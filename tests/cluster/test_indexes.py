@@ -143,11 +143,11 @@ def test_an_index_that_nobody_builds_is_called_failed_in_the_end(monkeypatch):
     cassandra = dialect.Cassandra("5.0.5")
     now = [100.0]
     monkeypatch.setattr(dialect.time, "monotonic", lambda: now[0])
-    assert cassandra.index_state(connection, index).status == "building"
+    assert cassandra.index_state(connection, index, "").status == "building"
     now[0] += dialect.IDLE_S_MAX
-    failed = cassandra.index_state(connection, index)
+    failed = cassandra.index_state(connection, index, "")
     assert (failed.status, "10.0.0.1" in failed.reason) == ("failed", True)
     said["is_building"] = True
-    assert cassandra.index_state(connection, index).status == "building"
+    assert cassandra.index_state(connection, index, "").status == "building"
     said["is_building"] = False
-    assert cassandra.index_state(connection, index).status == "building"
+    assert cassandra.index_state(connection, index, "").status == "building"

@@ -60,6 +60,16 @@ def test_the_nearest_rows_are_found_with_their_scores(store, library, new_index,
     assert found / wanted > 0.95
 
 
+def test_a_condition_on_the_key(store, library, new_index, eventually):
+    vectors = unit_vectors(5)
+    fill(library, vectors)
+    index = new_index(library, DIMENSION)
+    eventually(lambda: len(store.search(library.table, index, vectors[3], 5)) == 5)
+    hits = store.search(library.table, index, vectors[3], 3, values=["title"], where={"id": 4})
+    assert [dict(hit.values) for hit in hits] == [{"id": 4, "title": "title 4"}]
+    assert store.search(library.table, index, vectors[3], 3, where={"id": 77}) == []
+
+
 def test_a_hit_holds_the_key_and_what_was_asked_for(store, library, new_index, eventually):
     vectors = unit_vectors(5)
     fill(library, vectors)

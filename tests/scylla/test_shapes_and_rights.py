@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,12 @@ from embedshift.settings import IndexSettings
 from embedshift.stores import open_store
 from embedshift.stores.cql.store import CqlStore
 from embedshift.stores.model import Column, Index, Table
+from embedshift.tokens import WHOLE_RING
 from tests.scylla.servers import Server
-from tests.scylla.shelves import Shelf
+from tests.scylla.shelves import Shelf, new_name
 from tests.scylla.stand_in import StandIn
 from tests.scylla.worlds import assert_indexed, scylla_world
-from tests.world import ARTICLE, HOUR_US, World, now_us, some_articles
+from tests.world import ARTICLE, HOUR_US, World, batch_of, now_us, some_articles
 
 if TYPE_CHECKING:
     from pyspark import SparkContext
@@ -151,6 +153,38 @@ def test_a_user_with_rights_on_his_keyspace_alone_takes_a_table_through_its_life
         world.step("rollback")
         assert world.read("articles")[("a003",)]["title"][0] == "river"
         world.steps("sync", "validate", "cutover", "retire")
+
+
+# Names, and keyspaces.
+
+
+def test_columns_of_reserved_names(store: CqlStore) -> None:
+    table = Table(
+        new_name(), (Column("ann", "text", "partition"), Column("concurrency", "int"), Column("Vector", "text"))
+    )
+    store.create(table)
+    at = now_us()
+    rows = [{"ann": "a", "concurrency": (3, at), "Vector": ("b", at)}]
+    assert store.write(table, batch_of(table, rows)) == []
+    assert store.describe(table.name).column("concurrency") == Column("concurrency", "int")
+    (batch,) = store.scan(table, WHOLE_RING, values=["concurrency", "Vector"])
+    assert [(row["ann"], row["concurrency"], row["Vector"]) for row in batch.to_pylist()] == [("a", 3, "b")]
+    store.drop(table.name)
+
+
+def test_keyspaces_are_created_where_tablets_are_enforced(server: Server, stand_in: StandIn) -> None:
+    stand_in.set_tablets_mode("enforced")
+    names = [f"k{uuid.uuid4().hex[:12]}" for _ in range(2)]
+    tree = server.settings.model_dump() | {"keyspace": names[0]}
+    tree["catalog"] |= {"keyspace": names[1]}
+    opened = open_store(server.settings.model_validate(tree))
+    assert isinstance(opened, CqlStore)
+    try:
+        assert opened.create_keyspaces() == names
+    finally:
+        for name in names:
+            opened.connection.define(f"DROP KEYSPACE IF EXISTS {name}", "dropping a keyspace")
+        opened.close()
 
 
 # Shapes.

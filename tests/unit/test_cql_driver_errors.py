@@ -86,8 +86,7 @@ def test_not_worth_another_try(error):
             InvalidRequest(SERVER.format("Vector Store error: HTTP status 400 Bad Request: requires ALLOW FILTERING")),
             SchemaError,
             "db1:9042 refused reading nothing (Vector Store error: HTTP status 400 Bad Request: requires ALLOW "
-            "FILTERING): the index must have the columns of the condition: create it with them, see "
-            "docs/index-options.md",
+            "FILTERING): each column of the condition must be in an index, see docs/index-options.md",
         ),
         (
             InvalidRequest(SERVER.format("Vector Store service is unavailable")),

@@ -144,8 +144,8 @@ def _advice(words: str) -> str:
         return "name a keyspace without tablets under store.catalog.keyspace and run embedshift schema apply"
     if _FROM_FUTURE.search(words):
         return _AHEAD
-    if "ALLOW FILTERING" in words:
-        return "the index must have the columns of the condition: create it with them, see docs/index-options.md"
+    if "ALLOW FILTERING" in words or "restricted column(s) to be indexed" in words:
+        return "each column of the condition must be in an index, see docs/index-options.md"
     if "CDC is explicitly disabled" in words:
         return "ALTER TABLE … WITH cdc = {'enabled': true}, and run it again"
     if "ALLOW_CUSTOM_PARAMETERS" in words:
