@@ -46,7 +46,7 @@ def check_index_answers(store: Store, index: Index) -> None:
     if lost:
         raise CheckFailed(
             f"{index.table} does not find {lost} articles that are in it",
-            hint="run embedshift cutover to check again, or embedshift rollback",
+            hint="run embedshift cutover to check again; embedshift rollback, if the alias has moved already",
         )
 
 
