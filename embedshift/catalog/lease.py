@@ -17,7 +17,7 @@ from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.signals import STEP, send
 from embedshift.catalog.states import check_step
 from embedshift.catalog.tables import MIGRATION
-from embedshift.errors import EmbedshiftError, OwnedByAnother, StoreUnavailable
+from embedshift.errors import EmbedshiftError, OwnedByAnother, SchemaError, StoreUnavailable
 from embedshift.stores.contract import Store
 from embedshift.stores.records import Record
 from embedshift.times import now_us, to_us, utc_text
@@ -180,6 +180,10 @@ def held(
     lease.take()
     try:
         yield lease
+    except SchemaError:
+        # Whoever has taken the migration meanwhile may have dropped a table of it: then that is the reason.
+        lease.check()
+        raise
     finally:
         lease.give_back()
 
