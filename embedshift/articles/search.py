@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedshift.articles.delete import DEACTIVATED, has_soft_delete, is_active
-from embedshift.articles.keys import key_of, keys_batch, name_of, plain_id
+from embedshift.articles.keys import key_of, keys_batch, name_of, plain_id, typed
 from embedshift.articles.routing import AliasCache, LiveTable, Routing
 from embedshift.articles.rows import embed_question, made_columns, own_columns
 from embedshift.catalog.alias import Alias
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import InputError, NotFoundError, SchemaError
 from embedshift.stores.contract import Store
-from embedshift.stores.cql_types import from_json, to_json
+from embedshift.stores.cql_types import arrow_type, to_json
 from embedshift.stores.model import Hit
 
 #: Columns, and the values that articles must have there, as in JSON.
@@ -199,13 +200,16 @@ def condition(live_table: LiveTable, where: Condition | None) -> dict[str, Any]:
     """
     table, made = live_table.table, made_columns(live_table.vector_table)
     found: dict[str, Any] = {}
+    if where is not None and not isinstance(where, Mapping):
+        raise InputError("where is no mapping", hint='give columns and values, such as {"category": "salt"}')
     for name, value in (where or {}).items():
         column = table.column(name)
         if column is None or name in made:
             raise SchemaError(f"{table.name} has no column {name} to search by", hint="see its description")
         if value is None:
             raise InputError(f"the condition on {name} has no value", hint="leave it out")
-        found[name] = from_json(column.type, value)
+        # As the column has it: a float of 32 bits is not the one that was given.
+        found[name] = pa.scalar(typed(column, value), arrow_type(column.type)).as_py()
     if missing := [name for name in live_table.vector_table.partition if name not in found]:
         raise InputError(
             f"the index of {table.name} is searched within one partition, and {missing[0]} is not given",

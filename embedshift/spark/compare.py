@@ -177,7 +177,7 @@ class RangeComparison:
         if self.into_live:
             gone = self._missing.gone(left, self._own.lost_before_us)
             self._unchanged += pc.sum(gone).as_py()
-            left = left.filter(pc.invert(gone))
+            left = self._own.without_lost(left.filter(pc.invert(gone)), None)
         if left.num_rows:
             yield self._rows(left, None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -67,14 +68,25 @@ class OwnTimes:
             rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(times, pa.int64()))
         return rows
 
-    def without_lost(self, left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:
-        """Rows of the source, without the cells that were deleted in the target."""
+    def without_lost(self, left: pa.RecordBatch, right: pa.RecordBatch | None) -> pa.RecordBatch:
+        """Rows of the source, without the cells that were deleted in the target; None: it has none of these rows.
+
+        What is younger than the switch was deleted there if it is known to have been in both tables.
+        """
         if self.lost_before_us is None:
             return left
         for column in self.layout.carried:
             name = write_time(column.name)
-            old = pc.fill_null(pc.less(left.column(name), self.lost_before_us), False)
-            lost = pc.and_(old, right.column(name).is_null())
+            times = left.column(name)
+            missing = times.is_valid() if right is None else pc.and_(times.is_valid(), right.column(name).is_null())
+            old = pc.fill_null(pc.less(times, self.lost_before_us), False)
+            places = np.flatnonzero(pc.and_not(missing, old).to_numpy(zero_copy_only=False))
+            known = np.zeros(left.num_rows, np.bool_)
+            if len(places) and self.known is not None:
+                young = left.take(pa.array(places))
+                written = young.column(name).to_pylist()
+                known[places] = self.known.deleted(self.layout.source.table, self.layout.names(young), written)
+            lost = pc.and_(missing, pc.or_(old, pa.array(known)))
             for part in (column.name, name, expiry(column.name)):
                 kept = pc.if_else(lost, None, left.column(part))
                 left = left.set_column(left.schema.get_field_index(part), part, kept)

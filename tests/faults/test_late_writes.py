@@ -172,6 +172,29 @@ def test_what_was_deleted_in_the_live_table_stays_deleted(switched: World, moved
         assert title(world, id_="a004") is None
 
 
+def test_a_newer_cell_of_a_stranger_brings_no_old_ones_back(switched: World) -> None:
+    world = with_log(switched)
+    world.delete("articles_v2", {"id": "a003"})
+    floor_moves_up(world)
+    at = now_us()
+    world.write("articles", {"id": "a003", "content": ("of a stranger", at)})
+    world.carry("sync/7", read_back=True)
+    row = world.read_one("articles_v2", "a003") or {}
+    assert "title" not in row
+    assert row["content"][0] == "of a stranger"
+
+
+def test_a_value_that_the_way_back_has_carried_and_that_was_deleted_then_stays_deleted(switched: World) -> None:
+    world = with_log(switched)
+    titled(world, "river", 0, table="articles_v2")
+    with held(world.store, world.migration, world.settings.cutover.lease) as lease:
+        world.carry("back/1", backwards=True, read_back=True, owner=lease.owner, throttled=False)
+        world.write("articles_v2", {"id": "a003", "title": (None, now_us())})
+        floor_moves_up(world)
+        world.carry("sync/7", read_back=True, owner=lease.owner, throttled=False)
+    assert title(world) is None
+
+
 def test_a_rollback_does_not_put_an_older_value_over_a_newer_one(loaded: World) -> None:
     """The old value is in the new table with a later time than its own; the newer one is in the old table alone."""
     world = with_log(loaded, "articles")

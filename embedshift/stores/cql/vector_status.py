@@ -73,7 +73,7 @@ class VectorStores:
             with error:
                 reason = "has not found the index yet" if error.code == 404 else f"answers {error.code}"
             return IndexState("building", reason=f"the vector store {address} {reason}")
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # a redirect may lead anywhere
             return IndexState("building", reason=f"the vector store {address} does not answer ({_why(error)})")
         if found is None:
             return IndexState("building", reason=f"the vector store {address} does not answer with a status")
