@@ -54,11 +54,13 @@ class OwnTimes:
 
     def of(self, rows: pa.RecordBatch, table: str) -> pa.RecordBatch:
         """Rows of a table, each cell with its own time."""
-        raised = self.known.raised(table, self.layout.names(rows)) if self.known and rows.num_rows else []
-        if not raised:
+        # Names are Python objects, one a row: nearly every table does without them.
+        if self.known is None or not self.known.any_raised(table):
             return rows
-        own = {(each.id, each.cell, each.at_us): each.own_us for each in raised}
         names = self.layout.names(rows)
+        own = {(each.id, each.cell, each.at_us): each.own_us for each in self.known.raised(table, names)}
+        if not own:
+            return rows
         for column in self.layout.carried:
             name = write_time(column.name)
             if name not in rows.schema.names:
