@@ -169,7 +169,8 @@ class World:
         transfer = transfer_of(self.settings, self.store, self.migration, step, **options)
         carry_range(Stores.one(self.store), transfer, WHOLE_RING, 1)
         (record,) = read_ranges(self.store, transfer.migration, step)
-        assert (record.state, record.error) == ("done", "")
+        assert record.error == "", record.error
+        assert record.state == "done"
         return record.counts
 
     # What an application does.

@@ -79,6 +79,8 @@ def parse_id(table: Table, text: str) -> Any:
 def parse_condition(table: Table, texts: Sequence[str]) -> dict[str, Any]:
     """Conditions as they were typed on a command line: ``column=value``, numbers and booleans as in JSON.
 
+    A timestamp is a date and time, or a number of milliseconds.
+
     Raises:
         InputError: one is of another form.
         SchemaError: there is no such column.
@@ -94,7 +96,7 @@ def parse_condition(table: Table, texts: Sequence[str]) -> dict[str, Any]:
         if column is None:
             raise SchemaError(f"{table.name} has no column {name} to search by", hint="see its description")
         found[name] = value
-        if column.type in _BARE:
+        if column.type in _BARE or (column.type == "timestamp" and value.lstrip("-").isdecimal()):
             try:
                 found[name] = json.loads(value)
             except (ValueError, RecursionError) as error:

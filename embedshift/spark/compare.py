@@ -82,7 +82,12 @@ class RangeComparison:
             indexed_from_us=self.indexed_from_us,
         )
         self._missing = Missing(
-            self.layout, self.orphans_before_us, self.clock_skew_us, self.known, made_late=made_late
+            self.layout,
+            self.orphans_before_us,
+            self.clock_skew_us,
+            self.known,
+            made_late=made_late,
+            into_live=self.into_live,
         )
         self._cells = Cells(
             self.layout,
@@ -169,8 +174,9 @@ class RangeComparison:
             yield from self._of_pairs(merged.left, merged.right)
         right_only = self._own.of(merged.right_only, self.layout.target.table)
         deletable = self._missing.deletable(right_only)
-        yield from self._look_again(right_only.filter(deletable), read=0)
-        yield from self._delete(*self._missing.deleted_by_clients(right_only.filter(pc.invert(deletable))))
+        doubtful = pc.or_(deletable, self._cells.erasures(self._nothing_of(right_only), right_only))
+        yield from self._look_again(right_only.filter(doubtful), read=0)
+        yield from self._delete(*self._missing.deleted_by_clients(right_only.filter(pc.invert(doubtful))))
 
     def _absent(self, left: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The rows that the target lacks, but for those that were deleted there while it was live."""
@@ -223,10 +229,28 @@ class RangeComparison:
         if pc.any(there).as_py():
             yield from self._changed(fresh.take(pc.drop_null(partner)), right.filter(there), looked_us)
         orphans = right.filter(pc.invert(there))
-        if read:  # They were pairs until now: the target may have a newer row of its own.
-            orphans = orphans.filter(self._missing.deletable(orphans))
-        orphans = orphans.filter(pc.invert(self._missing.spared(orphans)))
+        # Where the target has something of its own, be it a newer row of the same key, only that stays.
+        whole = self._missing.deletable(orphans)
+        yield from self._left_in_part(orphans.filter(pc.invert(whole)), looked_us)
+        orphans = orphans.filter(pc.and_not(whole, self._missing.spared(orphans)))
         yield from self._delete(orphans, self._missing.deletion_times(orphans, looked_us))
+
+    def _left_in_part(self, right: pa.RecordBatch, looked_us: int) -> Iterator[pa.RecordBatch]:
+        """Rows that the source lacks and the target keeps, without those of their cells that were deleted."""
+        right = right.filter(self._cells.erasures(self._nothing_of(right), right))
+        if right.num_rows:
+            rows = self._rows(self._overlaid(self._nothing_of(right), right), right, looked_us)
+            self._read += rows.num_rows
+            yield rows
+
+    def _nothing_of(self, right: pa.RecordBatch) -> pa.RecordBatch:
+        """The keys of rows of the target, as rows of the source that have no cell."""
+        keys = {key.name for key in self.layout.keys}
+        schema = expiry_schema(scan_schema(self.layout.source_table, **self._source_columns()))
+        arrays = [
+            right.column(each.name) if each.name in keys else pa.nulls(right.num_rows, each.type) for each in schema
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def _delete(self, rows: pa.RecordBatch, at_us: pa.Array) -> Iterator[pa.RecordBatch]:
         if rows.num_rows:

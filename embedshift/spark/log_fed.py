@@ -121,18 +121,19 @@ class LogFedTarget:
         chosen = rows.take(pa.array(places))
         ids = self.layout.names(chosen)
         before = _Before(self.known.raised(self.layout.target.table, ids))
-        now, at = self.table.found(chosen, (), names)
+        now, at = self.table.found(chosen, names, names)
         theirs = dict(zip(at.to_pylist(), now.to_pylist(), strict=True))
         raised: list[RaisedCell] = []
         for name in names:
-            times, values = rows.column(write_time(name)).to_pylist(), chosen.column(name)
+            times, values = rows.column(write_time(name)).to_pylist(), chosen.column(name).to_pylist()
             for row, place in enumerate(places.tolist()):
                 own_us = times[place]
                 if own_us is None:
                     continue
-                there_us = before.own(ids[row], name, (theirs.get(row) or {}).get(write_time(name)))
-                # A deletion with the time of the value that it is to delete is still to be made.
-                if there_us is not None and (there_us > own_us or (there_us == own_us and values[row].is_valid)):
+                there = theirs.get(row) or {}
+                there_us = before.own(ids[row], name, there.get(write_time(name)))
+                # Of two writes of one time the source has the one that counts: another value, or a deletion.
+                if there_us is not None and (there_us > own_us or (there_us == own_us and values[row] == there[name])):
                     times[place] = None
                     continue
                 times[place] = max(own_us, floor_us, before.above(ids[row], name, own_us))
@@ -200,6 +201,10 @@ class _Before:
         return at_us if at_us is None else self._own.get((id_, cell, at_us), at_us)
 
     def above(self, id_: str, cell: str, own_us: int) -> int:
-        """Just above everything of that cell, deletions of its row included, that is older by its own time."""
-        known = [*self._of.get((id_, cell), ()), *self._of.get((id_, WHOLE_ROW), ())]
-        return max((each.at_us + 1 for each in known if each.own_us < own_us), default=0)
+        """Just above everything of that cell, deletions of its row included, that does not count against it.
+
+        That is what is older by its own time, and of the cell itself also what has the same time.
+        """
+        of_cell = [each for each in self._of.get((id_, cell), ()) if each.own_us <= own_us]
+        of_row = [each for each in self._of.get((id_, WHOLE_ROW), ()) if each.own_us < own_us]
+        return max((each.at_us + 1 for each in (*of_cell, *of_row)), default=0)

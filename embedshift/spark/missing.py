@@ -21,6 +21,7 @@ class Missing:
         clock_skew_us: how far the clocks of writers may be apart.
         known: what is known of rows that one table has and the other lacks; None: nothing.
         made_late: whether vectors of the target have the time at which they were written, not that of their text.
+        into_live: whether the target is live. Of a row without values no time is known: it stays there.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class Missing:
         known: Known | None,
         *,
         made_late: bool = False,
+        into_live: bool = False,
     ) -> None:
+        self._into_live = into_live
         self._layout, self._known, self._made_late = layout, known, made_late
         self._orphans_before_us, self._clock_skew_us = orphans_before_us, clock_skew_us
 
@@ -45,15 +48,17 @@ class Missing:
         known = self._known_deleted(self._layout.source.table, left, newest, young)
         if lost_before_us is None:
             return known
-        return pc.or_(known, pc.fill_null(pc.less(newest, lost_before_us), False))
+        # Nor would a row without values, of unknown age, stay below its deletion there.
+        return pc.or_(known, pc.fill_null(pc.less(newest, lost_before_us), True))
 
     def deletable(self, right: pa.RecordBatch) -> pa.Array:
         """Which rows of the target may be deleted if the source lacks them; n booleans."""
         newest = self._newest(right)
         # Vector and digest count only where there is nothing else: who refreshes them writes no article.
         newest = pc.coalesce(newest, greatest(self._times(right), right.num_rows))
-        old = pc.fill_null(pc.less(newest, self._orphans_before_us), True)
-        return pc.or_(old, self._known_deleted(self._layout.target.table, right, newest, pc.invert(old)))
+        old = pc.fill_null(pc.less(newest, self._orphans_before_us), not self._into_live)
+        young = pc.and_not(pc.is_valid(newest), old)
+        return pc.or_(old, self._known_deleted(self._layout.target.table, right, newest, young))
 
     def deletable_cells(self, right: pa.RecordBatch, times: pa.Array, young: pa.Array) -> pa.Array:
         """Which of the young cells of the target, of one column, were deleted in the source; n booleans."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from embedshift.errors import InputError
+from embedshift.stores import opaque_values
 from embedshift.stores.model import Table
 
 _ARROW: dict[str, pa.DataType] = {
@@ -141,7 +142,7 @@ def from_json(cql_type: str, value: Any) -> Any:
         return None
     try:
         return _from_json(cql_type, value)
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise InputError(f"{_short(value)} is not a {cql_type}") from error
 
 
@@ -172,7 +173,10 @@ def _from_json(cql_type: str, value: Any) -> Any:
         if len(value) != vector_dimension(cql_type):
             raise ValueError(value)
         return [float(each) for each in value]
-    return value if isinstance(value, bytes) else base64.b64decode(value, validate=True)
+    if isinstance(value, bytes):
+        return value
+    found = opaque_values.encode(cql_type, value)
+    return base64.b64decode(value, validate=True) if found is None else found
 
 
 def _milliseconds(value: Any) -> int:
@@ -196,7 +200,11 @@ def to_json(cql_type: str, value: Any) -> Any:
     if cql_type in ("uuid", "timeuuid"):
         return str(uuid.UUID(bytes=bytes(value)))
     if cql_type == "timestamp":
-        return datetime.fromtimestamp(value / 1000, UTC).isoformat().replace("+00:00", "Z")
+        try:
+            return datetime.fromtimestamp(value / 1000, UTC).isoformat().replace("+00:00", "Z")
+        except (ValueError, OverflowError, OSError):  # Python's calendar ends with the year 9999
+            return value
     if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
+        found = opaque_values.decode(cql_type, value)
+        return base64.b64encode(value).decode() if found is None else found
     return value

@@ -69,7 +69,7 @@ def checks(
     allowed: Allowed,
     *,
     index_rows: int | None = None,
-    gone: int = 0,
+    changed: int = 0,
     lost: int | None = None,
     reembedding: Reembedding | None = None,
     lengths: Lengths | None = None,
@@ -87,7 +87,7 @@ def checks(
         dead_letters: rows that could not be embedded or written.
         allowed: what is allowed of rows.
         index_rows: vectors that the index says it has; None if the store cannot say.
-        gone: rows of the target that have gone between the survey and that.
+        changed: rows of the target by which both counts may differ, since they changed about then.
         lost: vectors written since the index was built that it does not find; None if every write reaches the index.
         reembedding: of a sample that was embedded again; None if it was not.
         lengths: the lengths of texts in tokens; None if the model does not tell them.
@@ -99,7 +99,7 @@ def checks(
         *row_checks(survey, dead_letters, allowed, left_out),
         _truncated(lengths, settings.truncated),
         _reembedding(reembedding),
-        _index_rows(survey, index_rows, gone, log_fed=lost is not None),
+        _index_rows(survey, index_rows, changed, log_fed=lost is not None),
         *([] if lost is None else [_index_recent(survey, lost)]),
         _recall(survey, recall, settings.recall_at_10),
         _relevance(relevance, settings.relevance_drop),
@@ -211,12 +211,12 @@ def _reembedding(reembedding: Reembedding | None) -> Check:
     return Check("reembedding_differs", elsewhere, 0, elsewhere == 0, sample, note)
 
 
-def _index_rows(survey: Survey, index_rows: int | None, gone: int, *, log_fed: bool) -> Check:
+def _index_rows(survey: Survey, index_rows: int | None, changed: int, *, log_fed: bool) -> Check:
     wanted = indexable_rows(survey)
     if index_rows is None:
         return _not_measured("index_rows", wanted, "the store cannot say how many vectors its index holds")
     # While applications write, the index is asked a little later than the table was counted.
-    changed = max(survey.in_flight, gone)
+    changed = max(survey.in_flight, changed)
     lag = max(changed, floor(_LIVE_LAG_SHARE * wanted)) if changed else 0
     # Deletions that the log did not tell of stay in such an index, and take the places of what could be found.
     more = log_fed and index_rows > wanted + lag

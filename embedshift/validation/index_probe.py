@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embedshift.errors import CheckFailed
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Hit, Index, Table
+from embedshift.times import now_us
 from embedshift.tokens import WHOLE_RING
 
 #: The ring is cut into this many parts, and one row of each is searched for.
@@ -75,6 +76,25 @@ def lost_rows(store: Store, index: Index, rows: Sequence[pa.RecordBatch]) -> lis
         if not left or time.monotonic() > deadline:
             return left
         threading.Event().wait(_LOOK_S)
+
+
+def changed_about(store: Store, table: str, since_us: int, *, enough: int) -> int:
+    """How many rows a log-fed index may lack, or have too many of, beside a count that began at ``since_us``.
+
+    Those that the change log names since then, and for as long before it as the index may lag; 0 if there is no log.
+    It is read no further than to ``enough`` of them.
+    """
+    described = store.describe(table)
+    if not store.keeps_changes(described):
+        return 0
+    names = [key.name for key in described.keys]
+    changes = store.changes(described, WHOLE_RING, since_us - round(_LAG_S_MAX * 1e6), now_us())
+    keys: set[tuple[Any, ...]] = set()
+    for batch in changes:
+        keys |= set(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
+        if len(keys) >= enough:
+            break
+    return len(keys)
 
 
 def _lost_samples(store: Store, index: Index) -> tuple[int, int]:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from embedshift.errors import ModelUnavailable
 from embedshift.settings import ValidationSettings
 from embedshift.stores.contract import Store
+from embedshift.times import now_us
 from embedshift.validation.checks import Allowed, Check, checks, indexable_rows
 from embedshift.validation.exact_knn import Neighbours
-from embedshift.validation.index_probe import lost_rows
+from embedshift.validation.index_probe import changed_about, lost_rows
 from embedshift.validation.latency import Latency, latency, searcher
 from embedshift.validation.partitions import nearest_in_partitions
 from embedshift.validation.questions import Question, known_articles
@@ -166,12 +167,16 @@ def examine(
         asked = [case.new.model().embed_question(question.text) for question in case.questions]
         vectors = np.concatenate([np.array(asked, np.float32).reshape(-1, case.subject.dimension), probes.vectors()])
     with watch("survey"):
+        began_us = now_us()
         survey = surveyed(vectors)
         # Right after the survey: later, the index would include what the application has written or deleted since.
-        index_rows, gone = store.index_state(case.new.index).rows, 0
-        if index_rows is not None and index_rows < indexable_rows(survey):
-            gone = max(0, survey.target_rows - (rows_now() if rows_now else survey.target_rows))
+        index_rows, changed = store.index_state(case.new.index).rows, 0
         log_fed = store.write_floor(case.new.index.table) is not None
+        if index_rows is not None and index_rows < indexable_rows(survey):
+            changed = max(0, survey.target_rows - (rows_now() if rows_now else survey.target_rows))
+        elif index_rows is not None and log_fed and index_rows > indexable_rows(survey):
+            too_many = index_rows - indexable_rows(survey)
+            changed = changed_about(store, case.new.index.table, began_us, enough=too_many)
         lost = len(lost_rows(store, case.new.index, survey.recent.batches)) if log_fed else None
     with watch("recall"):
         recalls = _recalls(case, survey.nearest, probes, len(asked))
@@ -193,7 +198,7 @@ def examine(
         case.dead_letters(),
         case.allowed,
         index_rows=index_rows,
-        gone=gone,
+        changed=changed,
         lost=lost,
         reembedding=agreed,
         lengths=lengths,

@@ -110,6 +110,27 @@ def test_a_row_of_its_key_alone(indexed: World) -> None:
     assert ("bare",) in indexed.read("articles_v2")
 
 
+def test_two_late_writes_of_one_time(indexed: World) -> None:
+    """Every server keeps the greater value of the two, in whatever order they come."""
+    at = ago(30)
+    for number, text in enumerate(["bread", "river"], 1):
+        indexed.write("articles", {"id": "a003", "title": (text, at)})
+        carried(indexed, number)
+        assert title(indexed) == text
+
+
+@pytest.mark.parametrize("lifted", [False, True])
+def test_a_row_of_its_key_alone_below_a_deletion(indexed: World, lifted: bool) -> None:
+    if lifted:
+        indexed.with_settings(sync={"shadowed": "overwrite"})
+    indexed.delete("articles", {"id": "a003"}, at_us=ago(20))
+    carried(indexed, 1)
+    indexed.write("articles", {"id": "a003", "title": (None, ago(10)), "content": (None, ago(10))})
+    first, again = (indexed.carry(step, read_back=True) for step in ("sync/7", "sync/8"))
+    assert (first.difference, again.difference) == (int(lifted), 0)
+    assert (("a003",) in indexed.read("articles_v2")) == lifted
+
+
 def test_a_task_that_is_killed_between_what_it_notes_and_what_it_writes(indexed: World) -> None:
     """Its note of a cell that is not there must not make the next late write look old."""
     titled(indexed, "bread", 30)
@@ -170,6 +191,43 @@ def test_what_was_deleted_in_the_live_table_stays_deleted(switched: World, moved
         world.carry(step, read_back=True)
         assert world.read_one("articles_v2", "a003") is None
         assert title(world, id_="a004") is None
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_row_of_its_key_alone_stays_in_the_live_table(switched: World, log: bool) -> None:
+    world = with_log(switched) if log else switched
+    world.write("articles_v2", {"id": "bare", "title": (None, now_us())})
+    if log:
+        floor_moves_up(world)
+    for step in ("sync/7", "sync/8"):
+        assert world.carry(step, read_back=True).difference == 0
+        assert ("bare",) in world.read("articles_v2")
+
+
+def test_a_row_of_its_key_alone_that_was_deleted_in_the_live_table_stays_deleted(loaded: World) -> None:
+    loaded.write("articles", {"id": "bare", "title": (None, ago(20)), "content": (None, ago(20))})
+    loaded.steps("sync", "validate", "cutover")
+    world = with_log(loaded)
+    assert ("bare",) in world.read("articles_v2")
+    world.delete("articles_v2", {"id": "bare"})
+    floor_moves_up(world)
+    for step in ("sync/7", "sync/8"):
+        assert world.carry(step, read_back=True).difference == 0
+        assert ("bare",) not in world.read("articles_v2")
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_on_the_way_back_a_cell_of_a_straggler_keeps_no_other_of_its_deleted_row(switched: World, log: bool) -> None:
+    world = with_log(switched, "articles") if log else switched
+    world.delete("articles_v2", {"id": "a003"})
+    world.write("articles", {"id": "a003", "content": ("of a straggler", now_us())})
+    world.carry("back/1", backwards=True, read_back=True)
+    assert world.carry("back/2", backwards=True, read_back=True).difference == 0
+    row = world.read_one("articles", "a003") or {}
+    assert "title" not in row
+    assert row["content"][0] == "of a straggler"
+    vector = world.embedded(world.old_model(), {"id": "a003", "content": ("of a straggler", 1)})[0]["embedding"]
+    assert row["embedding"][0] == pytest.approx(vector[0])
 
 
 def test_a_newer_cell_of_a_stranger_brings_no_old_ones_back(switched: World) -> None:

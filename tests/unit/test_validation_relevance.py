@@ -286,8 +286,8 @@ def test_an_index_that_holds_fewer_vectors_than_the_table_fails() -> None:
     assert failed(survey_of(), index_rows=None) == set()
     assert failed(survey_of(in_flight=1), index_rows=999) == set()
     assert failed(survey_of(in_flight=1), index_rows=980) == {"index_rows"}
-    assert failed(survey_of(), index_rows=995, gone=7) == set(), "rows have gone between the two counts"
-    assert failed(survey_of(), index_rows=990, gone=7) == {"index_rows"}
+    assert failed(survey_of(), index_rows=995, changed=7) == set(), "rows have gone between the two counts"
+    assert failed(survey_of(), index_rows=990, changed=7) == {"index_rows"}
 
 
 def test_recall_is_held_against_the_limit_with_its_lower_end() -> None:

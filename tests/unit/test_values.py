@@ -6,9 +6,12 @@ import base64
 import json
 import uuid
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from cassandra.cqltypes import DecimalType, InetAddressType, IntegerType, TimeType
+from cassandra.cqltypes import SimpleDateType as DateType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +28,14 @@ from embedshift.stores.cql_types import (
 )
 
 unhurried = settings(deadline=None)
+#: Bytes of the protocol, as the driver writes them.
+OPAQUE = {
+    "date": st.binary(min_size=4, max_size=4),
+    "time": st.integers(0, 86_400 * 10**9 - 1).map(lambda each: each.to_bytes(8, "big")),
+    "inet": st.ip_addresses().map(lambda each: each.packed),
+    "varint": st.integers().map(lambda each: IntegerType.serialize(each, 5)),
+    "decimal": st.decimals(allow_nan=False, allow_infinity=False).map(lambda each: DecimalType.serialize(each, 5)),
+}
 WIDTHS = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8, "timestamp": 8}
 
 
@@ -32,7 +43,9 @@ WIDTHS = {"tinyint": 1, "smallint": 2, "int": 4, "bigint": 8, "timestamp": 8}
 def typed_values(draw: st.DrawFn) -> tuple[str, object]:
     """A type, and a value of it as it travels in Arrow."""
     type_ = draw(
-        st.sampled_from(["text", "ascii", *WIDTHS, "boolean", "double", "uuid", "timeuuid", "blob", "decimal"])
+        st.sampled_from(
+            ["text", "ascii", *WIDTHS, "boolean", "double", "uuid", "timeuuid", "blob", "duration", *OPAQUE]
+        )
     )
     if type_ in WIDTHS:
         bits = 8 * WIDTHS[type_] - 1
@@ -46,6 +59,7 @@ def typed_values(draw: st.DrawFn) -> tuple[str, object]:
         "double": st.floats(allow_nan=False),
         "uuid": st.binary(min_size=16, max_size=16),
         "timeuuid": st.binary(min_size=16, max_size=16),
+        **OPAQUE,
     }.get(type_, st.binary())
     return type_, draw(strategy)
 
@@ -94,6 +108,14 @@ def test_null_is_null_on_either_side(type_):
         ("vector<float, 2>", [1.0, "x"]),
         ("vector<float, 2>", 3),
         ("blob", "not base64!"),
+        ("date", "tomorrow"),
+        ("date", "2026-02-30"),
+        ("time", "24:00:00"),
+        ("inet", "localhost"),
+        ("varint", 1.5),
+        ("varint", True),
+        ("decimal", "NaN"),
+        ("decimal", "much"),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_by_name(type_, value):
@@ -124,6 +146,29 @@ def test_a_moment_is_read_in_any_of_its_forms(value):
 def test_a_datetime_is_a_moment():
     assert from_json("timestamp", datetime(2023, 11, 14, 22, 13, 20, 123_000, tzinfo=UTC)) == 1_700_000_000_123
     assert to_json("timestamp", 1_700_000_000_123) == "2023-11-14T22:13:20.123000Z"
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "of_driver"),
+    [
+        ("date", "2026-11-30", DateType.serialize("2026-11-30", 5)),
+        ("date", "0001-01-01", DateType.serialize("0001-01-01", 5)),
+        ("time", "08:05:09.000000001", TimeType.serialize("08:05:09.000000001", 5)),
+        ("inet", "2001:db8::1", InetAddressType.serialize("2001:db8::1", 5)),
+        ("inet", "192.0.2.1", InetAddressType.serialize("192.0.2.1", 5)),
+        ("varint", -(2**70), IntegerType.serialize(-(2**70), 5)),
+        ("decimal", "-12.50", DecimalType.serialize(Decimal("-12.50"), 5)),
+    ],
+)
+def test_days_times_addresses_and_numbers_are_written_as_people_write_them(type_, text, of_driver):
+    assert from_json(type_, text) == of_driver
+    assert to_json(type_, of_driver) == text
+
+
+def test_a_year_that_has_no_name_is_a_number():
+    assert to_json("timestamp", 2**62) == 2**62
+    assert from_json("timestamp", 2**62) == 2**62
+    assert from_json("date", to_json("date", b"\xff" * 4)) == b"\xff" * 4
 
 
 def test_bytes_are_base64_in_json():
