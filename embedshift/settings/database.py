@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, Strict, model_validator
 
 from embedshift.errors import SettingsError
 from embedshift.settings.values import Duration, Frozen
 
 #: Where a vector store tells the state of its indexes.
-VectorStoreAddress = Annotated[str, Field(pattern=r"^https?://[^?#@\s]+$")]
+
+
+def _with_host(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        (parts.hostname or "").encode("ascii" if ":" in (parts.hostname or "") else "idna")
+    except (ValueError, UnicodeError):
+        good = False
+    if not good:
+        raise ValueError("write http://host:port, or https://host:port")
+    return address
+
+
+#: The path before ``/api`` may be longer; what an address must not have is a user, a query, or a fragment.
+VectorStoreAddress = Annotated[str, Field(pattern=r"""^https?://[!"$->A-~]+$"""), AfterValidator(_with_host)]
 #: By datacenter: how many copies, or on which racks one each.
-Replication = dict[str, str | int | tuple[str, ...]]
+
+
+def _copies(replication: dict[str, str | int | tuple[str, ...]]) -> dict[str, str | int | tuple[str, ...]]:
+    if not replication:
+        raise ValueError("name a datacenter and how many copies it keeps, such as {dc1: 3}")
+    for name, value in replication.items():
+        if name == "class":
+            good = isinstance(value, str) and bool(value)
+        elif isinstance(value, tuple):
+            good = bool(value) and all(value)
+        else:  # Cassandra writes copies of which some are transient as 3/1
+            good = re.fullmatch(r"\d+(/\d+)?", str(value)) is not None
+        if not good:
+            raise ValueError(f"{name}: {value!r} is neither a number of copies nor a list of racks")
+    return replication
+
+
+#: By datacenter, copies or racks; perhaps with a ``class``.
+Replication = Annotated[dict[str, str | Annotated[int, Strict()] | tuple[str, ...]], AfterValidator(_copies)]
 
 
 class TlsSettings(Frozen):

@@ -93,7 +93,8 @@ def wait_until_serving(store: Store, wanted: Index, settings: Settings, still_ou
         if lost == 0:
             return
         if time.monotonic() > deadline:
-            what = f"is {state.status}" if lost is None else f"does not find {lost} articles that are in it"
+            why = f" ({state.reason})" if state.reason else ""
+            what = f"is {state.status}{why}" if lost is None else f"does not find {lost} articles that are in it"
             raise CheckFailed(
                 f"the index {wanted.name} {what} after {format_duration(settings.target.index_wait)}",
                 hint="run embedshift index again to wait longer, or raise target.index_wait",

@@ -22,7 +22,7 @@ from embedshift.steps.proof import Surveyor, allowed_of, subject_of
 from embedshift.stores.contract import Store
 from embedshift.telemetry.console import Console
 from embedshift.times import now_us
-from embedshift.validation.questions import Question, read_questions
+from embedshift.validation.questions import Question, condition_of, read_questions
 from embedshift.validation.relevance import SearchableTable
 from embedshift.validation.remedies import remedies
 from embedshift.validation.space import Space, in_words
@@ -55,6 +55,8 @@ def validate(context: StepContext) -> ValidationResult:
     settings, store, console = context.settings, context.store, context.console
     migration = get_migration(store, settings)
     questions = read_questions(settings.validation.questions) if settings.validation.questions else []
+    for question in questions:  # before anything takes long
+        condition_of(question, store.describe(migration.target.table), migration.target.index)
     with (
         context.owned(migration, "validate") as lease,
         context.spark(migration.id, model=migration.target.model) as spark,

@@ -173,8 +173,10 @@ def _from_json(cql_type: str, value: Any) -> Any:
         if len(value) != vector_dimension(cql_type):
             raise ValueError(value)
         return [float(each) for each in value]
-    if isinstance(value, bytes):
-        return value
+    return value if isinstance(value, bytes) else _opaque(cql_type, value)
+
+
+def _opaque(cql_type: str, value: Any) -> bytes:
     found = opaque_values.encode(cql_type, value)
     return base64.b64decode(value, validate=True) if found is None else found
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from embedshift.errors import InputError
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type, from_json, to_json
-from embedshift.stores.model import Table
+from embedshift.stores.model import Index, Table
 
 _KEYS_AT_ONCE = 500
 
@@ -82,6 +82,31 @@ def _question(tree: Any) -> Question:
         raise ValueError('its "where" is not an object with a value for each column')
     "".join([id_, text, *relevant]).encode()  # a lone surrogate is a ValueError
     return Question(id_, text, relevant, where)
+
+
+def condition_of(question: Question, table: Table, index: Index) -> dict[str, Any]:
+    """What the articles that answer a question must have, as the store takes it.
+
+    Raises:
+        InputError: the table has no such column, a value is not one of its column, or the index is local and the
+            question does not say in which partition.
+    """
+    hint = 'mend "where" of that question'
+    if missing := [name for name in index.partition if name not in question.where]:
+        raise InputError(
+            f"the question {question.id!r} does not say in which {missing[0]} to search",
+            hint='the index is local: add "where" to the question',
+        )
+    found: dict[str, Any] = {}
+    for name, value in question.where.items():
+        column = table.column(name)
+        if column is None:
+            raise InputError(f"the question {question.id!r}: {table.name} has no column {name} to search by", hint=hint)
+        try:
+            found[name] = from_json(column.type, value)
+        except InputError as error:
+            raise InputError(f"the question {question.id!r}: {name}: {error.what}", hint=hint) from error
+    return found
 
 
 def known_articles(store: Store, table: Table, id_column: str, questions: Iterable[Question]) -> set[str] | None:

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.embedding import Model
-from embedshift.errors import InputError
 from embedshift.stores.contract import Store
-from embedshift.stores.cql_types import from_json
 from embedshift.stores.model import Hit, Index, Table
-from embedshift.validation.questions import Question, article_id
+from embedshift.validation.questions import Question, article_id, condition_of
 
 __all__ = [
     "MEASURES",
@@ -263,20 +261,7 @@ class SearchableTable:
             InputError: the index is local, and the question does not say in which partition.
         """
         values = [] if any(key.name == self.id for key in self.table.keys) else [self.id]
-        if missing := [name for name in self.index.partition if name not in question.where]:
-            raise InputError(
-                f"the question {question.id!r} does not say in which {missing[0]} to search",
-                hint='the index is local: add "where" to the question',
-            )
+        where = condition_of(question, self.table, self.index)
         vector = self.model().embed_question(question.text)
-        where = {name: from_json(self._type(name), value) for name, value in question.where.items()}
         hits = self.store.search(self.table, self.index, vector, k, values=values, where=where)
         return ranked_ids(hits, self.table, self.id)
-
-    def _type(self, name: str) -> str:
-        column = self.table.column(name)
-        if column is None:
-            raise InputError(
-                f"{self.table.name} has no column {name} to search by", hint='mend "where" of the questions'
-            )
-        return column.type

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -177,6 +180,11 @@ PATH = "/api/v1/indexes/ks/articles_idx/status"
         ((200, b"null"), "building", None),
         ((200, b"[" * 60_000), "building", None),
         ((200, b"\xff\xfe"), "building", None),
+        ((200, b'{"status": "SERVING", "count": 1, "build_progress": NaN}'), "building", None),
+        ((200, b'{"status": "SERVING", "count": -1}'), "building", None),
+        ((200, b'{"status": "SERVING", "count": true}'), "building", None),
+        ((200, b'{"status": "\\u001b[2J", "count": 1}'), "building", None),
+        (said("S" * 60_000, 1), "building", None),
         ((204, b""), "building", None),
         ((302, b""), "building", None),
         (said("SERVING", 1400, 100.0), "serving", 1400),
@@ -189,6 +197,8 @@ def test_the_status_address_is_asked(vector_store, answer, status, rows):
     state = asking(f"{address}/").index_state(Recorded({}), INDEX, "")
     assert (state.status, state.rows) == (status, rows)
     assert bool(state.reason) == (status != "serving")
+    assert state.reason.isprintable()
+    assert len(state.reason) < 300
 
 
 def test_every_vector_store_must_serve(vector_store):
@@ -237,6 +247,31 @@ def test_a_body_that_is_cut_off_is_no_status(vector_store):
     assert "\n" not in state.reason
 
 
+def test_a_store_that_sends_a_byte_now_and_then_is_not_waited_for(monkeypatch):
+    """Each byte comes in time, and the answer never."""
+    monkeypatch.setattr("embedshift.stores.cql.vector_status.TIMEOUT_S", 0.5)
+    stopped = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            for byte in b"HTTP/1.1 200 OK\r\n" + b"X-Header: none\r\n" * 1000:
+                connection.sendall(bytes([byte]))
+                if stopped.wait(0.05):
+                    break
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=lambda: trickle(listening.accept()[0]))
+        thread.start()
+        began = time.monotonic()
+        state = asking(f"http://127.0.0.1:{listening.getsockname()[1]}").index_state(Recorded({}), INDEX, "")
+        took = time.monotonic() - began
+        stopped.set()
+        thread.join()
+    assert state.status == "building"
+    assert "no whole answer within 0.5 s" in state.reason
+    assert took < 10
+
+
 def secured(files: TlsFiles, *, asks: bool) -> ThreadingHTTPServer:
     """A vector store with the certificate of a private authority, which asks for one of the client, or not."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -279,7 +314,10 @@ def test_a_file_of_the_vector_stores_encryption_that_is_missing_is_named(tmp_pat
         asking("https://vectors:6080", vector_tls={"ca": tmp_path / "ca.pem"})
 
 
-@pytest.mark.parametrize("address", ["vectors:6080", "ftp://vectors", "https://user@vectors", "https://a b"])
+NO_HOSTS = ["http://[::1", "http://a:99999", "http://:80", f"http://{'a' * 64}.b", "http://é"]
+
+
+@pytest.mark.parametrize("address", ["vectors:6080", "ftp://vectors", "https://user@vectors", "https://a b", *NO_HOSTS])
 def test_an_address_that_is_none_is_refused(address):
     with pytest.raises(ValidationError, match="vector_status"):
         asking(address)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from embedshift.cli.admin import explain
 from embedshift.errors import SettingsError
@@ -357,3 +358,22 @@ def test_a_key_of_a_former_version_is_an_error_that_names_the_new_one():
     for old, new in RENAMED.items():
         assert old.rpartition(".")[2] not in known_keys(old.split(".")[:-1])
         assert new.rpartition(".")[2] in known_keys(new.split(".")[:-1])
+
+
+@pytest.mark.parametrize("replication", [{}, {"dc1": -1}, {"dc1": True}, {"dc1": ""}, {"dc1": []}, {"dc1": "three"}])
+def test_a_replication_that_no_server_takes_is_refused(replication):
+    with pytest.raises(ValidationError, match="replication"):
+        StoreSettings(kind="cql", hosts=("h",), local_dc="dc1", keyspace="ks", replication=replication)
+
+
+@pytest.mark.parametrize(
+    "replication",
+    [
+        {"dc1": 3, "dc2": 0},
+        {"class": "SimpleStrategy", "replication_factor": "3"},
+        {"dc1": ["r1", "r2"]},
+        {"dc1": "3/1"},
+    ],
+)
+def test_a_replication_in_every_form_of_the_servers(replication):
+    StoreSettings(kind="cql", hosts=("h",), local_dc="dc1", keyspace="ks", replication=replication)

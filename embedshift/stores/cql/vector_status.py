@@ -5,26 +5,32 @@ The paths and the fields are those of the vector store's own OpenAPI document.
 
 from __future__ import annotations
 
-import http.client
 import json
+import re
+import socket
 import ssl
-import urllib.error
-import urllib.request
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from math import isfinite
+from threading import Event, Timer
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from embedshift.settings import StoreSettings
 from embedshift.stores.cql.tls import tls_context
 from embedshift.stores.model import IndexState
 
-#: Seconds for one answer.
+#: Seconds for one answer, from the first byte of the question to its last one.
 TIMEOUT_S = 10.0
 #: A vector store looks at the schema once a second, and knows an index by its name: for so long it may still speak of
 #: one that was dropped.
 SETTLES_S = 5.0
 #: A status is a few dozen bytes; whatever sends more is no vector store.
 _BYTES_MAX = 1 << 16
+#: The states are words such as SERVING; what is said of others goes to a terminal.
+_WORD = re.compile(r"[A-Za-z_ ]{1,40}")
+_REASON_MAX = 200
 #: Percent of the first scan. Where it is less and the index serves, parts of the scan have failed.
 _WHOLE = 100.0
 
@@ -67,14 +73,13 @@ class VectorStores:
     def _state(self, address: str, keyspace: str, name: str) -> IndexState:
         url = f"{address}/api/v1/indexes/{quote(keyspace, safe='')}/{quote(name, safe='')}/status"
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=self._tls) as answer:
-                found = read_status(answer.read(_BYTES_MAX))
-        except urllib.error.HTTPError as error:
-            with error:
-                reason = "has not found the index yet" if error.code == 404 else f"answers {error.code}"
-            return IndexState("building", reason=f"the vector store {address} {reason}")
-        except (OSError, http.client.HTTPException, ValueError) as error:  # a redirect may lead anywhere
+            code, body = self._asked(url)
+        except (OSError, HTTPException, ValueError) as error:
             return IndexState("building", reason=f"the vector store {address} does not answer ({_why(error)})")
+        if code != 200:
+            reason = "has not found the index yet" if code == 404 else f"answers {code}"
+            return IndexState("building", reason=f"the vector store {address} {reason}")
+        found = read_status(body)
         if found is None:
             return IndexState("building", reason=f"the vector store {address} does not answer with a status")
         if found.state != "SERVING":
@@ -85,17 +90,52 @@ class VectorStores:
             return IndexState("failed", rows=found.rows, reason=reason)
         return IndexState("serving", rows=found.rows)
 
+    def _asked(self, url: str) -> tuple[int, bytes]:
+        """The code and the body of an answer."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        connection: HTTPConnection = (
+            HTTPSConnection(parts.hostname, parts.port, timeout=TIMEOUT_S, context=self._tls)
+            if parts.scheme == "https"
+            else HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        )
+        late = Event()
+        # A timeout of the socket begins anew with every byte.
+        overdue = Timer(TIMEOUT_S, _cut, (connection, late))
+        overdue.daemon = True
+        overdue.start()
+        try:
+            with closing(connection):
+                connection.request("GET", parts.path, headers={"Accept": "application/json"})
+                answer = connection.getresponse()
+                return answer.status, answer.read(_BYTES_MAX)
+        except (OSError, HTTPException, ValueError) as error:
+            if late.is_set():
+                raise TimeoutError(f"no whole answer within {TIMEOUT_S:g} s") from error
+            raise
+        finally:
+            overdue.cancel()
+
+
+def _cut(connection: HTTPConnection, late: Event) -> None:
+    late.set()
+    with suppress(OSError, AttributeError):  # it may not be open yet, or just be closed
+        connection.sock.shutdown(socket.SHUT_RDWR)
+
 
 def read_status(body: bytes) -> Status | None:
     """A status from the body of an answer; None if it is none."""
     try:
         said: Any = json.loads(body)
+        state, rows = said["status"], said["count"]
         # Versions before build_progress give none.
-        return Status(str(said["status"]).upper(), int(said["count"]), float(said.get("build_progress", _WHOLE)))
+        progress = float(said.get("build_progress", _WHOLE))
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+    known = isinstance(state, str) and _WORD.fullmatch(state) and type(rows) is int and rows >= 0
+    return Status(state.upper(), rows, progress) if known and isfinite(progress) and progress >= 0 else None
 
 
 def _why(error: BaseException) -> str:
-    reason = getattr(error, "reason", None) or error
-    return " ".join(str(reason).split()) or type(error).__name__
+    text = "".join(each if each.isprintable() else " " for each in str(error))
+    return " ".join(text.split())[:_REASON_MAX] or type(error).__name__
