@@ -47,6 +47,10 @@ PARTS = {
         "what another application feels of a load with a limit, and without; and what validations make of applications",
         ("-m", "pytest", "tests/cluster/test_throttle.py", "tests/faults/test_a_busy_table.py", "-m", "long", "-s"),
     ),
+    "cranfield": Part(
+        "the whole Cranfield collection on Cassandra: every abstract arrives, and the figures are those computed apart",
+        ("-m", "pytest", "tests/cluster/test_migration.py", "-m", "long"),
+    ),
     "faults": Part(
         "every fault on three Cassandra nodes",
         ("-m", "pytest", "tests/reliability", "-m", "matrix or not matrix", "-s"),

@@ -207,6 +207,10 @@ class CassandraCluster:
                 raise CassandraFailed(f"port {port} is taken at one of {', '.join(self.spec.hosts)}: choose another")
 
     def _stop_nodes(self) -> None:
+        if self.spec.use == "once":  # nobody reads what it would still write
+            for node in self._nodes:
+                node.kill()
+            return
         for node in self._nodes:
             node.ask_to_stop()  # all of them first, so that they end at the same time
         for node in self._nodes:

@@ -116,6 +116,8 @@ def write_yaml(
 
 def _plain(spec: ClusterSpec, number: int, data: Path) -> dict[str, object]:
     host = spec.hosts[number]
+    # By default each table in use holds a megabyte at least: too much where thousands stay.
+    memtables = {"memtable_allocation_type": "unslabbed_heap_buffers"} if spec.use == "once" else {}
     seeds = {"class_name": "org.apache.cassandra.locator.SimpleSeedProvider"}
     return {
         "cluster_name": "embedshift",
@@ -138,6 +140,7 @@ def _plain(spec: ClusterSpec, number: int, data: Path) -> dict[str, object]:
         "hinted_handoff_enabled": True,
         "materialized_views_enabled": False,
         "user_defined_functions_enabled": False,
+        **memtables,
     }
 
 

@@ -122,7 +122,7 @@ def test_two_cutovers_at_once_move_the_alias_once(
 @pytest.fixture(scope="module")
 def cranfield_world(
     tmp_path_factory: pytest.TempPathFactory, cranfield: Path, cassandra: CassandraCluster, spark: SparkContext
-) -> World:
+) -> Iterator[World]:
     from embedshift.operations.import_file import import_articles
 
     folder = tmp_path_factory.mktemp("cranfield")
@@ -136,11 +136,13 @@ def cranfield_world(
         yield world
 
 
+@pytest.mark.long
 def test_cranfield_keeps_every_abstract(cranfield_world: World) -> None:
     assert len(cranfield_world.carried("articles_v2")) == 1400
     cranfield_world.assert_same()
 
 
+@pytest.mark.long
 def test_cranfield_is_as_relevant_as_an_independent_computation_says(cranfield: Path, cranfield_world: World) -> None:
     world = cranfield_world
     report = json.loads(world.settings.validation.report.read_text())

@@ -165,6 +165,8 @@ def create_keyspaces(connection: CqlConnection, dialect: Dialect) -> list[str]:
                 keyspace_creation(name, copies, dialect, catalog=catalog), f"creating the keyspace {name}"
             )
             created.append(name)
+    if created:
+        connection.know_replicas()
     return created
 
 

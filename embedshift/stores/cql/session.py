@@ -6,10 +6,11 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from cassandra import ConsistencyLevel, UnresolvableContactPoints
+from cassandra import ConsistencyLevel, DriverException, UnresolvableContactPoints
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy, FallthroughRetryPolicy, TokenAwarePolicy
@@ -85,6 +86,10 @@ class CqlConnection:
             statement.is_idempotent = idempotent
             self._prepared[query] = statement
         return statement
+
+    def know_replicas(self) -> None:
+        """Find out which nodes hold what, once the keyspaces exist."""
+        _know_replicas(self.session.cluster, self.settings)
 
     def forget(self) -> None:
         """Drop prepared statements: the schema has changed."""
@@ -186,7 +191,18 @@ def _connect(settings: StoreSettings, where: str) -> Session:
             raise driver_errors.refused_connection(error, where, user=user, encrypted=encrypted) from error
         raise
     wire.listen(session)
+    _know_replicas(cluster, settings)
     return session
+
+
+def _know_replicas(cluster: Cluster, settings: StoreSettings) -> None:
+    """Read how the two keyspaces are replicated, so that a request goes to a node that has its rows.
+
+    By itself the driver reads the schema of every table of every keyspace, in each task, and again at each change.
+    """
+    for name in {settings.keyspace, settings.catalog.keyspace} - {None}:
+        with suppress(DriverException):  # without it requests go to any node
+            cluster.refresh_keyspace_metadata(name, max_schema_agreement_wait=0)
 
 
 def _cluster(settings: StoreSettings, login: tuple[str, str] | None) -> Cluster:
@@ -201,6 +217,7 @@ def _cluster(settings: StoreSettings, login: tuple[str, str] | None) -> Cluster:
         connect_timeout=settings.connect_timeout.total_seconds(),
         control_connection_timeout=settings.connect_timeout.total_seconds(),
         compression=False,
+        schema_metadata_enabled=False,
     )
 
 
