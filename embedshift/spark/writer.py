@@ -126,7 +126,7 @@ class Writer:
     def _undo_ghosts(self, rows: pa.RecordBatch) -> None:
         """Delete vectors that were written to rows which somebody deleted after they were read."""
         names = [column.name for column in self._layout.carried]
-        _, now = self._times_now(self._store, self._layout.target_table, rows, self._layout.carried)
+        now = self._times_now(self._store, self._layout.target_table, rows, self._layout.carried)
         had = [pc.is_valid(rows.column(write_time(name))) for name in names]
         has = [pc.is_valid(now[name]) for name in names]
         nothing = pa.array(np.full(rows.num_rows, False))
@@ -154,8 +154,8 @@ class Writer:
         Their new time is that of the range's beginning: whatever is deleted after that stays deleted.
         """
         self.fence.before_deleting()
-        exists, now = self._times_now(self._source, self._layout.source_table, rows, self._layout.carried)
-        _, there = self._times_now(
+        now = self._times_now(self._source, self._layout.source_table, rows, self._layout.carried)
+        there = self._times_now(
             self._store, self._layout.target_table, rows, (*self._layout.carried, *self._layout.made)
         )
         texts = [name for name in Template.parse(self._layout.source.text).columns if name in now]
@@ -174,31 +174,20 @@ class Writer:
             value = pc.if_else(pc.is_valid(again), rows.column(name), None)
             rows = rows.set_column(rows.schema.get_field_index(write_time(name)), write_time(name), again)
             rows = rows.set_column(rows.schema.get_field_index(name), name, value)
-        rows = self._marked_again(rows, exists)
         again = reduce(pc.or_, [pc.is_valid(rows.column(write_time(name))) for name in self._columns])
         rows = rows.filter(again)
         if rows.num_rows:
             self._enter(self._layout.entries(rows, self._began_us))
             self._put(rows, made_of.filter(again))
 
-    def _marked_again(self, rows: pa.RecordBatch, exists: pa.Array) -> pa.RecordBatch:
-        """Rows without a value that is copied; null, written at the new time, makes the row itself."""
-        names = [column.name for column in self._layout.carried]
-        if not names or self._layout.in_place:
-            return rows
-        written = [pc.is_valid(rows.column(write_time(name))) for name in names]
-        marked = pc.if_else(pc.and_not(exists, reduce(pc.or_, written)), self._began_us, None)
-        times = pc.coalesce(rows.column(write_time(names[0])), marked)
-        return rows.set_column(rows.schema.get_field_index(write_time(names[0])), write_time(names[0]), times)
-
     def _times_now(
         self, store: Store, table: Table, rows: pa.RecordBatch, columns: Sequence[Column]
-    ) -> tuple[pa.Array, dict[str, pa.Array]]:
-        """Which rows a table has now, and the write times of their cells; null for what is not there."""
+    ) -> dict[str, pa.Array]:
+        """The write times of cells as a table has them now, in the order of ``rows``; null for what is not there."""
         keys, names = [key.name for key in self._layout.keys], [column.name for column in columns]
         found = store.fetch(table, rows.select(keys), times=names)
         place = pc.index_in(key_array(rows, keys), value_set=key_array(found, keys))
-        return pc.is_valid(place), {name: found.column(write_time(name)).take(place) for name in names}
+        return {name: found.column(write_time(name)).take(place) for name in names}
 
     def _hidden(self, cells: pa.RecordBatch) -> pa.Array:
         """Of which rows a written value is not there; n booleans."""

@@ -229,8 +229,7 @@ class WritePlan:
         living = [using for using, members in groups.items() if any(cells[at].valued[row] for at in members)]
         marking = max(living, default=None)
         if marking is None:
-            latest = max((time for _, time in groups), default=0)
-            self._add(row, self._statements.marker, [*key, *_using(NO_TTL, max(latest, self._marker_us))])
+            self._add(row, self._statements.marker, [*key, *_using(NO_TTL, self._marker_us)])
         for (ttl, time), members in groups.items():
             values, using = _values(cells, row, members), _using(ttl, time)
             if (ttl, time) == marking:
