@@ -24,6 +24,7 @@ from embedshift.steps.context import AliasMove, DryRun, StepContext, StepResult
 from embedshift.steps.cutover_trigger import AtTime, CutoverTrigger, OnRelease
 from embedshift.steps.proof import Surveyor
 from embedshift.steps.rollback import rollback
+from embedshift.steps.row_expiry import give_row_ttl
 from embedshift.steps.sync import Syncing, sync_until_clean
 from embedshift.steps.validate import validate
 from embedshift.stores.contract import Store
@@ -78,7 +79,8 @@ def cutover(
         check_validation(settings, store, migration)  # it says which checks failed
     check_step("cutover", migration.state, migration.id)
     trigger = _trigger(context, migration, at=at, hold=hold)
-    plan = plan_lines(settings, migration, trigger, or_rollback=or_rollback)
+    row_ttl = store.describe(migration.source.table).row_ttl
+    plan = plan_lines(settings, migration, trigger, or_rollback=or_rollback, row_ttl=row_ttl)
     for line in plan:
         context.console.say(line)
     if dry_run:
@@ -152,6 +154,7 @@ def _switch(syncing: Syncing, migration: Migration, alias: Alias) -> None:
     proof = check_validation(settings, store, migration)
     surveyor = Surveyor(settings, store, syncing.spark, lease)
     context.console.say(_check_content(surveyor, migration.target.table, proof))
+    give_row_ttl(context, migration)
     with _older_ways_back_closed(context, migration):
         # Before the alias moves, so that the time from which the target has rows of its own is always known.
         lease.change(state="switching", switched_us=now_us())
@@ -250,9 +253,14 @@ def _still_proven(context: StepContext) -> bool:
 
 
 def plan_lines(
-    settings: Settings, migration: Migration, trigger: CutoverTrigger | None = None, *, or_rollback: bool = False
+    settings: Settings,
+    migration: Migration,
+    trigger: CutoverTrigger | None = None,
+    *,
+    or_rollback: bool = False,
+    row_ttl: str | None = None,
 ) -> list[str]:
-    """What a cutover does, in order."""
+    """What a cutover does, in order; row_ttl: the column by which rows of the source expire."""
     cache, age = format_duration(settings.cutover.client_cache), format_duration(settings.validation.max_age)
     source, target = migration.source, migration.target
     lines = [
@@ -264,6 +272,8 @@ def plan_lines(
         "sync once more, for what they wrote meanwhile",
         "search through the alias for articles that are in the table",
     ]
+    if row_ttl is not None:
+        lines.insert(2, f"let the rows of {target.table} expire by {row_ttl}, as those of {source.table} do")
     if settings.hooks.before_cutover is not None:
         lines.insert(0, f"ask hooks.before_cutover ({settings.hooks.before_cutover}), and stop if it fails")
     if trigger is not None:

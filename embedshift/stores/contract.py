@@ -86,7 +86,7 @@ class Store(Protocol):
         """
 
     def create(self, table: Table) -> None:
-        """Create a table, empty.
+        """Create a table, empty. Its rows do not expire by a column: ``set_row_ttl`` says so.
 
         Raises:
             SchemaError: the name is taken, there is no partition key, or the store does not support a type or a role.
@@ -97,6 +97,17 @@ class Store(Protocol):
 
         Raises:
             SchemaError: the table has a column of that name already.
+        """
+
+    def set_row_ttl(self, table: str, column: str) -> None:
+        """Let the store delete each row some time after the time in a column; no error if it does so already.
+
+        Args:
+            table: the table.
+            column: a regular column: a timestamp, or a number of seconds since the epoch. A row without it stays.
+
+        Raises:
+            SchemaError: rows expire by another column, the column cannot be one, or the store has no such expiry.
         """
 
     def drop(self, table: str) -> None:

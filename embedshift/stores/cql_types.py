@@ -65,6 +65,7 @@ _NATIVE = frozenset(
     ]
 )
 _ONE_CELL = re.compile(r"(frozen|tuple|vector)\s*<|'", re.IGNORECASE)
+_COLLECTION = re.compile(r"(list|set|map)\s*<", re.IGNORECASE)
 #: Types whose values a text template may name.
 READABLE = frozenset({"text", "varchar", "ascii", "int", "bigint", "smallint", "tinyint", "boolean", "float", "double"})
 
@@ -111,6 +112,11 @@ def is_opaque(cql_type: str) -> bool:
 def is_many_celled(cql_type: str) -> bool:
     """Whether a value of that type is several cells with separate write times (collections and UDTs, if not frozen)."""
     return cql_type not in _NATIVE and not _ONE_CELL.match(cql_type)
+
+
+def is_user_type(cql_type: str) -> bool:
+    """Whether a value of that type is a UDT whose fields are separate cells."""
+    return is_many_celled(cql_type) and not _COLLECTION.match(cql_type)
 
 
 def key_bytes(cql_type: str, value: Any) -> bytes:

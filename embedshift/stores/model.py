@@ -37,7 +37,8 @@ class Column:
     """One column: its name, its CQL type as text (``text``, ``vector<float, 384>``), its role in the table.
 
     ``descending`` is true for a clustering column that the table keeps in descending order. ``untimed`` is true if the
-    store cannot tell when a cell was written: its write time is then that of the row's other cells.
+    store cannot tell when a cell was written: its write time is then that of the row's other cells. ``fields`` are
+    those of a user type of which the store tells the write times one by one: the latest counts, and the longest TTL.
     """
 
     name: str
@@ -45,14 +46,19 @@ class Column:
     role: Role = "regular"
     descending: bool = False
     untimed: bool = False
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as the store describes it: key columns first, in key order."""
+    """A table as the store describes it: key columns first, in key order.
+
+    ``row_ttl`` is the column whose time tells when the server deletes a row; None if rows do not expire so.
+    """
 
     name: str
     columns: tuple[Column, ...]
+    row_ttl: str | None = None
 
     @property
     def keys(self) -> tuple[Column, ...]:

@@ -135,6 +135,19 @@ def test_what_copying_loses_is_said_in_lines(store, shelf):
     assert all(isinstance(line, str) and "\n" not in line for line in store.remarks(shelf.table))
 
 
+def test_rows_expire_by_a_column_only_where_the_store_can_do_that(store, new_name):
+    name = new_name()
+    store.create(Table(name, (Column("id", "text", "partition"), Column("until", "timestamp"))))
+    assert store.describe(name).row_ttl is None
+    if "ScyllaDB" in store.label:
+        store.set_row_ttl(name, "until")
+        store.set_row_ttl(name, "until")
+        assert store.describe(name).row_ttl == "until"
+    else:
+        with pytest.raises(SchemaError):
+            store.set_row_ttl(name, "until")
+
+
 def test_a_store_says_once_what_each_write_took(store, shelf):
     store.latencies()
     shelf.write({"id": "a", "title": ("t", 10)}, {"id": "b", "title": ("t", 10)})

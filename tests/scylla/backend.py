@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tests.scylla import frames
@@ -15,6 +17,16 @@ def refusal(answer: Frame, more: str = "") -> Refused:
     """An ERROR as an exception."""
     body = frames.Body(answer.content)
     return Refused(body.int_(), body.string() + more)
+
+
+@dataclass(frozen=True)
+class Node:
+    """The Cassandra node underneath: its address, how it encrypts, and its superuser's name and password."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    login: tuple[str, str] | None = None
 
 
 class Backend:
@@ -32,16 +44,22 @@ class Backend:
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, host: str, port: int, pushed: Callable[[Frame], Awaitable[None]] | None = None) -> Backend:
+    async def open(cls, node: Node, pushed: Callable[[Frame], Awaitable[None]] | None = None) -> Backend:
         """A connection that no STARTUP was sent on; ``pushed`` takes the server's events."""
-        return cls(*await asyncio.open_connection(host, port), pushed)
+        named = {"server_hostname": node.host} if node.tls else {}
+        return cls(*await asyncio.open_connection(node.host, node.port, ssl=node.tls, **named), pushed)
 
     @classmethod
-    async def started(cls, host: str, port: int) -> Backend:
+    async def started(cls, node: Node) -> Backend:
         """A connection of the stand-in's own, ready for statements."""
-        found = await cls.open(host, port)
+        found = await cls.open(node)
         options = frames.short(1) + frames.string("CQL_VERSION") + frames.string("3.0.0")
-        await found.ask(frames.STARTUP, options)
+        answer = await found.ask(frames.STARTUP, options)
+        if answer.opcode == frames.AUTHENTICATE and node.login is not None:
+            said = "\0{}\0{}".format(*node.login).encode()
+            answer = await found.ask(frames.AUTH_RESPONSE, frames.int_(len(said)) + said)
+        if answer.opcode == frames.ERROR:
+            raise refusal(answer)
         return found
 
     async def ask(self, opcode: int, body: bytes, flags: int = 0) -> Frame:
@@ -72,7 +90,8 @@ class Backend:
         return frames.decoded(await self.query(text, values))
 
     async def close(self) -> None:
-        self._writer.close()
+        # Not by the farewell of TLS, for which nobody would wait.
+        self._writer.transport.abort()
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.scylla.backend import Backend
 from tests.scylla.frames import Value
 from tests.scylla.statements import Select
-from tests.scylla.words import GUARDED, invalid, no_permission
+from tests.scylla.words import invalid
 
 KEYSPACE = "scylla_stand_in"
 #: Every tablet has one stream of the log; real ones are split and merged, these are not.
@@ -49,6 +49,7 @@ class Table:
     partition: tuple[str, ...]
     clustering: tuple[str, ...]
     types: Mapping[str, str]
+    statics: frozenset[str] = frozenset()
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -120,7 +121,13 @@ class Catalog:
 
             types = {row["column_name"]: row["type"] for row in found}
             self._known[keyspace, name] = Table(
-                keyspace, name, ids[0]["id"], of_kind("partition_key"), of_kind("clustering"), types
+                keyspace,
+                name,
+                ids[0]["id"],
+                of_kind("partition_key"),
+                of_kind("clustering"),
+                types,
+                frozenset(of_kind("static")),
             )
         return self._known[keyspace, name]
 
@@ -153,11 +160,9 @@ class Catalog:
         """A SELECT as Cassandra can answer it: of ScyllaDB's system tables, or of system.local.
 
         Raises:
-            Refused: the user may not read the table, or ScyllaDB has none of that name.
+            Refused: ScyllaDB has none of that name.
         """
         keyspace, table = select.keyspace, select.table
-        if keyspace == "system" and table in GUARDED and self.rights_on_keyspace_alone:
-            raise no_permission(keyspace, table)
         if keyspace in _ABSENT or (keyspace, table) == ("system", "peers_v2"):
             raise invalid(f"unconfigured table {table}")
         if (keyspace == "system" and table in _SYSTEM) or (keyspace == "system_schema" and table in _SCHEMA):

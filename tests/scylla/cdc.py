@@ -175,16 +175,23 @@ class ChangeLogs:
 
     async def _append(self, timed: Sequence[tuple[Change, Sequence[Value], int]]) -> None:
         """Write rows of the log, each at the write's own time (SCYLLADB.md, first table)."""
-        batches: dict[tuple[str, bytes, int], list[tuple[Table, Row]]] = {}
+        entries = []
         for change, values, time in timed:
             table = await self._catalog.table(change.keyspace, change.table)
-            log = self._logs.get((change.keyspace, change.table))
-            if table is None or log is None:  # dropped meanwhile
+            if table is not None:  # else dropped meanwhile
+                entries += [(table, row, time) for row in rows_of(change, table, values)]
+        await self.record(entries)
+
+    async def record(self, entries: Sequence[tuple[Table, Row, int]]) -> None:
+        """Write rows of logs, each at a time."""
+        batches: dict[tuple[str, bytes, int], list[tuple[Table, Row]]] = {}
+        for table, row, time in entries:
+            log = self._logs.get((table.keyspace, table.name))
+            if log is None:  # dropped meanwhile
                 continue
-            for row in rows_of(change, table, values):
-                key = repr([(row.cells[name].text, row.cells[name].values) for name in table.partition])
-                stream = log.streams[zlib.crc32(key.encode()) % len(log.streams)]
-                batches.setdefault((log_path(table), stream, time), []).append((table, row))
+            key = repr([(row.cells[name].text, row.cells[name].values) for name in table.partition])
+            stream = log.streams[zlib.crc32(key.encode()) % len(log.streams)]
+            batches.setdefault((log_path(table), stream, time), []).append((table, row))
         for (path, stream, time), rows in batches.items():
             moment = timeuuid(time)
             for place, (table, row) in enumerate(rows):

@@ -12,6 +12,7 @@ from cassandra.cluster import Session
 
 from embedshift.settings import StoreSettings
 from scripts.run_cassandra import CassandraCluster
+from tests.scylla.backend import Node
 from tests.scylla.servers import SLOW, Server, connected, settings_of
 from tests.scylla.shelves import Shelf, new_name
 from tests.scylla.stand_in import VERSION, StandIn
@@ -22,7 +23,7 @@ SERVERS = ("stand_in", pytest.param("real", marks=pytest.mark.scylla))
 @pytest.fixture(scope="module")
 def scylla_stand_in(cassandra: CassandraCluster) -> Iterator[StandIn]:
     """The stand-in over the session's node."""
-    with StandIn(cassandra.hosts[0], cassandra.port, slow=SLOW) as stand_in:
+    with StandIn(Node(cassandra.hosts[0], cassandra.port), slow=SLOW) as stand_in:
         yield stand_in
 
 
@@ -55,6 +56,7 @@ def stand_in(server: Server) -> Iterator[StandIn]:
     found.vector_store.failure, found.vector_store.rereads = "", False
     found.vector_store.holds_scans.clear()
     found.set_rights(keyspace_alone=False)
+    found.hold_expiry(held=False)
     found.set_version(VERSION)
     found.set_tablets_mode("enabled")
     found.set_vector_store_address(found.vector_store.address)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
-from tests.scylla import frames, words
+from tests.scylla import frames, row_ttl, words
 from tests.scylla.catalog import KEYSPACE, Catalog, Table, text
 from tests.scylla.cdc import ChangeLogs
 from tests.scylla.frames import Frame
 from tests.scylla.indexing import VectorIndex, check, check_cdc, is_vector_class
+from tests.scylla.row_ttl import RowExpiry
 from tests.scylla.selects import Definition
 
 
@@ -21,6 +22,7 @@ class Definitions:
         indexes: the vector indexes, by keyspace and name, oldest first.
         logs: the change logs.
         announce: tells all clients that a table has changed.
+        expiry: which tables expire whole rows.
     """
 
     def __init__(
@@ -29,11 +31,13 @@ class Definitions:
         indexes: dict[tuple[str, str], VectorIndex],
         logs: ChangeLogs,
         announce: Callable[[str, str], Awaitable[None]],
+        expiry: RowExpiry,
     ) -> None:
         self.version = ""
         #: ``enabled``, ``disabled`` or ``enforced``.
         self.tablets_mode = "enabled"
         self._catalog, self._indexes, self._logs, self._announce = catalog, indexes, logs, announce
+        self._expiry = expiry
 
     async def run(self, stated: Definition, send: Callable[[], Awaitable[Frame]]) -> Frame:
         """Run a statement; ``send`` passes on what Cassandra understands of it."""
@@ -83,6 +87,7 @@ class Definitions:
         return answer
 
     async def _create_table(self, stated: Definition, send: Callable[[], Awaitable[Frame]]) -> Frame:
+        self._check_row_ttl(stated)
         answer = await send()
         if answer.kind == frames.SCHEMA_CHANGE:
             self._catalog.forget()
@@ -91,7 +96,25 @@ class Definitions:
             if await self._catalog.has_tablets(stated.keyspace):
                 await self._catalog.spread(table)
             await self._set_cdc(table, stated.properties.get("cdc"))
+            await self._set_first_row_ttl(table, stated)
         return answer
+
+    def _check_row_ttl(self, stated: Definition) -> None:
+        if (stated.row_ttl or stated.alters_row_ttl) and self.since < row_ttl.SINCE:
+            raise words.Refused(words.SYNTAX, "line 1:0 no viable alternative at input 'TTL'")
+        if len(stated.row_ttl) > 1:
+            raise words.invalid(f"a table cannot have more than one TTL column: {', '.join(stated.row_ttl)}")
+
+    async def _set_first_row_ttl(self, table: Table, stated: Definition) -> None:
+        """A wrong one is seen once Cassandra has the table, which says what its columns are."""
+        self._expiry.forget(*_place(table))
+        try:
+            for column in stated.row_ttl:
+                self._expiry.set(table, column)
+        except words.Refused:
+            await self._catalog.own.query(f"DROP TABLE {table.path}")
+            await self._forget(table)
+            raise
 
     async def _alter_table(self, stated: Definition, send: Callable[[], Awaitable[Frame]]) -> Frame:
         said = stated.properties.get("cdc")
@@ -100,12 +123,17 @@ class Definitions:
             return await send() if stated.forward else frames.error(words.INVALID, f"unconfigured table {stated.name}")
         if said is not None and any(each.place == _place(table) for each in self._indexes.values()):
             check_cdc(said)
+        self._check_row_ttl(stated)
+        if stated.alters_row_ttl:
+            self._expiry.set(table, stated.row_ttl[0] if stated.row_ttl else None)
         changed = frames.int_(frames.SCHEMA_CHANGE) + frames.schema_change("UPDATED", stated.keyspace, stated.name)
         answer = await send() if stated.forward else frames.answer(frames.RESULT, changed)
         if answer.kind == frames.SCHEMA_CHANGE:
             self._catalog.forget()
             table = await self._catalog.table(stated.keyspace, stated.name)
             assert table is not None
+            if self._expiry.has(table) not in (None, *table.types):
+                self._expiry.forget(*_place(table))
             if said is not None:
                 await self._set_cdc(table, said)
             if self._logs.has_log(*_place(table)):
@@ -133,7 +161,7 @@ class Definitions:
             for each in self._indexes.values()
         )
         # Several named indexes on one column since 2026.2 (SCYLLADB.md, "Names, options, shapes").
-        if same_name or (same_column and self._since() < (2026, 2)):
+        if same_name or (same_column and self.since < (2026, 2)):
             if stated.lenient:
                 return frames.answer(frames.RESULT, frames.int_(frames.VOID))
             there = f"Index {stated.name} already exists" if same_name else "There exists a duplicate custom index"
@@ -158,10 +186,15 @@ class Definitions:
         """What a vector index needs [index/vector_index.cc: validate]."""
         if not await self._catalog.has_tablets(stated.keyspace):
             raise words.needs_tablets()
-        check(stated, table, self._since())
+        check(stated, table, self.since)
         said = self._logs.options.get(_place(table))
         if said is not None:
             check_cdc(said)
+
+    def table_of_index(self, stated: Definition) -> str:
+        """The table of the vector index that a statement drops; empty if it drops none."""
+        found = self._indexes.get((stated.keyspace, stated.name)) if stated.what == "DROP INDEX" else None
+        return "" if found is None else found.table
 
     async def _drop_index(self, stated: Definition, send: Callable[[], Awaitable[Frame]]) -> Frame:
         """The log stays, and is silent from now on (SCYLLADB.md, first table)."""
@@ -212,8 +245,11 @@ class Definitions:
             )
         await self._catalog.own.query(f"DELETE FROM {KEYSPACE}.tablets WHERE table_id = {table.id}")
         await self._logs.forget(*_place(table))
+        self._expiry.forget(*_place(table))
 
-    def _since(self) -> tuple[int, ...]:
+    @property
+    def since(self) -> tuple[int, ...]:
+        """The version, as numbers that compare."""
         return tuple(int(part) for part in self.version.split(".")[:2])
 
 

@@ -11,6 +11,8 @@ from tests.scylla.frames import Unset, Value
 from tests.scylla.statements import Change, Term
 
 UPDATE, INSERT, ROW_DELETE, PARTITION_DELETE = 1, 2, 3, 4
+#: Of rows that the server deletes by itself, since their time has passed.
+SERVICE_ROW_DELETE, SERVICE_PARTITION_DELETE = -3, -4
 #: How a range of deleted rows begins and ends: at a bound that belongs to it, or beside it.
 _BEGINS, _ENDS = {">=": 5, ">": 6}, {"<=": 7, "<": 8}
 

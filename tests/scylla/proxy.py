@@ -8,15 +8,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from tests.scylla import frames, metadata, words
-from tests.scylla.backend import Backend
+from tests.scylla.backend import Backend, Node
 from tests.scylla.catalog import Catalog
 from tests.scylla.cdc import ChangeLogs
 from tests.scylla.definitions import Definitions
 from tests.scylla.frames import Batch, Body, Frame, Params
+from tests.scylla.rights import Rights
+from tests.scylla.row_ttl import RowExpiry
 from tests.scylla.search import Search
 from tests.scylla.selects import Statement, parsed
-from tests.scylla.statements import Misunderstood
-from tests.scylla.tokens import refuse_reserved
+from tests.scylla.statements import Misunderstood, Select
+from tests.scylla.tokens import refuse_reserved, refuse_times
 from tests.scylla.words import Refused
 
 #: What tells drivers that this is ScyllaDB: one shard, and no compression, since frames are looked into.
@@ -36,8 +38,17 @@ SendText = Callable[[str, Params], Awaitable[Frame]]
 class Rules:
     """What all connections share."""
 
-    def __init__(self, catalog: Catalog, logs: ChangeLogs, definitions: Definitions, search: Search) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        logs: ChangeLogs,
+        definitions: Definitions,
+        search: Search,
+        expiry: RowExpiry,
+        rights: Rights,
+    ) -> None:
         self.catalog, self.logs, self.definitions, self.search = catalog, logs, definitions, search
+        self.expiry, self.rights = expiry, rights
         self.prepared: dict[bytes, Statement] = {}
         #: Failures of the stand-in itself, for tests to look at.
         self.faults: list[str] = []
@@ -46,17 +57,17 @@ class Rules:
 class Connection:
     """One client."""
 
-    def __init__(
-        self, rules: Rules, backend_at: tuple[str, int], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        self._rules, self._at, self._reader, self._writer = rules, backend_at, reader, writer
+    def __init__(self, rules: Rules, node: Node, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._rules, self._node, self._reader, self._writer = rules, node, reader, writer
         self._keyspace = ""
+        #: Whom the client has logged in as; empty if nobody has asked.
+        self._role = ""
         self._backend: Backend
         self.registered = False
 
     async def serve(self) -> None:
         """Answer until the client goes."""
-        self._backend = await Backend.open(*self._at, self._pushed)
+        self._backend = await Backend.open(self._node, self._pushed)
         running: set[asyncio.Task[None]] = set()
         try:
             while True:
@@ -123,6 +134,8 @@ class Connection:
                 return await self._batch(frame)
             case frames.REGISTER:
                 self.registered = b"SCHEMA_CHANGE" in frame.body
+            case frames.AUTH_RESPONSE:
+                self._role = frame.body[4:].split(b"\0")[1].decode()
         return await self._backend.ask(frame.opcode, frame.body, frame.flags)
 
     async def _query(self, frame: Frame) -> Frame:
@@ -133,6 +146,8 @@ class Connection:
             return await self._backend.ask(frames.QUERY, frames.query(text, params), frame.flags)
 
         answer = await self._run(statement, params, send)
+        if answer.opcode != frames.ERROR:
+            await self._rules.rights.made(statement.text)
         if answer.kind == frames.SET_KEYSPACE:
             self._keyspace = Body(answer.content[4:]).string()
         return answer
@@ -146,7 +161,7 @@ class Connection:
             id_, answer = await self._rules.search.prepared(text, select, self._backend)
         else:
             if select is not None:
-                text = self._rules.catalog.rewritten(text, select)
+                text = self._rewritten(text, select)
             answer = await self._backend.ask(frames.PREPARE, frames.long_string(text), frame.flags)
             if answer.opcode == frames.ERROR:
                 return answer
@@ -184,7 +199,12 @@ class Connection:
 
     def _parsed(self, text: str) -> Statement:
         refuse_reserved(text)
+        refuse_times(text, self._rules.definitions.since)
         return parsed(text, self._keyspace)
+
+    def _rewritten(self, text: str, select: Select) -> str:
+        self._rules.rights.check_system(self._role, select)
+        return self._rules.catalog.rewritten(text, select)
 
     async def _run(self, statement: Statement, params: Params, send: SendText) -> Frame:
         """A statement, by whichever rule it falls under."""
@@ -192,8 +212,14 @@ class Connection:
         if (select := statement.select) is not None:
             if select.ann_column:
                 return await rules.search.run(text, select, params, self._backend)
-            return await send(rules.catalog.rewritten(text, select), params)
+            return await send(self._rewritten(text, select), params)
+        if rules.rights.granted(text):
+            return frames.answer(frames.RESULT, frames.int_(frames.VOID))
+        if statement.described is not None:
+            return await rules.expiry.described(*statement.described)
         if (definition := statement.definition) is not None:
+            dropped = rules.definitions.table_of_index(definition)
+            await rules.rights.check_definition(self._role, definition, dropped)
             return await rules.definitions.run(definition, lambda: send(definition.forward, params))
 
         async def write(timestamp: int | None) -> Frame:

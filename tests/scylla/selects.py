@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.scylla.cql import Parser
 from tests.scylla.statements import Change, Misunderstood, Select
-from tests.scylla.tokens import END, Token, unquoted
+from tests.scylla.tokens import END, Token, tokens_of, unquoted, without_row_ttl
 
 #: Properties that Cassandra does not have, or means otherwise.
 _FOREIGN = frozenset({"cdc", "tablets", "tombstone_gc", "paxos_grace_seconds", "synchronous_updates"})
@@ -33,6 +33,10 @@ class Definition:
     partition: tuple[str, ...] = ()
     filtering: tuple[str, ...] = ()
     index_class: str = ""
+    #: The columns that CREATE TABLE makes the row TTL.
+    row_ttl: tuple[str, ...] = ()
+    #: Whether it is ALTER TABLE … TTL, with the column or, for NULL, none.
+    alters_row_ttl: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Statement:
     changes: list[Change] = field(default_factory=list)
     select: Select | None = None
     definition: Definition | None = None
+    #: The table that DESC TABLE asks for.
+    described: tuple[str, str] | None = None
 
 
 def parsed(text: str, keyspace: str) -> Statement:
@@ -54,7 +60,13 @@ def parsed(text: str, keyspace: str) -> Statement:
     if word == "SELECT":
         return replace(statement, select=_select(parser))
     if word in ("CREATE", "ALTER", "DROP"):
-        return replace(statement, definition=_definition(parser))
+        rest, row_ttl = without_row_ttl(parser.text)
+        definition = _definition(Parser(rest, keyspace) if row_ttl else parser)
+        if definition is not None and row_ttl:
+            definition = replace(definition, row_ttl=tuple(unquoted(tokens_of(name)[0]) for name in row_ttl))
+        return replace(statement, definition=definition)
+    if parser.accept("DESC", "TABLE") or parser.accept("DESCRIBE", "TABLE"):
+        return replace(statement, described=parser.qualified())
     return replace(statement, changes=parser.changes())
 
 
@@ -112,6 +124,9 @@ def _definition(parser: Parser) -> Definition | None:
     found = Definition(f"{verb} {kind}", keyspace, name, lenient, "", {})
     if found.what == "CREATE INDEX":
         found = _index(parser, found, custom)
+    if found.what == "ALTER TABLE" and parser.accept("TTL"):
+        named = () if parser.accept("NULL") else (parser.name(),)
+        return replace(found, row_ttl=named, alters_row_ttl=True)
     properties, forward = _properties(parser)
     return replace(found, properties=properties, forward=forward)
 

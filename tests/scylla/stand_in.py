@@ -20,12 +20,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Self
 
-from tests.scylla.backend import Backend
+from tests.scylla.backend import Backend, Node
 from tests.scylla.catalog import Catalog
 from tests.scylla.cdc import ChangeLogs
 from tests.scylla.definitions import Definitions
 from tests.scylla.indexing import VectorIndex
 from tests.scylla.proxy import Connection, Rules
+from tests.scylla.rights import Rights
+from tests.scylla.row_ttl import RowExpiry
 from tests.scylla.search import Search
 from tests.scylla.vector_index import FAST, SLOW, Reader
 from tests.scylla.vector_store import VectorStore
@@ -38,8 +40,7 @@ class StandIn:
     """A ScyllaDB for tests; a context manager that starts and stops it.
 
     Args:
-        host: of a Cassandra node without passwords.
-        port: of that node.
+        node: the Cassandra node. If it asks for passwords, so does the stand-in; clients reach it without encryption.
         fast: the vector store's quick reader.
         slow: its slow reader; tests have no time for the real one's 40 s.
         schema_poll_s: how often the vector store looks at the schema.
@@ -48,16 +49,15 @@ class StandIn:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        node: Node,
         *,
         fast: Reader = FAST,
         slow: Reader = SLOW,
         schema_poll_s: float = 1.0,
         search_timeout_s: float = 5.0,
     ) -> None:
-        self._at, self._search_timeout_s = (host, port), search_timeout_s
-        self.vector_store = VectorStore(host, port, fast=fast, slow=slow, schema_poll_s=schema_poll_s)
+        self._node, self._search_timeout_s = node, search_timeout_s
+        self.vector_store = VectorStore(node, fast=fast, slow=slow, schema_poll_s=schema_poll_s)
         #: The server's clock, in seconds.
         self.now: Callable[[], float] = time.time
         self._loop = asyncio.new_event_loop()
@@ -98,6 +98,10 @@ class StandIn:
         """Whether the user has rights on his keyspace alone (SCYLLADB.md, "Rights")."""
         self._rules.catalog.rights_on_keyspace_alone = keyspace_alone
 
+    def hold_expiry(self, *, held: bool) -> None:
+        """Whether rows whose time has passed stay: the real server deletes them at some later time."""
+        self._rules.expiry.is_held = held
+
     def set_vector_store_address(self, address: str) -> None:
         """Where searches are sent; an empty address is one that DNS does not know."""
         self._rules.search.address = address
@@ -131,7 +135,7 @@ class StandIn:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def _open(self) -> None:
-        self._own = await Backend.started(*self._at)
+        self._own = await Backend.started(self._node)
         catalog = Catalog(self._own)
         await catalog.create(VERSION)
         indexes: dict[tuple[str, str], VectorIndex] = {}
@@ -139,17 +143,24 @@ class StandIn:
         def has_index(keyspace: str, table: str) -> bool:
             return any((each.keyspace, each.table) == (keyspace, table) for each in indexes.values())
 
-        logs = ChangeLogs(catalog, lambda: int(self.now() * 1e6), has_index)
-        definitions = Definitions(catalog, indexes, logs, self._announce)
+        def now_us() -> int:
+            return int(self.now() * 1e6)
+
+        logs = ChangeLogs(catalog, now_us, has_index)
+        expiry = RowExpiry(catalog, logs, now_us)
+        definitions = Definitions(catalog, indexes, logs, self._announce, expiry)
         definitions.version = VERSION
-        self._rules = Rules(catalog, logs, definitions, Search(catalog, indexes, self._search_timeout_s))
+        rights = Rights(catalog, self._node.login[0] if self._node.login else "")
+        search = Search(catalog, indexes, self._search_timeout_s)
+        self._rules = Rules(catalog, logs, definitions, search, expiry, rights)
+        self._expiring = self._loop.create_task(expiry.run(self._rules.faults.append))
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._serving[self._loop.create_task(self._serve(reader, writer))] = writer
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(self._rules, self._at, reader, writer)
+        connection = Connection(self._rules, self._node, reader, writer)
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(connection)
@@ -170,5 +181,6 @@ class StandIn:
             task.cancel()
             # Of a client that came in the last moment, whose task never began, nobody else closes it.
             writer.transport.abort()
-        await asyncio.gather(*serving, return_exceptions=True)
+        self._expiring.cancel()
+        await asyncio.gather(*serving, self._expiring, return_exceptions=True)
         await self._own.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from tests.scylla.words import RESERVED, reserved
+from tests.scylla.words import RESERVED, SYNTAX, Refused, invalid, reserved
 
 _TOKEN = re.compile(
     r"""
@@ -19,6 +19,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+#: The first version that tells the write time of a field of a user type (SCYLLADB.md, "Names, options, shapes").
+_FIELD_TIMES_SINCE = (2026, 2)
 
 
 class Token(NamedTuple):
@@ -70,6 +73,21 @@ def refuse_reserved(text: str) -> None:
             raise reserved(token.text, token.start)
 
 
+def refuse_times(text: str, since: tuple[int, ...]) -> None:
+    """Refuse write times that a version does not tell: of a whole collection, which none tells, and of a field.
+
+    Raises:
+        Refused: it asks for one.
+    """
+    tokens = tokens_of(text)
+    for at, token in enumerate(tokens):
+        if token.word == "MAXWRITETIME" and tokens[at + 1 : at + 2] and tokens[at + 1].text == "(":
+            raise invalid("Unknown function 'maxwritetime'")
+        signs = [each.text for each in tokens[at + 1 : at + 4]]
+        if token.word in ("WRITETIME", "TTL") and signs[:1] + signs[2:] == ["(", "."] and since < _FIELD_TIMES_SINCE:
+            raise Refused(SYNTAX, f"line 1:{token.start} no viable alternative at input '.'")
+
+
 def without_extensions(text: str) -> str:
     """The statement without BYPASS CACHE and USING TIMEOUT, which Cassandra does not know."""
     tokens = tokens_of(text)
@@ -89,3 +107,31 @@ def without_extensions(text: str) -> str:
     for start, end in reversed(cut):
         text = text[:start] + text[end:]
     return text
+
+
+def without_row_ttl(text: str) -> tuple[str, tuple[str, ...]]:
+    """A CREATE TABLE without the word TTL after columns, and the columns that have it, as they are written."""
+    tokens = tokens_of(text)
+    depth, start = 0, 0
+    named: list[str] = []
+    cuts: list[tuple[int, int]] = []
+    for at, token in enumerate(tokens):
+        if token.text in ("(", ")"):
+            depth += 1 if token.text == "(" else -1
+            start = at + 1 if depth == 1 and token.text == "(" else start
+        elif token.text == "," and depth == 1 and not _in_type(tokens[start:at]):
+            start = at + 1
+        elif token.word == "TTL" and depth == 1 and at >= start + 2:
+            named.append(tokens[start].text)
+            cuts.append((tokens[at - 1].end, token.end))
+        elif depth == 0 and token.word == "WITH":
+            break
+    for begin, end in reversed(cuts):
+        text = text[:begin] + text[end:]
+    return text, tuple(named)
+
+
+def _in_type(tokens: list[Token]) -> bool:
+    """Whether a comma after these tokens is one of a type."""
+    texts = [token.text for token in tokens]
+    return texts.count("<") > texts.count(">")

@@ -13,11 +13,20 @@ from cassandra.cluster import Session
 from numpy.typing import NDArray
 
 from tests.scylla.catalog import quoted
-from tests.scylla.logged import INSERT, PARTITION_DELETE, ROW_DELETE, UPDATE
+from tests.scylla.logged import (
+    INSERT,
+    PARTITION_DELETE,
+    ROW_DELETE,
+    SERVICE_PARTITION_DELETE,
+    SERVICE_ROW_DELETE,
+    UPDATE,
+)
 from tests.scylla.times import least, time_us
 
 #: Readers of a new index begin so long before it [vector-store db_cdc/actor.rs: CHECKPOINT_TIMESTAMP_OFFSET].
 _BEFORE_US = 600_000_000
+#: The server's own deletions of expired rows are such too.
+_DELETIONS = frozenset({ROW_DELETE, PARTITION_DELETE, SERVICE_ROW_DELETE, SERVICE_PARTITION_DELETE})
 Key = tuple[Any, ...]
 
 
@@ -155,7 +164,7 @@ class Followed:
             return
         at = time_us(row["cdc$time"])
         operation, vector = row["cdc$operation"], row[self.column]
-        if operation in (ROW_DELETE, PARTITION_DELETE):
+        if operation in _DELETIONS:
             self._remove(key, at)
         elif operation in (UPDATE, INSERT) and self.rereads:
             self._reread(session, key, at)

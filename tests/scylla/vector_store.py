@@ -14,12 +14,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from cassandra import DriverException
+from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, Session
 from cassandra.policies import RoundRobinPolicy
 from cassandra.protocol import ErrorMessage
 from cassandra.query import dict_factory
 
 from tests.scylla import words
+from tests.scylla.backend import Node
 from tests.scylla.catalog import KEYSPACE
 from tests.scylla.vector_index import FAST, SLOW, Followed, Reader
 
@@ -32,8 +34,7 @@ class VectorStore:
     """A vector store beside one Cassandra node.
 
     Args:
-        host: of the node.
-        port: of the node.
+        node: the Cassandra node.
         fast: the reader that is quick.
         slow: the reader that is sure.
         schema_poll_s: how often the schema is looked at [vector-store monitor_indexes.rs].
@@ -42,8 +43,7 @@ class VectorStore:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        node: Node,
         *,
         fast: Reader = FAST,
         slow: Reader = SLOW,
@@ -60,7 +60,7 @@ class VectorStore:
         self.holds_scans = threading.Event()
         #: What went wrong while following, for tests to look at.
         self.faults: list[str] = []
-        self._at, self._schema_poll_s = (host, port), schema_poll_s
+        self._node, self._schema_poll_s = node, schema_poll_s
         self._indexes: dict[tuple[str, str], Followed] = {}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -73,9 +73,14 @@ class VectorStore:
     def start(self) -> None:
         """Begin to serve and to follow."""
         profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), row_factory=dict_factory)
-        host, port = self._at
+        node = self._node
         self._cluster = Cluster(
-            [host], port=port, protocol_version=4, execution_profiles={EXEC_PROFILE_DEFAULT: profile}
+            [node.host],
+            port=node.port,
+            protocol_version=4,
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            ssl_context=node.tls,
+            auth_provider=PlainTextAuthProvider(*node.login) if node.login else None,
         )
         session = self._cluster.connect()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))

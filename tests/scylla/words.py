@@ -59,10 +59,10 @@ def reserved(text: str, at: int) -> Refused:
     return Refused(SYNTAX, f"line 1:{at} no viable alternative at input '{text}'")
 
 
-def no_permission(keyspace: str, table: str) -> Refused:
+def no_permission(permission: str, keyspace: str, table: str, user: str) -> Refused:
     return Refused(
         UNAUTHORIZED,
-        f"User application has no SELECT permission on <table {keyspace}.{table}> or any of its parents",
+        f"User {user} has no {permission} permission on <table {keyspace}.{table}> or any of its parents",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, final
 
@@ -12,7 +12,7 @@ from embedshift.settings import credentials
 from embedshift.stores.cql.dialect import RESULTS_MAX, Dialect, asked, refuse, version_numbers
 from embedshift.stores.cql.quoting import quote
 from embedshift.stores.cql.session import CqlConnection
-from embedshift.stores.model import Index, IndexSize, IndexState, Piece
+from embedshift.stores.model import Column, Index, IndexSize, IndexState, Piece
 
 ALLOW = "cassandra.sai.vector.allow_custom_parameters"
 #: An index that is neither queryable nor being built for this time has failed: a build starts within moments.
@@ -52,6 +52,12 @@ class Cassandra(Dialect):
     def time_of_collection(self, column: str) -> str:
         """``maxwritetime``, which Cassandra has since 5.0 (CASSANDRA-17425)."""
         return f"maxwritetime({quote(column)})"
+
+    def field_times(
+        self, connection: CqlConnection, table: str, columns: Sequence[Column]
+    ) -> Mapping[str, tuple[str, ...]]:
+        """None: ``maxwritetime`` tells that of the whole value."""
+        return {}
 
     def index_options(self, index: Index) -> dict[str, str]:
         chosen = asked(index)
@@ -164,6 +170,10 @@ class Cassandra(Dialect):
             )
         ]
         return int(sum(counts))
+
+    def row_ttl(self, connection: CqlConnection, table: str, columns: Sequence[Column]) -> str | None:
+        """Cassandra expires cells, not rows."""
+        return None
 
     def tablets(self, connection: CqlConnection, keyspace: str, table: str) -> list[Piece]:
         """Cassandra has no tablets."""

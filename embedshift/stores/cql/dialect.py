@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from embedshift.errors import SchemaError
 from embedshift.settings import IndexSettings
 from embedshift.stores.cql.session import CqlConnection
-from embedshift.stores.model import Index, IndexSize, IndexState, Piece
+from embedshift.stores.model import Column, Index, IndexSize, IndexState, Piece
 
 #: The most results that one search of SAI or of a vector store gives.
 RESULTS_MAX = 1000
@@ -37,6 +37,11 @@ class Dialect(Protocol):
 
     def time_of_collection(self, column: str) -> str | None:
         """The expression for the greatest write time among a collection's elements; None if the server has none."""
+
+    def field_times(
+        self, connection: CqlConnection, table: str, columns: Sequence[Column]
+    ) -> Mapping[str, tuple[str, ...]]:
+        """The fields of user types, by column, of which the server tells the write times one by one."""
 
     def index_options(self, index: Index) -> dict[str, str]:
         """The options that the settings name, by the server's names.
@@ -72,6 +77,9 @@ class Dialect(Protocol):
 
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """How often clients have read a table since the nodes started; None if the nodes do not count."""
+
+    def row_ttl(self, connection: CqlConnection, table: str, columns: Sequence[Column]) -> str | None:
+        """The column by which whole rows of a table expire; None if there is none, or if the server does not say."""
 
     def tablets(self, connection: CqlConnection, keyspace: str, table: str) -> list[Piece]:
         """The table's tablets in ring order; empty if the table is spread over the ring's vnodes."""

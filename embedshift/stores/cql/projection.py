@@ -13,6 +13,7 @@ from embedshift.errors import SchemaError
 from embedshift.stores.cql import wire
 from embedshift.stores.cql.dialect import Dialect
 from embedshift.stores.cql.quoting import listed, qualified, quote
+from embedshift.stores.cql.user_types import field_of
 from embedshift.stores.cql_types import arrow_type, is_many_celled
 from embedshift.stores.model import MIN_WRITE_TIME_US, TOKEN, Column, Table, remaining_ttl, write_time
 
@@ -22,6 +23,7 @@ class _Field:
     """A column of the batch, and its place in the SELECT.
 
     ``inherits`` are the places of other columns' (write time, TTL): if the cell has a value, it takes the latest.
+    ``parts`` are those of the cell's own fields.
     """
 
     name: str
@@ -29,6 +31,7 @@ class _Field:
     cell: int
     cql_type: str = ""
     inherits: tuple[tuple[int, int], ...] | None = None
+    parts: tuple[tuple[int, int], ...] | None = None
 
 
 class Projection:
@@ -97,6 +100,9 @@ class Projection:
             if each.inherits is not None:
                 pairs = [(cell(time, "bigint"), cell(ttl, "int")) for time, ttl in each.inherits]
                 arrays.append(inherited(lengths[:, each.cell] >= 0, pairs, each.type))
+            elif each.parts is not None:
+                pairs = [(cell(time, "bigint"), cell(ttl, "int")) for time, ttl in each.parts]
+                arrays.append(of_fields(pairs, each.type))
             elif each.cql_type == "list<int>" and each.type == pa.int32():
                 arrays.append(wire.longest_ttls(cell(each.cell, "blob")))
             else:
@@ -120,6 +126,13 @@ class Projection:
         if not is_many_celled(column.type):
             self._value(write_time(name), f"writetime({word})", "bigint", pa.int64())
             self._value(remaining_ttl(name), f"ttl({word})", "int", pa.int32())
+        elif column.fields:
+            parts = tuple(
+                (self._cell(f"writetime({field_of(name, each)})"), self._cell(f"ttl({field_of(name, each)})"))
+                for each in column.fields
+            )
+            self._fields.append(_Field(write_time(name), pa.int64(), parts[0][0], parts=parts))
+            self._fields.append(_Field(remaining_ttl(name), pa.int32(), parts[0][1], parts=parts))
         elif (when := self._dialect.time_of_collection(name)) is not None:
             self._value(write_time(name), when, "bigint", pa.int64())
             self._value(remaining_ttl(name), f"ttl({word})", "list<int>", pa.int32())
@@ -154,3 +167,15 @@ def inherited(present: np.ndarray, pairs: list[tuple[pa.Array, pa.Array]], kind:
     if kind == pa.int64():
         return pa.array(latest, mask=~present)
     return pa.array(ttls.astype(np.int32), mask=~present | (ttls == 0))
+
+
+def of_fields(pairs: list[tuple[pa.Array, pa.Array]], kind: pa.DataType) -> pa.Array:
+    """The latest write time (int64) of the fields with a value, or the longest TTL (int32); no TTL if one has none."""
+    times = np.stack([pc.fill_null(time, 0).to_numpy() for time, _ in pairs])
+    present = np.stack([pc.is_valid(time).to_numpy(zero_copy_only=False) for time, _ in pairs])
+    if kind == pa.int64():
+        latest = np.where(present, times, np.iinfo(np.int64).min).max(axis=0)
+        return pa.array(latest, mask=~present.any(axis=0))
+    ttls = np.stack([pc.fill_null(ttl, 0).to_numpy() for _, ttl in pairs])
+    endless = (present & (ttls == 0)).any(axis=0)
+    return pa.array(ttls.max(axis=0).astype(np.int32), mask=endless | ~present.any(axis=0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from embedshift.errors import EmbedshiftError, SchemaError
 from embedshift.settings import Replication
 from embedshift.stores.cql.dialect import Dialect
@@ -49,7 +51,7 @@ def describe(connection: CqlConnection, name: str, dialect: Dialect | None = Non
     """The table's columns: the primary key in its order, the others by name.
 
     Args:
-        dialect: tells whether the server knows write times of collections; None: it does.
+        dialect: tells whether the server knows write times of collections, and row TTLs; None: the one, not the other.
 
     Raises:
         SchemaError: no such keyspace or table, or one that cannot be copied.
@@ -78,13 +80,19 @@ def describe(connection: CqlConnection, name: str, dialect: Dialect | None = Non
         )
         for row in rows
     )
+    if dialect is not None and untimed:
+        fields = dialect.field_times(connection, name, columns)
+        columns = tuple(
+            replace(column, untimed=False, fields=fields[column.name]) if column.name in fields else column
+            for column in columns
+        )
     counters = [column.name for column in columns if column.type == "counter"]
     if counters:
         raise SchemaError(
             f"{name} counts in {', '.join(counters)}, and counters cannot be written with a time of their own",
             hint="move the counters to a separate table",
         )
-    return Table(name, columns)
+    return Table(name, columns, dialect.row_ttl(connection, name, columns) if dialect is not None else None)
 
 
 def creation(keyspace: str, table: Table) -> str:
@@ -131,20 +139,26 @@ def drop(connection: CqlConnection, table: str) -> None:
 def remarks(table: Table, dialect: Dialect) -> list[str]:
     """What a copy of this table cannot keep, one line each."""
     lines = []
+    if table.row_ttl is not None:
+        lines.append(
+            f"the server deletes rows of {table.name} by the time in {table.row_ttl}. The copy's rows expire like this "
+            "from the cutover on; until then sync carries the deletions"
+        )
     if any(column.role == "regular" for column in table.columns):
         lines.append(
             "CQL does not tell when a row itself was inserted. The copy's row marker takes the time of the values that "
             "live longest, so a row whose values are all deleted later stays as a row of nulls"
         )
-    many = [column.name for column in table.others if is_many_celled(column.type)]
-    if many and dialect.time_of_collection(many[0]) is not None:
+    many = [column for column in table.others if is_many_celled(column.type)]
+    has_times = dialect.time_of_collection("any") is not None
+    if told := [column.name for column in many if has_times or column.fields]:
         lines.append(
-            f"the elements of {', '.join(many)} are copied with one write time, the greatest among them, and one TTL, "
+            f"the elements of {', '.join(told)} are copied with one write time, the greatest among them, and one TTL, "
             "the longest. Sync finds elements that expire or are removed; after the cutover nothing finds them"
         )
-    elif many:
+    if untold := [column.name for column in many if not has_times and not column.fields]:
         lines.append(
-            f"{dialect.product} does not tell when {', '.join(many)} were written. They are copied with the greatest "
+            f"{dialect.product} does not tell when {', '.join(untold)} were written. They are copied with the greatest "
             "write time of the row's other columns and that column's TTL, and later compared by value. After the "
             "cutover the live table's value stays"
         )

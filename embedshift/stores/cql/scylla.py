@@ -13,12 +13,12 @@ from cassandra.util import unix_time_from_uuid1
 
 from embedshift.errors import NotPermitted, SchemaError, StoreUnavailable
 from embedshift.settings import StoreSettings
-from embedshift.stores.cql import cdc
+from embedshift.stores.cql import cdc, row_ttl, user_types
 from embedshift.stores.cql.dialect import Dialect, asked, refuse, version_numbers
 from embedshift.stores.cql.quoting import qualified, quote
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.cql.vector_status import VectorStores
-from embedshift.stores.model import Index, IndexSize, IndexState, Piece
+from embedshift.stores.model import Column, Index, IndexSize, IndexState, Piece
 from embedshift.tokens import MAX_TOKEN, MIN_TOKEN, TokenRange
 
 #: The first version with the vector type and vector_index.
@@ -27,6 +27,8 @@ VECTORS_SINCE = (2025, 4)
 COMPRESSION_SINCE = (2026, 1)
 #: The first version that takes several named indexes on one column.
 SEVERAL_INDEXES_SINCE = (2026, 2)
+#: The first version in which a column can be the time when its row is deleted.
+ROW_TTL_SINCE = (2026, 2)
 _COMPRESSION = ("quantization", "oversampling", "rescoring")
 DIMENSION_MAX = 16_000
 #: Several vector stores may answer in turn, and one may still build: an index serves if each of so many searches is
@@ -71,6 +73,8 @@ class Scylla(Dialect):
         if settings is not None:
             # Else the server gives up after its own time, which is shorter, and the page is asked for in vain.
             self.scan_suffix += f" USING TIMEOUT {round(settings.request_timeout.total_seconds() * 1000)}ms"
+        #: Whether the server tells the write times of a user type's fields; None: not yet asked.
+        self._tells_fields: bool | None = None
         #: Whether the server has the function of a metric's similarity.
         self._similarities: dict[str, bool] = {}
         self.several_indexes = version_numbers(version) >= SEVERAL_INDEXES_SINCE
@@ -84,6 +88,16 @@ class Scylla(Dialect):
     def time_of_collection(self, column: str) -> str | None:
         """ScyllaDB gives no write time of a whole collection."""
         return None
+
+    def field_times(
+        self, connection: CqlConnection, table: str, columns: Sequence[Column]
+    ) -> Mapping[str, tuple[str, ...]]:
+        """Those of every user type, if the server tells them at all, as newer versions do."""
+        found = {} if self._tells_fields is False else user_types.fields(connection, columns)
+        for column, fields in list(found.items())[:1]:
+            if self._tells_fields is None:
+                self._tells_fields = user_types.tells_times(connection, table, column, fields[0])
+        return found if self._tells_fields else {}
 
     def index_options(self, index: Index) -> dict[str, str]:
         chosen = asked(index)
@@ -166,6 +180,9 @@ class Scylla(Dialect):
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """ScyllaDB does not offer the counts of a table by CQL."""
         return None
+
+    def row_ttl(self, connection: CqlConnection, table: str, columns: Sequence[Column]) -> str | None:
+        return None if self._is_before(ROW_TTL_SINCE) else row_ttl.find(connection, table, columns)
 
     def tablets(self, connection: CqlConnection, keyspace: str, table: str) -> list[Piece]:
         """From ``system.tablets``: each tablet ends at its ``last_token``."""

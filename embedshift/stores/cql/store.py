@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embedshift.errors import NotPermitted, SchemaError
 from embedshift.settings import StoreSettings
 from embedshift.stores.contract import Store
-from embedshift.stores.cql import cdc, indexes, read, ring, schema, search, write
+from embedshift.stores.cql import cdc, indexes, read, ring, row_ttl, schema, search, write
 from embedshift.stores.cql.cassandra import Cassandra
 from embedshift.stores.cql.dialect import Dialect
 from embedshift.stores.cql.projection import Projection
@@ -109,6 +109,9 @@ class CqlStore(Store):
 
     def add_column(self, table: str, column: Column) -> None:
         schema.add_column(self.connection, table, column)
+
+    def set_row_ttl(self, table: str, column: str) -> None:
+        row_ttl.give(self.connection, table, self.describe(table).row_ttl, column)
 
     def drop(self, table: str) -> None:
         schema.drop(self.connection, table)

@@ -101,6 +101,10 @@ class EmbeddedStore(Store):
     def add_column(self, table: str, column: Column) -> None:
         self._schema.add_column(table, column)
 
+    def set_row_ttl(self, table: str, column: str) -> None:
+        """Refused: this store expires cells alone."""
+        raise SchemaError(f"the rows of {table} cannot expire by {column} here", hint="write the cells with a TTL")
+
     def drop(self, table: str) -> None:
         with self._connections.transaction() as connection:
             indexes = index_catalog.names_of(connection, table)
