@@ -55,6 +55,10 @@ PARTS = {
         "every fault on three Cassandra nodes",
         ("-m", "pytest", "tests/reliability", "-m", "matrix or not matrix", "-s"),
     ),
+    "nodes": Part(
+        "the runner of Cassandra nodes: killed, suspended, guarded, stopped",
+        ("-m", "pytest", "tests/cluster/test_node_runner.py"),
+    ),
     "scylla": Part(
         "ScyllaDB's rules, by the stand-in, and a whole migration under them with clocks that are ahead",
         ("-m", "pytest", "tests/scylla"),

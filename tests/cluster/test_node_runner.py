@@ -20,6 +20,8 @@ from scripts.cassandra_node.processes import Life
 from scripts.cassandra_node.waiting import until
 from scripts.run_cassandra import CassandraCluster, CassandraFailed, CassandraUnavailable
 
+pytestmark = pytest.mark.long
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Every acknowledged write is on disk, so that a kill may lose none.
 DURABLE = {"commitlog_sync": "batch", "commitlog_sync_period": None}

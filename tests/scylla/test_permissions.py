@@ -52,6 +52,7 @@ def roles(tmp_path: Path, old_model: Path, new_model: Path, server: Server) -> I
         yield Roles(world, tmp_path, without="system_views")
 
 
+@pytest.mark.long
 def test_each_step_runs_with_the_rights_of_its_group_and_names_the_one_that_is_missing(
     roles: Roles, spark: SparkContext
 ) -> None:
