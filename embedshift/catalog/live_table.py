@@ -70,8 +70,7 @@ def _check_same_text(settings: Settings, recorded: VectorTable) -> None:
 
 
 def _check_same_model(wanted: ModelSettings, recorded: ModelRecord) -> None:
-    now = wanted.model_copy(update={"device": "auto"})
-    if now != recorded.settings():
+    if not recorded.is_of(wanted):
         raise SettingsError(
             f"source.model is {wanted.name}, but the alias says that {recorded.name} made the vectors",
             hint="set source.model as it was, with its prompts and length",

@@ -15,7 +15,7 @@ from embedshift.catalog.states import ENDED, STATES
 from embedshift.catalog.tables import CONTROL, DEAD_LETTER, MIGRATION, RANGE, SHADOW, VALIDATION
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import RefusedError, SchemaError, StateError
-from embedshift.settings import Settings
+from embedshift.settings import ModelSettings, Settings
 from embedshift.stores.contract import Store
 from embedshift.stores.records import Record
 from embedshift.times import now_us
@@ -141,21 +141,33 @@ def get_migration(store: Store, settings: Settings) -> Migration:
 
 def check_settings(migration: Migration, settings: Settings) -> None:
     """Raises RefusedError if the settings would change the migration's result."""
-    now = settings.result_keys()
-    names = sorted({*migration.result_keys, *now})
+    was, now = _effective(migration, migration.result_keys), _effective(migration, settings.result_keys())
+    names = sorted({*was, *now})
     if STATES[migration.state].index_settled:
         # The index of a live table may have got other options in place since.
         names = [name for name in names if not name.startswith("target.index.")]
     changed = [
-        f"{name} (was {migration.result_keys.get(name, 'unset')}, now {now.get(name, 'unset')})"
+        f"{name} (was {was.get(name, 'unset')}, now {now.get(name, 'unset')})"
         for name in names
-        if migration.result_keys.get(name) != now.get(name)
+        if was.get(name) != now.get(name)
     ]
     if changed:
         raise RefusedError(
             f"migration {migration.id} was prepared under other settings: {', '.join(changed)}",
             hint="put them back, or name another target.table",
         )
+
+
+def _effective(migration: Migration, keys: Mapping[str, str]) -> dict[str, str]:
+    """Result keys with what they leave open: settings that came later, and the prompts that the models name."""
+    effective = dict(keys)
+    for side, record in (("source", migration.source.model), ("target", migration.target.model)):
+        known = {name: keys.get(f"{side}.model.{name}") for name in ModelSettings.model_fields}
+        given = {name: json.loads(text) for name, text in known.items() if text is not None}
+        if given:
+            asked = record.with_prompts(ModelSettings(**given)).model_dump(mode="json")
+            effective |= {f"{side}.model.{name}": json.dumps(value) for name, value in asked.items()}
+    return effective
 
 
 def create_migration(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from embedshift.errors import ModelUnavailable
 from embedshift.settings import IndexSettings, ModelSettings
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """A model as it is recorded: enough to load it again and to check that it is the same."""
+    """A model as it is recorded: enough to load it again and to check that it is the same.
+
+    The prompts are those that are put before texts. ``own_query_prompt`` and ``own_document_prompt`` are those that the
+    model itself names; an earlier version did not look for them, and recorded none.
+    """
 
     name: str
     revision: str | None
@@ -27,18 +31,31 @@ class ModelRecord:
     precision: Literal["float32", "bfloat16", "float16"]
     dimension: int
     fingerprint: str
+    own_query_prompt: str = ""
+    own_document_prompt: str = ""
+    truncate_dim: int | None = None
+    long_texts: Literal["cut", "mean"] = "cut"
+    backend: Literal["torch", "onnx", "openvino"] = "torch"
+    trust_remote_code: bool = False
 
     def settings(self, device: str = "auto") -> ModelSettings:
         """The settings that load this model."""
-        return ModelSettings(
-            name=self.name,
-            revision=self.revision,
-            query_prompt=self.query_prompt,
-            document_prompt=self.document_prompt,
-            max_length=self.max_length,
-            normalize=self.normalize,
-            device=device,
-        )
+        known = {name: getattr(self, name) for name in ModelSettings.model_fields if name != "device"}
+        return ModelSettings(**known, device=device)
+
+    def is_of(self, settings: ModelSettings) -> bool:
+        """Whether settings name this model, with these prompts and lengths; the device does not matter."""
+        return self.with_prompts(settings).model_copy(update={"device": "auto"}) == self.settings()
+
+    def with_prompts(self, settings: ModelSettings) -> ModelSettings:
+        """The settings with the model's own prompts for those that they leave to it."""
+        own = {"query_prompt": self.own_query_prompt, "document_prompt": self.own_document_prompt}
+        return settings.model_copy(update={name: own[name] for name in own if getattr(settings, name) is None})
+
+    def plain(self) -> dict[str, Any]:
+        """The record as JSON has it, without what most models do not have: earlier versions do not know it."""
+        unset = {each.name: each.default for each in fields(self)}
+        return {name: value for name, value in asdict(self).items() if value != unset[name]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +90,7 @@ class VectorTable:
         options = self.index_options.model_dump(mode="json", exclude_unset=True)
         # Only where there are any: programs of an earlier version read the others.
         shape = {name: getattr(self, name) for name in ("partition", "filtering") if getattr(self, name)}
-        return json.dumps({**tree, **shape, "index_options": options, "model": asdict(self.model)}, sort_keys=True)
+        return json.dumps({**tree, **shape, "index_options": options, "model": self.model.plain()}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> VectorTable:
@@ -104,7 +121,7 @@ def proven_model(vector_table: VectorTable, device: str = "auto") -> Model:
 
     record = vector_table.model
     model = load_model(record.settings(device), record.precision)
-    if model.fingerprint != record.fingerprint:
+    if model.fingerprint != record.fingerprint and not _made_before(model, record.fingerprint):
         raise ModelUnavailable(
             f"the model {record.name} has fingerprint {model.fingerprint}, the catalog says {record.fingerprint}",
             hint="put back the model files and library versions of that time",
@@ -112,17 +129,38 @@ def proven_model(vector_table: VectorTable, device: str = "auto") -> Model:
     return model
 
 
+def _made_before(model: Model, fingerprint: str) -> bool:
+    """Whether an earlier version made the vectors, and as this one does.
+
+    Raises:
+        ModelUnavailable: an earlier version made them otherwise.
+    """
+    from embedshift.embedding import former_fingerprint
+
+    if former_fingerprint(model) != fingerprint:
+        return False
+    if not model.embeds_as_before:
+        name = model.settings.name
+        raise ModelUnavailable(
+            f"an earlier version of embedshift made the vectors, and embedded with {name} otherwise than its library",
+            hint="keep that version until the table is embedded again, see docs/how-to/choose-a-model.md",
+        )
+    return True
+
+
 def record_of(model: Model) -> ModelRecord:
     """The record of a loaded model for the catalog."""
     settings = model.settings
+    given = {name: getattr(settings, name) for name in ModelSettings.model_fields if name != "device"}
     return ModelRecord(
-        name=settings.name,
-        revision=settings.revision,
-        query_prompt=settings.query_prompt,
-        document_prompt=settings.document_prompt,
-        max_length=settings.max_length,
-        normalize=settings.normalize,
-        precision=model.precision,
-        dimension=model.dimension,
-        fingerprint=model.fingerprint,
+        **given
+        | {
+            "query_prompt": model.prompts.query,
+            "document_prompt": model.prompts.document,
+            "own_query_prompt": model.prompts.own_query,
+            "own_document_prompt": model.prompts.own_document,
+            "precision": model.precision,
+            "dimension": model.dimension,
+            "fingerprint": model.fingerprint,
+        }
     )

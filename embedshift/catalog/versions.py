@@ -45,7 +45,7 @@ def open_migration(store: Store, alias: str) -> Migration | None:
 
 def is_served_by(vector_table: VectorTable, model: ModelSettings) -> bool:
     """Whether that model, with these prompts and length, made the vectors of a table; the device does not matter."""
-    return vector_table.model.settings() == model.model_copy(update={"device": "auto"})
+    return vector_table.model.is_of(model)
 
 
 def between(settings: Settings, source: VectorTable, target: str, model: ModelSettings) -> Settings:

@@ -9,7 +9,8 @@ from embedshift.embedding.digest import (
     of_text,
     whole_digests,
 )
-from embedshift.embedding.model import Embedded, Model, Precision, Texts, count_gpus, device_of, load_model, use_threads
+from embedshift.embedding.loading import count_gpus, device_of, former_fingerprint, load_model, use_threads
+from embedshift.embedding.model import Embedded, Model, Precision, Texts
 from embedshift.embedding.precision import choose_precision
 from embedshift.embedding.template import Template
 
@@ -24,6 +25,7 @@ __all__ = [
     "count_gpus",
     "device_of",
     "digest_texts",
+    "former_fingerprint",
     "hash_vectors",
     "is_of_text",
     "load_model",

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embedshift.embedding.batching import Tokens, token_batches
-from embedshift.embedding.fingerprint import fingerprint_of
-from embedshift.embedding.packaged import PREFIX, load_packaged
+from embedshift.embedding import structure
+from embedshift.embedding.agreement import choose_path, embedded_alike
+from embedshift.embedding.batching import Tokens
+from embedshift.embedding.fingerprint import fingerprints_of, weights_of
+from embedshift.embedding.library import LibraryPath
+from embedshift.embedding.quick import QuickPath
+from embedshift.embedding.structure import Prompts, Task
+from embedshift.embedding.token_count import TokenCount
+from embedshift.embedding.windows import Parts
 from embedshift.errors import InputError, ModelUnavailable
 from embedshift.settings import ModelSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-    from torch import Tensor
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
-#: Padded tokens of one batch. Measurements showed what fits a CPU's caches; on a GPU all values from 32,768 are alike.
-_TOKENS_CPU, _TOKENS_GPU = 1024, 131_072
-#: Texts given at once to a model without token batches (static embeddings).
-_TEXTS_AT_ONCE = 1024
-
-
+_LOG = logging.getLogger(__name__)
 #: What a library may raise about one text.
 _OF_A_TEXT = (ValueError, RuntimeError, TypeError, IndexError, OverflowError)
 
@@ -47,50 +44,94 @@ class Embedded:
 
 @dataclass(slots=True)
 class Texts:
-    """Documents as a model takes them: prompted, each once, tokenised if the model tokenises and could.
+    """Documents as a model takes them: each once, cut into windows if they are long, tokenised if the model could.
 
-    ``place`` says for each document which of ``unique`` it is, shape (n,), int64; None: they are all different.
+    ``place`` says for each document which of the different ones it is, shape (n,), int64; None: all are different.
+    ``parts`` are their windows; None: each document is one, and they are ``unique``.
     """
 
     unique: Sequence[str]
     place: NDArray[np.int64] | None
     tokens: Tokens | None
+    parts: Parts | None = None
 
 
 class Model:
     """An embedding model in memory, loaded as the settings say.
 
     Load it with ``load_model``, which keeps one of each in a process.
+
+    Attributes:
+        fingerprint: 32 hexadecimal digits.
+        former_fingerprint: what the first versions computed; the same for plain models.
+        dimension: of every vector.
+        max_length: tokens that it reads of a document; None: all.
+        prompts: what is put before documents and questions.
+        path: ``quick``, or why the library's own path embeds.
+        is_word_table: whether it is a table of word vectors, whose mean is taken.
+        computes_in: the number type of its layers, such as ``float32``.
+
+    Raises:
+        ModelUnavailable: it cannot embed as the settings say.
     """
 
     def __init__(
         self, settings: ModelSettings, precision: Precision, network: SentenceTransformer, device: str
     ) -> None:
-        self.settings = settings
-        self.precision = precision
-        self.device = device
-        if settings.max_length is not None and hasattr(network[0], "max_seq_length"):
-            network.max_seq_length = settings.max_length
-        limit = getattr(network, "max_seq_length", None)
-        self.max_length: int | None = int(limit) if limit is not None and np.isfinite(limit) else None
-        self.fingerprint = fingerprint_of(
-            network,
-            document_prompt=settings.document_prompt,
-            max_length=self.max_length,
-            normalize=settings.normalize,
-            precision=precision,
+        self.settings, self.precision, self.device = settings, precision, device
+        network.eval()
+        if settings.max_length is not None:
+            structure.limit_length(network, settings.max_length)
+        if settings.truncate_dim is not None:
+            network.truncate_dim = settings.truncate_dim
+        self.prompts = Prompts.of(network, settings)
+        declared = structure.declared_length(network)
+        uniform = structure.is_uniform(network)
+        self.max_length = declared if uniform else structure.document_length(network, self.prompts.document)
+        self.is_word_table = structure.is_word_table(network)
+        choices = {
+            "document_prompt": self.prompts.document,
+            "max_length": declared,
+            "normalize": settings.normalize,
+            "precision": precision,
+        }
+        self.fingerprint, self.former_fingerprint = fingerprints_of(
+            network, choices, _more(settings, network), plain=uniform or self.is_word_table
         )
-        self.dimension = int(network.get_embedding_dimension() or 0)
         self._network = network if precision == "float32" else _cast(network, precision)
-        self._tokenizing = Lock()
-        self._tokenizes = hasattr(network[0], "processing_kwargs") and all(
-            getattr(module, "include_prompt", True) for module in network
-        )
+        self.computes_in = _type_of(network)
+        short = device == "cpu" and precision == "bfloat16"
+        self._former_path = QuickPath(network, self.prompts, declared, device, short_attention=short)
+        self._library = LibraryPath(network, self.prompts)
+        exact = self.computes_in not in ("bfloat16", "float16")
+        chosen = choose_path(self._former_path if uniform else None, self._library, exact=exact)
+        self._quick = self._former_path if chosen.quick else None
+        self.path = "quick" if chosen.quick else chosen.reason
+        self.dimension = chosen.dimension
+        if settings.truncate_dim is not None and self.dimension != settings.truncate_dim:
+            raise ModelUnavailable(
+                f"it makes {self.dimension} dimensions, and truncate_dim is {settings.truncate_dim}",
+                hint=f"set it to {self.dimension} or less, or leave it out",
+            )
+        if not chosen.quick and not self.is_word_table:
+            tell = _LOG.warning if uniform else _LOG.info
+            tell("%s is embedded by the library's own path: %s", settings.name, chosen.reason)
+        self._count = TokenCount(self._network)
+        self._windows = None
+        if settings.long_texts == "mean" and self.max_length is not None:
+            self._windows = self._count.windows(self.max_length, self.prompts.document)
+
+    @property
+    def layer_weights(self) -> int:
+        """Weights in layers that a lower precision can speed up; a table of word vectors has none."""
+        if self.settings.backend != "torch" or self.computes_in != "float32":
+            return 0
+        return structure.layer_weights(self._network)
 
     @property
     def has_layers(self) -> bool:
-        """Whether there are layers that a lower precision can speed up; a table of word vectors has none."""
-        return self._tokenizes
+        """Whether there are layers that a lower precision can speed up."""
+        return self.layer_weights > 0
 
     def embed(self, texts: Sequence[str], batch_tokens: int | None = None) -> Embedded:
         """Embed documents.
@@ -105,18 +146,18 @@ class Model:
 
     def tokenized(self, documents: Sequence[str]) -> Texts:
         """Documents, ready for ``embed_texts``: whoever waits for a device can tokenise the next ones meanwhile."""
-        prompt = self.settings.document_prompt
-        prompted = [prompt + each for each in documents] if prompt else list(documents)
-        unique = list(dict.fromkeys(prompted))
+        unique: Sequence[str] = list(dict.fromkeys(documents))
         place = None
-        if len(unique) < len(prompted):
+        if len(unique) < len(documents):
             at = {text: row for row, text in enumerate(unique)}
-            place = np.fromiter((at[text] for text in prompted), np.int64, len(prompted))
+            place = np.fromiter((at[text] for text in documents), np.int64, len(documents))
+        parts = self._windows.of(unique) if self._windows else None
+        unique = unique if parts is None else parts.texts
         try:
-            tokens = self._tokens(unique) if self._tokenizes and unique else None
+            tokens = self._quick.tokens(unique, "document") if self._quick and unique else None
         except _OF_A_TEXT:
             tokens = None  # which of them it is, is found out when they are embedded
-        return Texts(unique, place, tokens)
+        return Texts(unique, place, tokens, parts)
 
     def embed_texts(
         self, texts: Texts, batch_tokens: int | None = None, told: Callable[[int], object] | None = None
@@ -128,21 +169,26 @@ class Model:
         """
         if not texts.unique:
             return Embedded(np.zeros((0, self.dimension), np.float32))
-        embedded = self._isolate(texts.unique, batch_tokens, texts.tokens, told)
+        embedded = self._isolate(texts.unique, "document", batch_tokens, texts.tokens, told)
+        if texts.parts is not None:
+            faults = texts.parts.faults(embedded.faults)
+            embedded = self._finish(texts.parts.mean(embedded.vectors))
+            embedded.faults |= faults
+            embedded.vectors[list(faults)] = 0
         if texts.place is None:
             return embedded
         faults = {row: embedded.faults[at] for row, at in enumerate(texts.place.tolist()) if at in embedded.faults}
         return Embedded(embedded.vectors[texts.place], faults)
 
     def embed_question(self, question: str) -> NDArray[np.float32]:
-        """Embed one question, with the query prompt. Returns shape (dimension,).
+        """Embed one question, with the query prompt and by the query route. Returns shape (dimension,).
 
         Raises:
             InputError: the question is empty, or its vector is not finite.
         """
         if not question.strip():
             raise InputError("the question is empty", hint="ask with at least one word")
-        embedded = self._isolate([self.settings.query_prompt + question])
+        embedded = self._isolate([question], "query")
         if embedded.faults:
             raise InputError(f"the question cannot be embedded ({embedded.faults[0]})")
         question_vector: NDArray[np.float32] = embedded.vectors[0]
@@ -151,33 +197,39 @@ class Model:
     @property
     def counts_tokens(self) -> bool:
         """Whether ``count_tokens`` can count: a model that also reads pictures may have no tokenizer of its own."""
-        return self._tokenizes or hasattr(getattr(self._network, "tokenizer", None), "encode_batch")
+        return self._quick is not None or self._count.tokenizer is not None
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Tokens of each text before it is cut, shape (n,)."""
-        tokenizer = self._network.tokenizer
-        if self._tokenizes:
-            with self._tokenizing:
-                ids = tokenizer(list(texts), truncation=False, padding=False, verbose=False)["input_ids"]
-            return np.fromiter((len(each) for each in ids), np.int64, len(texts))
-        return np.fromiter((len(each.ids) for each in tokenizer.encode_batch(list(texts))), np.int64, len(texts))
+        """Tokens of each text as it is, before any cut, shape (n,)."""
+        return self._count.of(texts) if self._quick is None else self._quick.count(texts)
+
+    @cached_property
+    def embeds_as_before(self) -> bool:
+        """Whether the first versions, of ``former_fingerprint``, embedded documents as this one does."""
+        now = self._quick or self._library
+        return embedded_alike(self._network, self.prompts.document, self._former_path, now)
 
     def _isolate(
         self,
         texts: Sequence[str],
+        task: Task,
         batch_tokens: int | None = None,
         tokens: Tokens | None = None,
         told: Callable[[int], object] | None = None,
     ) -> Embedded:
         """Embed; if that fails as a whole, halve until only the texts that fail are left out."""
         try:
-            vectors = self._forward(texts, batch_tokens, tokens, told)
+            if self._quick is not None:
+                vectors = self._quick.vectors(texts, task, tokens=tokens, batch_tokens=batch_tokens, told=told)
+            else:
+                vectors = self._library.vectors(texts, task, told=told)
         except _OF_A_TEXT as error:
             if len(texts) == 1:
                 reason = f"the model failed: {type(error).__name__}"
                 return Embedded(np.zeros((1, self.dimension), np.float32), {0: reason})
             half = len(texts) // 2
-            left, right = self._isolate(texts[:half], batch_tokens), self._isolate(texts[half:], batch_tokens)
+            left = self._isolate(texts[:half], task, batch_tokens)
+            right = self._isolate(texts[half:], task, batch_tokens)
             moved = {row + half: reason for row, reason in right.faults.items()}
             return Embedded(np.concatenate([left.vectors, right.vectors]), left.faults | moved)
         return self._finish(vectors)
@@ -194,128 +246,27 @@ class Model:
         }
         return Embedded(vectors, faults)
 
-    def _forward(
-        self,
-        texts: Sequence[str],
-        batch_tokens: int | None,
-        tokens: Tokens | None,
-        told: Callable[[int], object] | None,
-    ) -> NDArray[np.float32]:
-        if not self._tokenizes:
-            return cast(
-                "NDArray[np.float32]",
-                self._network.encode(list(texts), batch_size=_TEXTS_AT_ONCE, show_progress_bar=False),
-            ).astype(np.float32, copy=True)
-        import torch
 
-        tokens = tokens or self._tokens(texts)
-        budget = batch_tokens or (_TOKENS_CPU if self.device == "cpu" else _TOKENS_GPU)
-        batches = token_batches(tokens.lengths, budget)
-        vectors = np.empty((len(texts), self.dimension), np.float32)
-        done: list[Tensor] = []
-        with torch.inference_mode(), self._attention():
-            for rows in batches:
-                # A GPU's results are fetched only after the last batch, so that it computes while the next is padded.
-                done.append(self._network(self._moved(tokens.padded(rows)))["sentence_embedding"].float())
-                if told is not None:
-                    told(len(rows))
-            vectors[np.concatenate(batches)] = torch.cat(done).cpu().numpy()
-        return vectors
+def _more(settings: ModelSettings, network: SentenceTransformer) -> dict[str, object]:
+    """What changes a document's vector only in some models or settings, for the fingerprint."""
+    default = network.prompts.get(network.default_prompt_name) if network.default_prompt_name else ""
+    more = {
+        "truncate_dim": network.truncate_dim,
+        "default_prompt": default or None,
+        "long_texts": None if settings.long_texts == "cut" else settings.long_texts,
+        "backend": None if settings.backend == "torch" else settings.backend,
+    }
+    if settings.backend != "torch":
+        more["files"] = weights_of(Path(settings.name))
+    return {key: value for key, value in more.items() if value is not None}
 
-    def _tokens(self, texts: Sequence[str]) -> Tokens:
-        tokenizer = self._network.tokenizer
-        # A call sets the tokenizer's limits, which must not happen while another thread's call is under way.
-        with self._tokenizing:
-            columns = tokenizer(
-                list(texts), truncation=True, max_length=self.max_length, padding=False, return_attention_mask=False
-            )
-        return Tokens(tokenizer, columns)
 
-    def _moved(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        pinned = self.device.startswith("cuda")
-        return {
-            name: (column.pin_memory() if pinned else column).to(self.device, non_blocking=pinned)
-            for name, column in batch.items()
-        }
-
-    def _attention(self) -> AbstractContextManager[object]:
-        if self.device != "cpu" or self.precision != "bfloat16":
-            return nullcontext()
-        from embedshift.embedding.attention import QuickAttention, has_amx
-
-        return nullcontext() if has_amx() else QuickAttention()
+def _type_of(network: SentenceTransformer) -> str:
+    types = {str(each.dtype).removeprefix("torch.") for each in network.parameters() if each.is_floating_point()}
+    return next((name for name in ("bfloat16", "float16") if name in types), "float32")
 
 
 def _cast(network: SentenceTransformer, precision: Precision) -> SentenceTransformer:
     import torch
 
     return network.to(getattr(torch, precision))
-
-
-def device_of(settings: ModelSettings) -> str:
-    """Where a model runs: as the settings say, or on a GPU if there is one."""
-    if settings.device != "auto":
-        return settings.device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def count_gpus() -> int:
-    """How many CUDA devices this machine has."""
-    import torch
-
-    return torch.cuda.device_count()
-
-
-@lru_cache(maxsize=8)
-def load_model(settings: ModelSettings, precision: Precision = "float32") -> Model:
-    """Load a model once per process.
-
-    Raises:
-        ModelUnavailable: it cannot be found or read.
-    """
-    device = device_of(settings)
-    # With a GPU, a tokenizer with one thread is too slow. On CPU each core has a task of its own, and a pool of threads
-    # would not survive the fork of workers.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device.startswith("cuda") else "false")
-    _quieten()
-    return Model(settings, precision, _network(settings, device), device)
-
-
-def _network(settings: ModelSettings, device: str) -> SentenceTransformer:
-    if settings.name.startswith(PREFIX):
-        return load_packaged(settings.name, device)
-    local = Path(settings.name).is_dir()
-    if not local and (settings.name.startswith((".", "/", "~")) or settings.name.count("/") > 1):
-        raise ModelUnavailable(f"the model folder {settings.name} does not exist", hint="name a folder or a hub model")
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        return SentenceTransformer(
-            settings.name, revision=settings.revision, device=device, local_files_only=local, trust_remote_code=False
-        )
-    # The hub's client raises errors of a dozen libraries; whichever it is, the model cannot be loaded.
-    except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelUnavailable(
-            f"cannot load the model {settings.name} ({reason[:200]})",
-            hint="check its name, or name a folder that has it",
-        ) from error
-
-
-def use_threads(threads: int) -> None:
-    """Limit the threads of one matrix product in this process; with one task per core, one thread each is fastest."""
-    import torch
-
-    torch.set_num_threads(threads)
-
-
-def _quieten() -> None:
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    for name in ("sentence_transformers", "transformers", "huggingface_hub"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the library has no types here
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embedshift.embedding.model import Model, Precision, load_model
+from embedshift.embedding.loading import load_model
+from embedshift.embedding.model import Model, Precision
 from embedshift.settings import ModelSettings
 
 #: Minimum mean cosine between a candidate's vectors and float32's on a sample.
 AGREEMENT = 0.999
+#: Weights of layers from which a lower precision can matter: below, a text takes less time than what surrounds it.
+WEIGHTS_MIN = 1_000_000
 #: How much faster a candidate must be to be chosen, so that noise does not decide.
 GAIN = 1.2
 
@@ -39,7 +42,7 @@ def choose_precision(settings: ModelSettings, sample: Sequence[str]) -> Precisio
 
 
 def _native(model: Model) -> Precision | None:
-    if not model.has_layers:
+    if model.layer_weights < WEIGHTS_MIN:
         return None
     if model.device.startswith("cuda"):
         return "float16"

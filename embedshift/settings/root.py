@@ -93,7 +93,8 @@ class Settings(Frozen):
         A migration may be resumed with other timeouts or another Spark master, but not if one of these settings has
         changed.
         """
-        model = {"name", "revision", "query_prompt", "document_prompt", "max_length", "normalize"}
+        # Neither the device nor the permission to run code changes a vector.
+        model = set(ModelSettings.model_fields) - {"device", "trust_remote_code"}
         chosen = self.model_dump(
             mode="json",
             include={

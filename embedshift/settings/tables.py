@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from embedshift.settings.values import Duration, Frozen, TableName
 
@@ -18,11 +18,30 @@ class ModelSettings(Frozen):
         description="a name on the hub, a folder, or package:NAME for a model that an installed package contains",
     )
     revision: str | None = Field(None, description="commit or tag on the hub; without one, the model may change")
-    query_prompt: str = Field("", description="put before every question")
-    document_prompt: str = Field("", description="put before every document")
+    query_prompt: str | None = Field(None, description="put before every question; if null, the model's own prompt")
+    document_prompt: str | None = Field(None, description="put before every document; if null, the model's own prompt")
     max_length: int | None = Field(None, ge=8, description="maximum tokens of a text; if null, the model's own limit")
-    normalize: bool = Field(True, description="scale every vector to length 1")
+    long_texts: Literal["cut", "mean"] = Field(
+        "cut",
+        description="a document longer than that is cut; or it gets the mean of its windows' vectors, by their tokens",
+    )
+    truncate_dim: int | None = Field(
+        None, ge=1, description="dimensions to keep of a Matryoshka model; if null, as the model was saved"
+    )
+    normalize: bool = Field(True, description="scale every vector to length 1, after truncate_dim")
+    backend: Literal["torch", "onnx", "openvino"] = Field(
+        "torch", description="what computes; onnx and openvino need packages that sentence-transformers names"
+    )
+    trust_remote_code: bool = Field(
+        False, description="run Python code that the model brings; revision must name the commit that you have read"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto uses a GPU if there is one")
+
+    @model_validator(mode="after")
+    def _pinned_code(self) -> ModelSettings:
+        if self.trust_remote_code and not self.revision:
+            raise ValueError("trust_remote_code runs the model's own code, so revision must name the commit")
+        return self
 
 
 class SourceSettings(Frozen):

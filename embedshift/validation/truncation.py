@@ -63,19 +63,19 @@ def tokens_of(model: Model) -> Measured | None:
         return None
 
     def counted(texts: Sequence[str]) -> NDArray[Any]:
-        return model.count_tokens([model.settings.document_prompt + text for text in texts])
+        return model.count_tokens([model.prompts.document + text for text in texts])
 
     return counted
 
 
 def cut_by(model: Model) -> Cut | None:
-    """Counts the texts that are cut; None if the model reads everything, or its tokenizer cannot count."""
+    """Counts the texts that are cut; None if the model reads everything, in windows perhaps, or cannot count."""
     counted, most = tokens_of(model), model.max_length
-    if counted is None or most is None:
+    if counted is None or most is None or model.settings.long_texts == "mean":
         return None
     # In plain ASCII no tokenizer makes more tokens than there are characters: most short texts need not be counted.
-    surely_read = max(0, most - _AROUND - len(model.settings.document_prompt))
-    plain = model.settings.document_prompt.isascii()
+    surely_read = max(0, most - _AROUND - len(model.prompts.document))
+    plain = model.prompts.document.isascii()
 
     def cut(texts: pa.Array) -> int:
         short = pc.and_(pc.string_is_ascii(texts), pc.less_equal(pc.utf8_length(texts), surely_read))
