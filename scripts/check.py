@@ -118,10 +118,11 @@ class Side:
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """The model's own vectors, float32 of shape (n, dimension)."""
-        prompt = self.model["document_prompt"]
         network = _network(self.model)
-        made = network.encode(
-            [prompt + text for text in texts],
+        made = network.encode_document(
+            list(texts),
+            prompt=self.model["document_prompt"],
+            truncate_dim=self.model.get("truncate_dim"),
             normalize_embeddings=bool(self.model["normalize"]),
             show_progress_bar=False,
         )

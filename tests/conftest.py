@@ -17,6 +17,8 @@ from tests.world import eventually as wait_until
 if TYPE_CHECKING:
     from pyspark import SparkContext
 
+    from tests.model_kinds import Kinds
+
 __all__ = ["cassandra", "cassandra_settings", "guarded", "scylla_settings"]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -58,6 +60,14 @@ def new_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.small_models import save_model
 
     return save_model(tmp_path_factory.mktemp("models") / "new", 40, seed=2)
+
+
+@pytest.fixture(scope="session")
+def model_kinds(tmp_path_factory: pytest.TempPathFactory) -> Kinds:
+    """Makes tiny models of many kinds, each when it is first asked for."""
+    from tests.model_kinds import Kinds
+
+    return Kinds(tmp_path_factory.mktemp("kinds"))
 
 
 @pytest.fixture

@@ -227,8 +227,8 @@ class World:
 
     # What is known of the world, apart from the program.
 
-    def encode(self, model: str, texts: list[str]) -> np.ndarray:
-        """Vectors straight from the library, normalised, shape (n, dimension)."""
+    def encode(self, model: str, texts: list[str], **options: Any) -> np.ndarray:
+        """Vectors of documents straight from the library, normalised, shape (n, dimension)."""
         if model not in self._networks:
             if model.startswith("package:"):
                 from embedshift.embedding.packaged import load_packaged
@@ -236,7 +236,10 @@ class World:
                 self._networks[model] = load_packaged(model, "cpu")
             else:
                 self._networks[model] = SentenceTransformer(model, device="cpu", local_files_only=True)
-        vectors: np.ndarray = self._networks[model].encode(texts, normalize_embeddings=True, show_progress_bar=False)
+        network = self._networks[model]
+        vectors: np.ndarray = network.encode_document(
+            texts, normalize_embeddings=True, show_progress_bar=False, **options
+        )
         return vectors
 
     def text(self, key: tuple[Any, ...], cells: Cells) -> str | None:
@@ -317,7 +320,7 @@ class World:
                 assert chosen[key][DIGEST][0] == self.digest(model.fingerprint, text, vector), key
 
     def vectors(self, model: ModelRecord, texts: list[str]) -> np.ndarray:
-        return self.encode(model.name, [model.document_prompt + text for text in texts])
+        return self.encode(model.name, texts, prompt=model.document_prompt, truncate_dim=model.truncate_dim)
 
     def embedded(self, model: ModelRecord, *rows: Row) -> list[Row]:
         """The rows with vector and digest, as an application writes them that knows the model; whole texts only."""

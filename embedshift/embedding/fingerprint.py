@@ -56,8 +56,18 @@ def fingerprints_of(
     return state.hexdigest(), former
 
 
-def weights_of(folder: Path) -> str:
-    """A hash of every file with weights in a folder, for a backend whose weights are not in a module's state."""
+def weights_of(name: str, revision: str | None) -> str:
+    """A hash of every file with weights of a model, for a backend whose weights are not in a module's state.
+
+    Args:
+        name: a folder, or a name on the hub whose files have been loaded.
+        revision: on the hub.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     state = xxhash.xxh3_128()
     for path in sorted(folder.rglob("*")):
         if path.suffix in _WEIGHTS and path.is_file():

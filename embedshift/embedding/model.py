@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -257,7 +256,7 @@ def _more(settings: ModelSettings, network: SentenceTransformer) -> dict[str, ob
         "backend": None if settings.backend == "torch" else settings.backend,
     }
     if settings.backend != "torch":
-        more["files"] = weights_of(Path(settings.name))
+        more["files"] = weights_of(settings.name, settings.revision)
     return {key: value for key, value in more.items() if value is not None}
 
 

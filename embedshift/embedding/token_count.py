@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
+#: Tokens that a window leaves free: a text that begins within another may have a few more than it had there.
+_SPARE = 4
+
+
 class TokenCount:
     """Counts the tokens of documents; a copy, because each call of the library sets its own tokenizer's limits."""
 
@@ -49,7 +53,7 @@ class TokenCount:
             raise ModelUnavailable(
                 "its tokenizer does not say where its tokens stand, which windows need", hint="set long_texts: cut"
             )
-        around = self._around + int(self._own([prompt])[0])
+        around = self._around + int(self._own([prompt])[0]) + _SPARE
         if max_length - around < ROOM_MIN:
             raise ModelUnavailable(
                 f"it reads {max_length} tokens of a text, and {around} of them are not the text's",

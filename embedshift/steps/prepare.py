@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from embedshift.catalog.states import ENDED, label
 from embedshift.catalog.table_use import DROPPED, free_name, table_use
 from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, record_of
 from embedshift.embedding import DIGEST, Template, choose_precision, load_model
+from embedshift.embedding.description import check_embeds, cut_in_words, describe
 from embedshift.errors import OwnedByAnother, RefusedError
 from embedshift.settings import Settings
 from embedshift.spark.ranges import plan_ranges
@@ -30,6 +32,8 @@ from embedshift.validation.space import Space, in_words, space_of
 
 #: Texts on which a precision must agree with float32 before it is chosen.
 _SAMPLE_ROWS = 48
+#: Texts whose tokens are counted, to say how many the new model cuts.
+_COUNTED_ROWS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,7 @@ class PrepareResult(StepResult):
 
 
 def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = False) -> PrepareResult | DryRun:
-    """Prepare a migration; run again, it finds the same one.
+    """Prepare a migration; run again, it finds the same one. Both models embed a text before anything else.
 
     Args:
         context: what the step works with.
@@ -99,6 +103,7 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
         if found.state != "preparing":
             console.say(f"migration {found.id} is already {label(found.state)}")
             return _result(found, 0)
+    faults = _try_models(settings)
     source_table = store.describe(settings.source.table)
     source = live_vector_table(settings, store, source_table)
     name = found.target.table if found is not None and running else free_name(store, settings.target.table)
@@ -118,6 +123,8 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
         f"source {source.table}: about {estimate.rows:,} rows, model {_named(source.model)}",
         f"target {target.table}: model {_named(target.model)}, {target.model.precision}, {len(ranges)} token ranges",
         f"space in each replica: old {in_words(space.old)}; new {in_words(space.new)}",
+        *_of_models(settings, store, source_table, source, target),
+        *faults,
         *store.remarks(source_table),
     ):
         console.say(line)
@@ -161,6 +168,31 @@ def _result(migration: Migration, ranges: int, space: SpaceNeeded | None = None)
     )
 
 
+def _try_models(settings: Settings) -> list[str]:
+    """Embed with both models. Returns what is wrong with their long texts. Raises ModelUnavailable."""
+    tried = [load_model(settings.source.model)]
+    if settings.target_model != settings.source.model:
+        precision = settings.load.precision
+        tried.append(load_model(settings.target_model, "float32" if precision == "auto" else precision))
+    return [fault for fault in map(check_embeds, tried) if fault]
+
+
+def _of_models(
+    settings: Settings, store: Store, table: Table, source: VectorTable, target: VectorTable
+) -> Iterator[str]:
+    """What people should know of the models, and of the texts that they are to embed."""
+    old = load_model(settings.source.model)
+    yield f"model {old.settings.name}: {describe(old)}"
+    own = {old.prompts.own_query, old.prompts.own_document} - {""}
+    if own and not (source.model.own_query_prompt or source.model.own_document_prompt):
+        yield f"{table.name} was filled by an earlier version, without the model's own prompts, and is searched so"
+    if target.model != source.model:
+        new = load_model(settings.target_model, target.model.precision)
+        yield f"model {new.settings.name}: {describe(new)}"
+        if cut := cut_in_words(new, _texts(store, table, settings.source.text, _COUNTED_ROWS)):
+            yield cut
+
+
 def _named(model: ModelRecord) -> str:
     return f"{model.name} ({model.dimension} dimensions)"
 
@@ -193,7 +225,7 @@ def _target_model(settings: Settings, store: Store, console: Console, table: Tab
         return source.model
     precision = settings.load.precision
     if precision == "auto":
-        sample = _sample(store, table, settings.source.text)
+        sample = _texts(store, table, settings.source.text, _SAMPLE_ROWS)
         if not sample:
             console.say(
                 f"{table.name} has no text to compare precisions on: using float32; load.precision names another"
@@ -202,8 +234,9 @@ def _target_model(settings: Settings, store: Store, console: Console, table: Tab
     return record_of(load_model(settings.target.model, precision))
 
 
-def _sample(store: Store, table: Table, text: str) -> list[str]:
+def _texts(store: Store, table: Table, text: str, rows: int) -> list[str]:
+    """The texts of the first rows of a table."""
     template = Template.parse(text)
     values = [name for name in template.columns if name not in {key.name for key in table.keys}]
-    first: pa.RecordBatch | None = next(store.scan(table, WHOLE_RING, values=values, batch_rows=_SAMPLE_ROWS), None)
-    return [] if first is None else template.render(first.slice(0, _SAMPLE_ROWS)).to_pylist()
+    first: pa.RecordBatch | None = next(store.scan(table, WHOLE_RING, values=values, batch_rows=rows), None)
+    return [] if first is None else template.render(first.slice(0, rows)).to_pylist()
