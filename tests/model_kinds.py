@@ -111,7 +111,7 @@ class Kinds:
         config = transformers.BertConfig(
             vocab_size=len(tokenizer), max_position_embeddings=_TOKENS, initializer_range=0.3, **_LAYERS
         )
-        return self._saved(name, transformers.BertModel(config).to(dtype), tokenizer)
+        return self.saved(name, transformers.BertModel(config).to(dtype), tokenizer)
 
     def causal(self, name: str = "causal", dtype: torch.dtype = torch.float32, **options: Any) -> str:
         """The same for one that reads from left to right."""
@@ -124,7 +124,7 @@ class Kinds:
             initializer_range=0.3,
             **_LAYERS,
         )
-        return self._saved(name, transformers.Qwen3Model(config).to(dtype), tokenizer)
+        return self.saved(name, transformers.Qwen3Model(config).to(dtype), tokenizer)
 
     def positions(self) -> str:
         """One that counts positions from the left, padding included: neighbours in a batch change its vectors."""
@@ -132,9 +132,10 @@ class Kinds:
         config = transformers.GPT2Config(
             vocab_size=len(tokenizer), n_embd=_WIDTH, n_layer=2, n_head=4, n_positions=_TOKENS, initializer_range=0.3
         )
-        return self._saved("positions", transformers.GPT2Model(config), tokenizer)
+        return self.saved("positions", transformers.GPT2Model(config), tokenizer)
 
-    def _saved(self, name: str, model: Any, tokenizer: Any) -> str:
+    def saved(self, name: str, model: Any, tokenizer: Any) -> str:
+        """The folder of a transformer, saved once."""
         path = self.folder / f"_{name}"
         if not path.exists():
             model.save_pretrained(path)
@@ -185,7 +186,7 @@ def _hidden_layers(base: str) -> SentenceTransformer:
 def _sparse(kinds: Kinds) -> SparseEncoder:
     tokenizer = _encoder_tokens(model_max_length=_TOKENS)
     config = transformers.BertConfig(vocab_size=len(tokenizer), max_position_embeddings=_TOKENS, **_LAYERS)
-    base = kinds._saved("masked", transformers.BertForMaskedLM(config), tokenizer)
+    base = kinds.saved("masked", transformers.BertForMaskedLM(config), tokenizer)
     return SparseEncoder(modules=[parts.Transformer(base, transformer_task="fill-mask"), SpladePooling()], device="cpu")
 
 

@@ -46,22 +46,22 @@ def load_model(settings: ModelSettings, precision: Precision = "float32") -> Mod
     # would not survive the fork of workers.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device.startswith("cuda") else "false")
     _quieten()
-    verb, hint = "load", "check its name, or name a folder that has it"
+    failed, hint = "cannot load the model", "check its name, or name a folder that has it"
     # The hub's client raises errors of a dozen libraries, and a model's own code any; it is unusable all the same.
     try:
         network = _network(settings, device)
-        verb, hint = "embed with", "it must embed a text with sentence-transformers alone"
+        failed, hint = "cannot embed with the model", "it must embed a text with sentence-transformers alone"
         return Model(settings, precision, network, device)
     except ModelUnavailable as error:
         if settings.name.removeprefix(PREFIX) in error.what:
             raise
-        raise _of_model(settings, verb, error.what, error.hint) from error
+        raise _of_model(settings, failed, error.what, error.hint) from error
     except Exception as error:
         if "trust_remote_code" in str(error) and not settings.trust_remote_code:
             hint = "read its code, then set trust_remote_code and the revision that you have read"
         elif settings.backend != "torch":
             hint = f"install what sentence-transformers needs for the backend {settings.backend}, or leave backend out"
-        raise _of_model(settings, verb, _reason(error), hint) from error
+        raise _of_model(settings, failed, _reason(error), hint) from error
 
 
 def _network(settings: ModelSettings, device: str) -> SentenceTransformer:
@@ -103,9 +103,9 @@ def _check_kind(network: SentenceTransformer, settings: ModelSettings, local: bo
         )
 
 
-def _of_model(settings: ModelSettings, verb: str, what: str, hint: str) -> ModelUnavailable:
+def _of_model(settings: ModelSettings, failed: str, what: str, hint: str) -> ModelUnavailable:
     """The error of a model, on a line that names it."""
-    return ModelUnavailable(f"cannot {verb} the model {settings.name} ({what})", hint=hint)
+    return ModelUnavailable(f"{failed} {settings.name} ({what})", hint=hint)
 
 
 def _reason(error: Exception) -> str:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from embedshift.catalog.vector_table import proven_model
+from embedshift.catalog.live_table import live_vector_table
+from embedshift.catalog.migration import find_migration
+from embedshift.catalog.vector_table import proven_model, record_of
+from embedshift.cli.app import main
 from embedshift.embedding import load_model
 from embedshift.errors import ModelUnavailable
+from embedshift.stores.model import Column, Table
+from tests.model_kinds import Kinds
 from tests.small_models import save_model
-from tests.world import World, some_articles
+from tests.world import ARTICLE, World, some_articles
 
 
 @pytest.fixture
@@ -57,6 +63,34 @@ def test_a_model_that_is_gone_writes_nothing(world, tmp_path, spark):
     assert "the model folder" in done.stderr
     assert "does not exist" in done.stderr
     assert world.read("articles_v2") == {}
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_model_that_cannot_embed_ends_prepare_before_anything_is_made(
+    new_world, model_kinds: Kinds, old_model, new_model, capsys, side: str
+):
+    models = {"source": old_model, "target": new_model, side: model_kinds("no padding")}
+    world = new_world((models["source"], models["target"]))
+    world.create_source(some_articles(3), 24)
+    assert main(["prepare", "--config", str(world.config)]) == 3
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each.startswith("embedshift: ")]
+    assert "cannot embed with the model" in line
+    assert not world.store.exists("articles_v2")
+    assert find_migration(world.store, world.settings) is None
+
+
+def test_a_table_of_an_earlier_version_is_served_if_its_vectors_were_the_same(new_world, model_kinds: Kinds):
+    """Models with truncation or routes have another fingerprint now; nobody must embed their tables again."""
+    world = new_world((model_kinds("table truncated"), model_kinds("chat template")))
+    alike, otherwise = (load_model(each) for each in (world.settings.source.model, world.settings.target_model))
+    table = live_vector_table(
+        world.settings, world.store, Table("articles", (*ARTICLE, Column("embedding", "vector<float, 8>")))
+    )
+    served = replace(table, model=replace(record_of(alike), fingerprint=alike.former_fingerprint))
+    assert proven_model(served) is alike
+    former = replace(table, model=replace(record_of(otherwise), fingerprint=otherwise.former_fingerprint))
+    with pytest.raises(ModelUnavailable, match="an earlier version of embedshift made the vectors"):
+        proven_model(former)
 
 
 def test_a_search_with_another_model_than_the_recorded_one_is_refused(world, tmp_path):

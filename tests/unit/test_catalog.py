@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from embedshift.catalog.states import ALLOWED, ENDED, NEXT, check_step
 from embedshift.catalog.validations import last_validation, write_validation
 from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name
 from embedshift.errors import OwnedByAnother, RefusedError, StateError
-from embedshift.settings import IndexSettings, Settings, StoreSettings, parse_settings
+from embedshift.settings import IndexSettings, ModelSettings, Settings, StoreSettings, parse_settings
 from embedshift.stores import open_store
 from embedshift.stores.contract import Store
 from embedshift.tokens import WHOLE_RING, TokenRange
@@ -99,6 +100,9 @@ def migration(store: Store) -> Migration:
             precision=st.sampled_from(["float32", "bfloat16"]),
             dimension=st.integers(1, 4096),
             fingerprint=st.just("f" * 32),
+            own_query_prompt=st.sampled_from(["", "query: "]),
+            truncate_dim=st.one_of(st.none(), st.integers(1, 64)),
+            long_texts=st.sampled_from(["cut", "mean"]),
         ),
     )
 )
@@ -106,6 +110,22 @@ def test_a_vector_table_survives_the_catalog(wanted):
     again = VectorTable.from_json(wanted.to_json())
     assert again == wanted
     assert again.model.settings().device == "auto"
+
+
+def test_a_record_of_a_plain_model_is_what_earlier_versions_wrote_and_read():
+    record = json.loads(vector_table("articles").to_json())["model"]
+    assert sorted(record) == [
+        *("dimension", "document_prompt", "fingerprint", "max_length", "name", "normalize"),
+        *("precision", "query_prompt", "revision"),
+    ]
+
+
+@pytest.mark.parametrize("prompt", [None, "q: "])
+def test_a_prompt_that_is_left_to_the_model_is_its_own(prompt):
+    record = replace(vector_table("articles").model, own_query_prompt="q: ")
+    assert record.is_of(ModelSettings(name="small", max_length=128, query_prompt=prompt, device="cpu"))
+    assert not record.is_of(ModelSettings(name="small", max_length=128, query_prompt=""))
+    assert not record.is_of(ModelSettings(name="small", max_length=128, query_prompt=prompt, truncate_dim=4))
 
 
 def test_options_that_nobody_named_stay_unnamed_in_the_catalog():
@@ -198,6 +218,19 @@ def test_settings_with_another_result_are_refused_by_the_names_of_their_keys(mig
     assert 'target.model.name (was "large", now "larger")' in line
     assert "target.index.connections (was null, now 32)" in line
     assert "target.index.metric" not in line
+
+
+def test_a_migration_of_an_earlier_version_goes_on_under_the_same_settings(migration):
+    """It knew no prompts of a model's own, no windows and no truncation, and wrote down an empty prompt."""
+    later = ("long_texts", "truncate_dim", "backend")
+    written = {key: text for key, text in migration.result_keys.items() if not key.endswith(later)}
+    written |= {key: '""' for key in written if key.endswith("_prompt")}
+    earlier = replace(migration, result_keys=written)
+    check_settings(earlier, settings_of())
+    with pytest.raises(RefusedError, match=r"target\.model\.long_texts \(was \"cut\", now \"mean\"\)"):
+        check_settings(earlier, settings_of(model={"name": "large", "long_texts": "mean"}))
+    with pytest.raises(RefusedError, match=r"target\.model\.query_prompt"):
+        check_settings(earlier, settings_of(model={"name": "large", "query_prompt": "query: "}))
 
 
 def test_a_target_may_be_migrated_to_again_once_its_migration_has_ended(store, migration):
