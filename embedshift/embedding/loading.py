@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,10 @@ from embedshift.settings import ModelSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+#: Settings whose models are kept in memory.
+_KEPT_MAX = 16
 
 
 def device_of(settings: ModelSettings) -> str:
@@ -34,13 +37,38 @@ def count_gpus() -> int:
     return torch.cuda.device_count()
 
 
-@lru_cache(maxsize=8)
-def load_model(settings: ModelSettings, precision: Precision = "float32") -> Model:
-    """Load a model once per process, and embed a few texts with it.
+class _Loading:
+    """Loads each model once per process, and keeps those that were loaded last."""
 
-    Raises:
-        ModelUnavailable: it cannot be found or read, or cannot embed.
-    """
+    def __init__(self) -> None:
+        self._kept: dict[tuple[ModelSettings, Precision], Model] = {}
+
+    def __call__(self, settings: ModelSettings, precision: Precision = "float32") -> Model:
+        """Load a model once per process, and embed a few texts with it.
+
+        Raises:
+            ModelUnavailable: it cannot be found or read, or cannot embed.
+        """
+        if (kept := self._kept.get((settings, precision))) is not None:
+            return kept
+        model = _load(settings, precision)
+        # Settings may leave the prompts to the model; the catalog names them, and means the same model.
+        prompts = {"query_prompt": model.prompts.query, "document_prompt": model.prompts.document}
+        for each in (settings, settings.model_copy(update=prompts)):
+            self._kept[each, precision] = model
+        while len(self._kept) > _KEPT_MAX:
+            self._kept.pop(next(iter(self._kept)), None)
+        return model
+
+    def cache_clear(self) -> None:
+        """Forget every model, so that each is loaded again."""
+        self._kept.clear()
+
+
+load_model = _Loading()
+
+
+def _load(settings: ModelSettings, precision: Precision) -> Model:
     device = device_of(settings)
     # With a GPU, a tokenizer with one thread is too slow. On CPU each core has a task of its own, and a pool of threads
     # would not survive the fork of workers.
@@ -90,9 +118,12 @@ def _check_kind(network: SentenceTransformer, settings: ModelSettings, local: bo
     """Refuse what the library would convert: a reranker or a sparse encoder has no one vector that it means."""
     from sentence_transformers.util import load_file_path
 
-    path = load_file_path(
-        settings.name, "config_sentence_transformers.json", revision=settings.revision, local_files_only=local
-    )
+    file, owner = "config_sentence_transformers.json", network.default_huggingface_organization
+    name = settings.name if local or "/" in settings.name else f"{owner}/{settings.name}"
+    try:
+        path = load_file_path(name, file, revision=settings.revision, local_files_only=local)
+    except OSError:
+        path = None  # some old names on the hub have no owner; such a model is older than that file
     if path is None:
         return
     kind = json.loads(Path(path).read_text(encoding="utf-8")).get("model_type", network.model_type)
