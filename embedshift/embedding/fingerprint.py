@@ -115,7 +115,7 @@ def _part(name: str, module: nn.Module) -> dict[str, object]:
     if hasattr(module, "get_config_dict"):
         found["settings"] = cast(Callable[[], object], module.get_config_dict)()
     elif hasattr(config, "to_dict"):
-        found["settings"] = {key: value for key, value in config.to_dict().items() if key not in _ORIGIN}
+        found["settings"] = config.to_dict()
     if (tokenizer := getattr(module, "tokenizer", None)) is not None:
         found["tokenizer"] = _described(tokenizer)
     for source in (module, getattr(module, "processor", None)):
@@ -142,9 +142,9 @@ def _described(tokenizer: Any) -> Any:
 
 
 def _canonical(value: object) -> object:
-    """A value as JSON, the same in every process: sets in order, keys as text, objects by their class."""
+    """A value as JSON, the same in every process and folder: sets in order, keys as text, objects by their class."""
     if isinstance(value, Mapping):
-        return {str(key): _canonical(each) for key, each in value.items()}
+        return {str(key): _canonical(each) for key, each in value.items() if key not in _ORIGIN}
     if isinstance(value, (set, frozenset)):
         return sorted(str(each) for each in value)
     if isinstance(value, (list, tuple)):

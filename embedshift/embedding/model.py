@@ -168,6 +168,8 @@ class Model:
         """
         if not texts.unique:
             return Embedded(np.zeros((0, self.dimension), np.float32))
+        if texts.parts is not None and told is not None:
+            told = texts.parts.told(told)
         embedded = self._isolate(texts.unique, "document", batch_tokens, texts.tokens, told)
         if texts.parts is not None:
             faults = texts.parts.faults(embedded.faults)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,19 @@ class Parts:
         """The mean of the windows' vectors (shape (windows, dimension)), weighted by tokens: (n, dimension)."""
         total = np.add.reduceat(vectors * self.tokens[:, None], self.starts)
         return np.asarray(total / np.add.reduceat(self.tokens, self.starts)[:, None], np.float32)
+
+    def told(self, documents: Callable[[int], object]) -> Callable[[int], object]:
+        """What is to be called with windows that are under way, so that ``documents`` is called with documents."""
+        windows = counted = 0
+
+        def tell(more: int) -> None:
+            nonlocal windows, counted
+            windows += more
+            now = windows * len(self.starts) // len(self.texts)
+            documents(now - counted)
+            counted = now
+
+        return tell
 
     def faults(self, found: dict[int, str]) -> dict[int, str]:
         """The faults of documents: one that has a window with a fault has the first such window's."""
