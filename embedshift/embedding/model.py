@@ -97,13 +97,14 @@ class Model:
         self.fingerprint, self.former_fingerprint = fingerprints_of(
             network, choices, _more(settings, network), plain=uniform or self.is_word_table
         )
-        self._network = network if precision == "float32" else _cast(network, precision)
-        self.computes_in = _type_of(network)
         short = device == "cpu" and precision == "bfloat16"
         self._former_path = QuickPath(network, self.prompts, declared, device, short_attention=short)
         self._library = LibraryPath(network, self.prompts)
-        exact = self.computes_in not in ("bfloat16", "float16")
+        # As it was saved: what a lower precision costs is measured by whoever chooses one.
+        exact = _type_of(network) == "float32"
         chosen = choose_path(self._former_path if uniform else None, self._library, exact=exact)
+        self._network = network if precision == "float32" else _cast(network, precision)
+        self.computes_in = _type_of(network)
         self._quick = self._former_path if chosen.quick else None
         self.path = "quick" if chosen.quick else chosen.reason
         self.dimension = chosen.dimension
