@@ -78,22 +78,32 @@ def lost_rows(store: Store, index: Index, rows: Sequence[pa.RecordBatch]) -> lis
         threading.Event().wait(_LOOK_S)
 
 
-def changed_about(store: Store, table: str, since_us: int, *, enough: int) -> int:
-    """How many rows a log-fed index may lack, or have too many of, beside a count that began at ``since_us``.
+def settled_rows(store: Store, index: Index, began_us: int, wanted: int) -> tuple[int, int]:
+    """Ask a log-fed index that has too many rows again, until all from before ``began_us`` must have reached it.
 
-    Those that the change log names since then, and for as long before it as the index may lag; 0 if there is no log.
-    It is read no further than to ``enough`` of them.
+    Args:
+        began_us: when the count of the table began.
+        wanted: what it came to.
+
+    Returns:
+        How many rows the index has, and by how many both counts may differ: rows that changed since then.
     """
+    while (rows := store.index_state(index).rows or 0) > wanted and now_us() < began_us + _LAG_S_MAX * 1e6:
+        threading.Event().wait(_LOOK_S)
+    return rows, _changed(store, index.table, began_us, enough=abs(rows - wanted))
+
+
+def _changed(store: Store, table: str, since_us: int, *, enough: int) -> int:
+    """How many rows the change log names since then, read no further than to ``enough``; 0 if there is no log."""
     described = store.describe(table)
     if not store.keeps_changes(described):
         return 0
     names = [key.name for key in described.keys]
-    changes = store.changes(described, WHOLE_RING, since_us - round(_LAG_S_MAX * 1e6), now_us())
     keys: set[tuple[Any, ...]] = set()
-    for batch in changes:
-        keys |= set(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
+    for batch in store.changes(described, WHOLE_RING, since_us, now_us()):
         if len(keys) >= enough:
             break
+        keys |= set(zip(*(batch.column(name).to_pylist() for name in names), strict=True))
     return len(keys)
 
 

@@ -19,7 +19,7 @@ from embedshift.stores.contract import Store
 from embedshift.times import now_us
 from embedshift.validation.checks import Allowed, Check, checks, indexable_rows
 from embedshift.validation.exact_knn import Neighbours
-from embedshift.validation.index_probe import changed_about, lost_rows
+from embedshift.validation.index_probe import lost_rows, settled_rows
 from embedshift.validation.latency import Latency, latency, searcher
 from embedshift.validation.partitions import nearest_in_partitions
 from embedshift.validation.questions import Question, known_articles
@@ -175,8 +175,7 @@ def examine(
         if index_rows is not None and index_rows < indexable_rows(survey):
             changed = max(0, survey.target_rows - (rows_now() if rows_now else survey.target_rows))
         elif index_rows is not None and log_fed and index_rows > indexable_rows(survey):
-            too_many = index_rows - indexable_rows(survey)
-            changed = changed_about(store, case.new.index.table, began_us, enough=too_many)
+            index_rows, changed = settled_rows(store, case.new.index, began_us, indexable_rows(survey))
         lost = len(lost_rows(store, case.new.index, survey.recent.batches)) if log_fed else None
     with watch("recall"):
         recalls = _recalls(case, survey.nearest, probes, len(asked))
