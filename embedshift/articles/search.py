@@ -26,6 +26,7 @@ from embedshift.errors import InputError, NotFoundError, SchemaError
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type, to_json
 from embedshift.stores.model import Hit
+from embedshift.stores.opaque_values import alike
 
 #: Columns, and the values that articles must have there, as in JSON.
 Condition = Mapping[str, Any]
@@ -160,7 +161,12 @@ def _read_again(
     if not new:
         return
     rows = store.fetch(table, keys_batch(table, list(new.values())), values=read).to_pylist()
-    meet = [row for row in rows if is_active(row) and all(row[name] == value for name, value in only.items())]
+    kinds = {name: _type(live_table, name) for name in only}
+    meet = [
+        row
+        for row in rows
+        if is_active(row) and all(alike(kinds[name], row[name], value) for name, value in only.items())
+    ]
     there = {name_of(table, row): row for row in meet}
     known |= {name: there.get(name) for name in new}
 

@@ -17,20 +17,32 @@ from embedshift.settings.values import Duration, Frozen
 #: Where a vector store tells the state of its indexes.
 
 
+def _host(name: str) -> str:
+    try:
+        good = bool(name) and bool(name.encode("ascii" if ":" in name else "idna"))
+    except UnicodeError:
+        good = False
+    if not good:
+        raise ValueError(f"{name!r} is no name of a host")
+    return name
+
+
 def _with_host(address: str) -> str:
     try:
         parts = urlsplit(address)
-        good = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        (parts.hostname or "").encode("ascii" if ":" in (parts.hostname or "") else "idna")
-    except (ValueError, UnicodeError):
+        # What an address must not have is a user, a query, or a fragment; the path before /api may be longer.
+        good = parts.scheme in ("http", "https") and not set(address) & set("?#@") and address.isascii()
+        good = good and address.isprintable() and " " not in address and (parts.port is None or parts.port > 0)
+        _host(parts.hostname or "")
+    except ValueError:
         good = False
     if not good:
-        raise ValueError("write http://host:port, or https://host:port")
+        raise ValueError(f"{address!r} is no address: write http://host:port, or https://host:port")
     return address
 
 
-#: The path before ``/api`` may be longer; what an address must not have is a user, a query, or a fragment.
-VectorStoreAddress = Annotated[str, Field(pattern=r"""^https?://[!"$->A-~]+$"""), AfterValidator(_with_host)]
+HostName = Annotated[str, AfterValidator(_host)]
+VectorStoreAddress = Annotated[str, AfterValidator(_with_host)]
 #: By datacenter: how many copies, or on which racks one each.
 
 
@@ -86,7 +98,7 @@ class StoreSettings(Frozen):
         "embedded", description="embedded: SQLite and USearch; cql: ScyllaDB, Cassandra"
     )
     path: Path | None = Field(None, description="embedded: the SQLite file; indexes are stored beside it")
-    hosts: tuple[str, ...] = Field((), description="cql: contact points")
+    hosts: tuple[HostName, ...] = Field((), description="cql: contact points")
     port: int = Field(9042, ge=1, le=65535, description="cql: the port of the native protocol")
     local_dc: str | None = Field(None, description="cql: the datacenter to connect to; required")
     keyspace: str | None = Field(
@@ -135,10 +147,9 @@ def credentials(store: StoreSettings) -> tuple[str, str] | None:
         return (user, password) if user and password is not None else None
     try:
         lines = store.credentials_file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read store.credentials_file {store.credentials_file} ({error.strerror})"
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"cannot read store.credentials_file {store.credentials_file} ({reason})") from error
     if len(lines) < 2:
         raise SettingsError(f"{store.credentials_file} needs two lines, user and password")
     return lines[0].strip(), lines[1].strip()

@@ -71,8 +71,14 @@ class Cells:
         differ = pc.not_equal(left.column(name), right.column(name))
         if column.untimed:
             return pc.fill_null(differ, pc.xor(pc.is_valid(left.column(name)), pc.is_valid(right.column(name))))
-        newer = pc.greater(left.column(write_time(name)), right.column(write_time(name)))
-        return pc.fill_null(pc.and_(differ, pc.invert(newer)), False)
+        ours, theirs = left.column(write_time(name)), right.column(write_time(name))
+        apart = pc.fill_null(pc.and_(differ, pc.less_equal(ours, theirs)), False)
+        # A newer value of the target's own stays, unless an element of it is known to have been removed in the source.
+        young = pc.and_(apart, pc.fill_null(pc.greater_equal(theirs, self._orphans_before_us), False))
+        young = pc.and_(young, pc.fill_null(pc.greater(theirs, ours), False))
+        if not pc.any(young).as_py():
+            return apart
+        return pc.or_(pc.and_not(apart, young), self._known(right, theirs, young))
 
     def kept(self, left: pa.RecordBatch, right: pa.RecordBatch, name: str) -> pa.Array:
         """Where a cell of the target stays although the source has an older one, or none."""

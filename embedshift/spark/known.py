@@ -26,6 +26,12 @@ class Known:
         # What a client has deleted since is wanted nowhere.
         return frozenset(letter.id for letter in letters) - set(self.deletions)
 
+    @cached_property
+    def never_arrived(self) -> frozenset[str]:
+        """Rows that the source has and the target could not be given: they were never in both."""
+        letters = [each for each in self._letters if each.of_way_back == self._transfer.backwards and not each.deletes]
+        return frozenset(letter.id for letter in letters)
+
     def deleted(self, table: str, names: Sequence[str], times: Sequence[int]) -> list[bool]:
         """Which rows of a table, or cells of them, that are missing in the other table were deleted there.
 

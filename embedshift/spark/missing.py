@@ -49,7 +49,9 @@ class Missing:
         if lost_before_us is None:
             return known
         # Nor would a row without values, of unknown age, stay below its deletion there.
-        return pc.or_(known, pc.fill_null(pc.less(newest, lost_before_us), True))
+        old = pc.fill_null(pc.less(newest, lost_before_us), True)
+        waiting = self._known.never_arrived if self._known is not None else frozenset()
+        return pc.or_(known, pc.and_not(old, self._named(left, waiting)))
 
     def deletable(self, right: pa.RecordBatch) -> pa.Array:
         """Which rows of the target may be deleted if the source lacks them; n booleans."""
@@ -66,10 +68,12 @@ class Missing:
 
     def spared(self, rows: pa.RecordBatch) -> pa.Array:
         """Which rows may be the only copy of what the other table could not be given; n booleans."""
-        kept = self._known.only_copies if self._known is not None else frozenset()
-        return pa.array(
-            [name in kept for name in self._layout.names(rows)] if kept else np.zeros(rows.num_rows, np.bool_)
-        )
+        return self._named(rows, self._known.only_copies if self._known is not None else frozenset())
+
+    def _named(self, rows: pa.RecordBatch, names: frozenset[str]) -> pa.Array:
+        """Which rows have one of these names; nearly always there are none."""
+        found = [name in names for name in self._layout.names(rows)] if names else np.zeros(rows.num_rows, np.bool_)
+        return pa.array(found, pa.bool_())
 
     def deleted_by_clients(self, right: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.Array]:
         """What a client deleted in the source and could not delete here, of rows that have newer cells since.
@@ -90,7 +94,7 @@ class Missing:
         A marker-only row has no cells, and no scan can tell its write time. It is deleted as of just before the source
         was seen to lack it, at ``looked_us``: what is inserted later, or by a clock within the skew, stays.
         """
-        of_marker = min(looked_us - self._clock_skew_us, self._orphans_before_us)
+        of_marker = looked_us - self._clock_skew_us
         newest = greatest(self._times(orphans), orphans.num_rows)
         if self._made_late:
             newest = pc.coalesce(self._newest(orphans), newest)

@@ -77,6 +77,8 @@ class OwnTimes:
         """
         if self.lost_before_us is None:
             return left
+        waiting = self.known.never_arrived if self.known is not None else frozenset()
+        arrived = pa.array([name not in waiting for name in self.layout.names(left)]) if waiting else None
         for column in self.layout.carried:
             name = write_time(column.name)
             times = left.column(name)
@@ -89,6 +91,7 @@ class OwnTimes:
                 written = young.column(name).to_pylist()
                 known[places] = self.known.deleted(self.layout.source.table, self.layout.names(young), written)
             lost = pc.and_(missing, pc.or_(old, pa.array(known)))
+            lost = lost if arrived is None else pc.and_(lost, arrived)
             for part in (column.name, name, expiry(column.name)):
                 kept = pc.if_else(lost, None, left.column(part))
                 left = left.set_column(left.schema.get_field_index(part), part, kept)

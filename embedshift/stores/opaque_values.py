@@ -15,6 +15,8 @@ from typing import Any
 #: A day as the protocol counts it: 2³¹ is the first of January 1970, which Python's calendar gives this number.
 _EPOCH, _EPOCH_ORDINAL = 1 << 31, date(1970, 1, 1).toordinal()
 _TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?")
+#: A number of more bytes has more digits than Python writes.
+_BYTES_MAX = 1700
 _DAY_NS, _SECOND_NS = 86_400 * 10**9, 10**9
 
 
@@ -38,10 +40,32 @@ def decode(cql_type: str, value: bytes) -> Any:
     CQL knows an empty value of most types, which is neither null nor a value.
     """
     form = _FORMS.get(cql_type)
-    return form[1](value) if form and value else None
+    return form[1](value) if form and 0 < len(value) <= _BYTES_MAX else None
+
+
+def alike(cql_type: str, one: Any, other: Any) -> bool:
+    """Whether a server finds two values equal: of a decimal 1.5 and 1.50, whose bytes differ.
+
+    Args:
+        cql_type: of both.
+        one, other: as they travel in Arrow.
+    """
+    if cql_type != "decimal" or not one or not other:
+        return bool(one == other)
+    (first, scale), (second, other_scale) = ((_whole(each[4:]), _whole(each[:4])) for each in (one, other))
+    # Compared without the power of ten of a scale that somebody has chosen.
+    return first == second == 0 or (_plain(first, scale) == _plain(second, other_scale))
+
+
+def _plain(number: int, scale: int) -> tuple[int, int]:
+    while number and number % 10 == 0:
+        number, scale = number // 10, scale - 1
+    return number, scale
 
 
 def _date_bytes(value: Any) -> bytes:
+    if isinstance(value, bool):
+        raise TypeError(value)
     if not isinstance(value, int):
         value = (value if isinstance(value, date) else date.fromisoformat(value)).toordinal() - _EPOCH_ORDINAL
     return (int(value) + _EPOCH).to_bytes(4, "big")
@@ -101,7 +125,7 @@ def _decimal_text(value: bytes) -> str:
 _FORMS: dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "date": (_date_bytes, _date_text),
     "time": (_time_bytes, _time_text),
-    "inet": (lambda value: ip_address(value).packed, lambda value: str(ip_address(value))),
+    "inet": (lambda value: ip_address(str(value)).packed, lambda value: str(ip_address(value))),
     "varint": (_whole_bytes, _whole),
     "decimal": (_decimal_bytes, _decimal_text),
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from embedshift.embedding import DIGEST
 from embedshift.errors import InputError
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type, from_json, to_json
@@ -100,12 +101,15 @@ def condition_of(question: Question, table: Table, index: Index) -> dict[str, An
     found: dict[str, Any] = {}
     for name, value in question.where.items():
         column = table.column(name)
-        if column is None:
+        if column is None or name in (index.column, DIGEST):
             raise InputError(f"the question {question.id!r}: {table.name} has no column {name} to search by", hint=hint)
         try:
-            found[name] = from_json(column.type, value)
+            # As the column has it: a float of 32 bits is not the one that was given.
+            found[name] = pa.scalar(from_json(column.type, value), arrow_type(column.type)).as_py()
         except InputError as error:
             raise InputError(f"the question {question.id!r}: {name}: {error.what}", hint=hint) from error
+        except (pa.ArrowException, OverflowError) as error:
+            raise InputError(f"the question {question.id!r}: {name} is not a {column.type}", hint=hint) from error
     return found
 
 

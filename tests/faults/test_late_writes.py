@@ -6,6 +6,7 @@ index follows a change log (``tests/histories/log_fed.py``). Invariants 1, 2, 3,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ from embedshift.catalog.raised_cells import any_raised
 from embedshift.errors import StoreUnavailable
 from embedshift.stores.model import Column
 from tests.histories.log_fed import LogFedStore
-from tests.world import World, now_us
+from tests.small_models import POISON
+from tests.world import ARTICLE, World, now_us, some_articles
 
 MINUTE_US = 60_000_000
 
@@ -157,8 +159,6 @@ def test_a_task_that_is_killed_between_what_it_notes_and_what_it_writes(indexed:
 
 
 def test_a_second_column_of_vectors(new_world: Callable[..., World], spark: object) -> None:
-    from tests.world import ARTICLE, some_articles
-
     world = new_world(columns=(*ARTICLE, Column("picture", "vector<float, 3>")))
     world.create_source(some_articles(5, ago(60)))
     world.steps("prepare", "load", "sync", "index", "sync")
@@ -211,6 +211,39 @@ def test_a_row_of_its_key_alone_that_was_deleted_in_the_live_table_stays_deleted
     for step in ("sync/7", "sync/8"):
         assert world.carry(step, read_back=True).difference == 0
         assert ("bare",) not in world.read("articles_v2")
+
+
+def test_a_row_that_could_not_be_embedded_before_the_switch_was_never_in_both_tables(loaded: World) -> None:
+    loaded.with_settings(load={"tolerate_dead": 0.5})
+    loaded.write("articles", {"id": "dead", "title": (POISON, ago(20)), "content": ("river", ago(20))})
+    loaded.steps("sync", "validate", "cutover")
+    world = with_log(loaded)
+    floor_moves_up(world)
+    assert world.carry("sync/7", read_back=True).dead == 1
+    world.write("articles", {"id": "dead", "title": ("bread", ago(19))})
+    assert world.carry("sync/8", read_back=True).written == 1
+    row = world.read_one("articles_v2", "dead") or {}
+    assert (row["title"][0], row["content"][0]) == ("bread", "river")
+
+
+def test_the_way_back_leaves_a_newer_collection_of_a_straggler(new_world: Callable[..., World], spark: object) -> None:
+    world = new_world(columns=(*ARTICLE, Column("tags", "set<text>")))
+    world.create_source(world.embedded(world.old_model(), *some_articles(5, ago(60))))
+    world.write("articles", {"id": "a003", "tags": (b"old", ago(30))})
+    world.steps("prepare", "load", "sync", "index", "sync", "validate", "cutover")
+    world.write("articles", {"id": "a003", "tags": (b"new", now_us())})
+    world.carry("back/1", backwards=True, read_back=True)
+    assert world.read("articles")[("a003",)]["tags"][0] == b"new"
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_row_of_its_key_alone_of_a_straggler_keeps_no_rollback_busy(switched: World, log: bool) -> None:
+    world = with_log(switched, "articles") if log else switched
+    world.write("articles", {"id": "bare", "title": (None, now_us())})
+    world.with_settings(sync={"clock_skew": "1ms"})
+    time.sleep(0.05)  # so that it is older than the clocks' skew
+    world.carry("back/1", backwards=True, read_back=True)
+    assert world.carry("back/2", backwards=True, read_back=True).difference == 0
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -377,3 +377,16 @@ def test_a_replication_that_no_server_takes_is_refused(replication):
 )
 def test_a_replication_in_every_form_of_the_servers(replication):
     StoreSettings(kind="cql", hosts=("h",), local_dc="dc1", keyspace="ks", replication=replication)
+
+
+@pytest.mark.parametrize("host", ["", "ä..b", "a" * 64])
+def test_a_name_that_no_host_has_is_refused(host):
+    with pytest.raises(ValidationError, match="is no name of a host"):
+        StoreSettings(kind="cql", hosts=(host,), local_dc="dc1", keyspace="ks")
+
+
+def test_credentials_that_are_no_text_are_refused_in_one_line(tmp_path):
+    file = tmp_path / "password"
+    file.write_bytes(b"ann\n\xff\xfe\n")
+    with pytest.raises(SettingsError, match="it is not UTF-8"):
+        credentials(StoreSettings(path="x", credentials_file=file))

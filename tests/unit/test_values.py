@@ -26,6 +26,7 @@ from embedshift.stores.cql_types import (
     vector_dimension,
     vector_type,
 )
+from embedshift.stores.opaque_values import alike
 
 unhurried = settings(deadline=None)
 #: Bytes of the protocol, as the driver writes them.
@@ -115,6 +116,8 @@ def test_null_is_null_on_either_side(type_):
         ("varint", 1.5),
         ("varint", True),
         ("decimal", "NaN"),
+        ("date", True),
+        ("inet", True),
         ("decimal", "much"),
     ],
 )
@@ -163,6 +166,17 @@ def test_a_datetime_is_a_moment():
 def test_days_times_addresses_and_numbers_are_written_as_people_write_them(type_, text, of_driver):
     assert from_json(type_, text) == of_driver
     assert to_json(type_, of_driver) == text
+
+
+def test_a_number_of_more_digits_than_python_writes_is_base64():
+    for type_, value in (("varint", b"\x01" * 2000), ("decimal", bytes(4) + b"\x01" * 2000)):
+        assert json.dumps(to_json(type_, value)) == json.dumps(base64.b64encode(value).decode())
+
+
+@pytest.mark.parametrize(("one", "other", "equal"), [("1.5", "1.50", True), ("0", "0.00", True), ("1.5", "15", False)])
+def test_decimals_are_equal_as_a_server_finds_them(one, other, equal):
+    assert alike("decimal", from_json("decimal", one), from_json("decimal", other)) == equal
+    assert alike("decimal", from_json("decimal", "1E+2000000000"), from_json("decimal", one)) is False
 
 
 def test_a_year_that_has_no_name_is_a_number():

@@ -129,7 +129,7 @@ def read_status(body: bytes) -> Status | None:
         said: Any = json.loads(body)
         state, rows = said["status"], said["count"]
         # Versions before build_progress give none.
-        progress = float(said.get("build_progress", _WHOLE))
+        progress = _WHOLE if said.get("build_progress") is None else float(said["build_progress"])
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     known = isinstance(state, str) and _WORD.fullmatch(state) and type(rows) is int and rows >= 0
