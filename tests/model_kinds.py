@@ -126,6 +126,22 @@ class Kinds:
         )
         return self.saved(name, transformers.Qwen3Model(config).to(dtype), tokenizer)
 
+    def stretched(self) -> str:
+        """One whose positions stretch as soon as a text of the batch is long."""
+        tokenizer = _causal_tokens(pad_token="<end>", model_max_length=_TOKENS)
+        rope = {"rope_type": "longrope", "rope_theta": 10000.0, "factor": 2.0, "original_max_position_embeddings": 32}
+        rope |= {"short_factor": [1.0] * 4, "long_factor": [4.0, 3.0, 5.0, 8.0]}
+        config = transformers.Qwen3Config(
+            vocab_size=len(tokenizer),
+            num_key_value_heads=2,
+            head_dim=8,
+            max_position_embeddings=_TOKENS,
+            initializer_range=0.3,
+            rope_parameters=rope,
+            **_LAYERS,
+        )
+        return self.saved("stretched", transformers.Qwen3Model(config), tokenizer)
+
     def positions(self) -> str:
         """One that counts positions from the left, padding included: neighbours in a batch change its vectors."""
         tokenizer = _causal_tokens(pad_token="<end>")
@@ -229,6 +245,7 @@ KINDS: dict[str, Callable[[Kinds], Any]] = {
     "left to right in 16 bits": lambda k: pooled(k.causal("half", torch.bfloat16), pooling="lasttoken"),
     "chat template": lambda k: pooled(k.causal("chat", chat_template=_TEMPLATE), pooling="lasttoken", prompts=_PROMPTS),
     "positions from the left": lambda k: pooled(k.positions(), pooling="lasttoken"),
+    "positions that stretch": lambda k: pooled(k.stretched(), pooling="lasttoken"),
     "no padding": lambda k: pooled(k.causal("unpadded", pad_token=None), pooling="lasttoken"),
     "convolution": lambda k: alone(word_vectors(), parts.CNN(_WIDTH, 8), parts.Pooling(24)),
     "recurrent": lambda k: alone(word_vectors(), parts.LSTM(_WIDTH, 16), parts.Pooling(_WIDTH)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 #: Endings of files with weights, for a backend that keeps them to itself.
-_WEIGHTS = (".onnx", ".onnx_data", ".xml", ".bin", ".safetensors")
+WEIGHTS = (".onnx", ".onnx_data", ".xml", ".bin", ".safetensors")
+#: Those of a model with code of its own, and what that code may read.
+CODE = (".py", ".json", ".txt", ".yaml", ".model")
 #: Whose code is a matter of installed versions, not of the model.
 _LIBRARIES = ("torch.", "transformers.", "sentence_transformers.")
 #: Entries of a model's configuration that say where it came from.
@@ -56,12 +58,13 @@ def fingerprints_of(
     return state.hexdigest(), former
 
 
-def weights_of(name: str, revision: str | None) -> str:
-    """A hash of every file with weights of a model, for a backend whose weights are not in a module's state.
+def files_of(name: str, revision: str | None, endings: Sequence[str]) -> str:
+    """A hash of files of a model, where what decides its vectors is not in its modules' state.
 
     Args:
         name: a folder, or a name on the hub whose files have been loaded.
         revision: on the hub.
+        endings: of the files.
     """
     folder = Path(name)
     if not folder.is_dir():
@@ -70,7 +73,7 @@ def weights_of(name: str, revision: str | None) -> str:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     state = xxhash.xxh3_128()
     for path in sorted(folder.rglob("*")):
-        if path.suffix in _WEIGHTS and path.is_file():
+        if path.suffix in endings and path.is_file():
             state.update(path.relative_to(folder).as_posix().encode())
             with path.open("rb") as file:
                 while chunk := file.read(1 << 24):

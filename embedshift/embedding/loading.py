@@ -84,7 +84,7 @@ def _load(settings: ModelSettings, precision: Precision) -> Model:
         if settings.name.removeprefix(PREFIX) in error.what:
             raise
         raise _of_model(settings, failed, error.what, error.hint) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if "trust_remote_code" in str(error) and not settings.trust_remote_code:
             hint = "read its code, then set trust_remote_code and the revision that you have read"
         elif settings.backend != "torch":
@@ -97,6 +97,8 @@ def _network(settings: ModelSettings, device: str) -> SentenceTransformer:
         if settings.backend != "torch":
             raise ModelUnavailable(f"{settings.name} is computed by torch only", hint="leave backend out")
         return load_packaged(settings.name, device)
+    if Path(settings.name).is_file():
+        raise ModelUnavailable(f"{settings.name} is a file", hint="name the folder that has the model")
     local = Path(settings.name).is_dir()
     if not local and (settings.name.startswith((".", "/", "~")) or settings.name.count("/") > 1):
         raise ModelUnavailable(f"the model folder {settings.name} does not exist", hint="name a folder or a hub model")
@@ -139,7 +141,7 @@ def _of_model(settings: ModelSettings, failed: str, what: str, hint: str) -> Mod
     return ModelUnavailable(f"{failed} {settings.name} ({what})", hint=hint)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """The first line of an error, short."""
     text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     return text[:200]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embedshift.embedding import structure
 from embedshift.embedding.agreement import choose_path, embedded_alike
 from embedshift.embedding.batching import Tokens
-from embedshift.embedding.fingerprint import fingerprints_of, weights_of
+from embedshift.embedding.fingerprint import CODE, WEIGHTS, files_of, fingerprints_of
 from embedshift.embedding.library import LibraryPath
 from embedshift.embedding.quick import QuickPath
 from embedshift.embedding.structure import Prompts, Task
@@ -30,7 +30,16 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 _LOG = logging.getLogger(__name__)
 #: What a library may raise about one text.
-_OF_A_TEXT = (ValueError, RuntimeError, TypeError, IndexError, OverflowError)
+_OF_A_TEXT = (
+    ValueError,
+    RuntimeError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    SystemExit,  # of code that a model brings
+)
 
 
 @dataclass(slots=True)
@@ -102,7 +111,8 @@ class Model:
         self._library = LibraryPath(network, self.prompts)
         # As it was saved: what a lower precision costs is measured by whoever chooses one.
         exact = _type_of(network) == "float32"
-        chosen = choose_path(self._former_path if uniform else None, self._library, exact=exact)
+        coupled = structure.is_coupled(network)
+        chosen = choose_path(self._former_path if uniform else None, self._library, exact=exact, coupled=coupled)
         self._network = network if precision == "float32" else _cast(network, precision)
         self.computes_in = _type_of(network)
         self._quick = self._former_path if chosen.quick else None
@@ -258,8 +268,13 @@ def _more(settings: ModelSettings, network: SentenceTransformer) -> dict[str, ob
         "long_texts": None if settings.long_texts == "cut" else settings.long_texts,
         "backend": None if settings.backend == "torch" else settings.backend,
     }
+    tokenizer = structure.document_tokenizer(network)
+    if getattr(tokenizer, "truncation_side", "right") == "left":
+        more["truncation_side"] = "left"
     if settings.backend != "torch":
-        more["files"] = weights_of(settings.name, settings.revision)
+        more["files"] = files_of(settings.name, settings.revision, WEIGHTS)
+    if settings.trust_remote_code:
+        more["own_files"] = files_of(settings.name, settings.revision, CODE)
     return {key: value for key, value in more.items() if value is not None}
 
 

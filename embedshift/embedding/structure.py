@@ -82,6 +82,18 @@ def is_uniform(network: SentenceTransformer) -> bool:
     )
 
 
+def is_coupled(network: SentenceTransformer) -> bool:
+    """Whether the vectors of long texts depend on the longest one of their batch, by the model's configuration."""
+    for module in transformers_of(network):
+        config = getattr(module.auto_model, "config", None)
+        ropes = (getattr(config, name, None) or {} for name in ("rope_parameters", "rope_scaling"))
+        kinds = {each.get("rope_type", each.get("type")) for each in ropes}
+        # Its positions stretch with the batch; and one short text makes a block-sparse model attend to everything.
+        if kinds & {"dynamic", "longrope"} or getattr(config, "attention_type", None) == "block_sparse":
+            return True
+    return False
+
+
 def is_word_table(network: SentenceTransformer) -> bool:
     """Whether it is a table of vectors whose mean is taken: many texts at once cost no more than their tokens."""
     from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Normalize, StaticEmbedding
@@ -94,14 +106,21 @@ def limit_length(network: SentenceTransformer, tokens: int) -> None:
     """Let the model read so many tokens of a text and no more, whatever it says of documents or questions.
 
     Raises:
-        ModelUnavailable: it has no limit that could be set.
+        ModelUnavailable: it has no limit that could be set, or cannot read as much.
     """
+    before = declared_length(network)
     try:
         network.max_seq_length = tokens
     except AttributeError as error:
         raise ModelUnavailable(
             "it reads texts of any length and cuts none", hint="leave max_length out of its settings"
         ) from error
+    if before is None or tokens > before:
+        try:
+            network.encode_document(["a " * tokens], show_progress_bar=False)
+        except (IndexError, RuntimeError, ValueError) as error:
+            most = f"set it to {before} or less" if before else "set less"
+            raise ModelUnavailable(f"it cannot read max_length {tokens} tokens of a text", hint=most) from error
     for module in transformers_of(network):
         module.query_length = module.query_length and min(module.query_length, tokens)
         module.document_length = module.document_length and min(module.document_length, tokens)

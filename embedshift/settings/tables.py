@@ -26,7 +26,7 @@ class ModelSettings(Frozen):
         description="a document longer than that is cut; or it gets the mean of its windows' vectors, by their tokens",
     )
     truncate_dim: int | None = Field(
-        None, ge=1, description="dimensions to keep of a Matryoshka model; if null, as the model was saved"
+        None, ge=1, strict=True, description="dimensions to keep of a Matryoshka model; if null, as the model was saved"
     )
     normalize: bool = Field(True, description="scale every vector to length 1, after truncate_dim")
     backend: Literal["torch", "onnx", "openvino"] = Field(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,6 +89,14 @@ def test_every_kind_is_embedded_as_its_library_does(model_kinds: Kinds, kind: st
     assert choose_precision(settings, texts) == "float32"
 
 
+def test_a_text_among_long_ones_has_the_vector_that_it_has_alone(model_kinds: Kinds):
+    """The three texts of the check are too short to show it, and the library's own batches have it too."""
+    model = load_model(ModelSettings(name=str(model_kinds("positions that stretch")), device="cpu"))
+    texts = ["river stone bread water " * times for times in (1, 2, 4, 8, 12)]
+    alone = [model.embed([text]).vectors[0] for text in texts]
+    assert least_cosine(model.embed(texts).vectors, alone) >= LEAST
+
+
 @pytest.mark.parametrize("kind", sorted(REFUSED))
 def test_a_kind_that_cannot_be_embedded_is_refused_on_one_line(model_kinds: Kinds, kind: str):
     with pytest.raises(ModelUnavailable, match=REFUSED[kind]) as caught:
@@ -102,6 +113,37 @@ def test_code_of_a_model_runs_only_with_a_revision(model_kinds: Kinds):
     plain = load_model(ModelSettings(name=str(model_kinds("plain")), device="cpu"))
     reversed_ = load_model(trusted).embed(["bread"]).vectors
     np.testing.assert_allclose(reversed_[:, ::-1], plain.embed(["bread"]).vectors, atol=1e-6)
+
+
+def with_code(model_kinds: Kinds, folder: Path, *changes: tuple[str, str]) -> ModelSettings:
+    """The model with code of its own, that code changed."""
+    shutil.copytree(model_kinds("own code"), folder)
+    code = (folder / "reversal.py").read_text()
+    for old, new in changes:
+        assert old in code
+        code = code.replace(old, new)
+    (folder / "reversal.py").write_text(code)
+    return ModelSettings(name=str(folder), trust_remote_code=True, revision="4e1b", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("vector", "what"),
+    [
+        ("torch.randn_like(features['sentence_embedding'])", "another vector each time"),
+        ("exit(7)", "cannot embed with the model"),
+        ("{}['none']", "cannot embed with the model"),
+    ],
+)
+def test_code_that_cannot_be_relied_on_is_refused(model_kinds: Kinds, tmp_path: Path, vector: str, what: str):
+    ours = ('features["sentence_embedding"].flip(1)', vector)
+    with pytest.raises(ModelUnavailable, match=what):
+        load_model(with_code(model_kinds, tmp_path / "chance", ours, ("\nclass", "import torch\n\nclass")))
+
+
+def test_a_length_that_it_cannot_read_is_refused(model_kinds: Kinds):
+    settings = ModelSettings(name=str(model_kinds("plain")), device="cpu", max_length=2000)
+    with pytest.raises(ModelUnavailable, match=r"cannot read max_length 2000 tokens of a text.*set it to \d+ or less"):
+        load_model(settings)
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])
@@ -190,6 +232,27 @@ def test_a_length_of_the_settings_holds_whatever_the_model_says_of_its_own(model
 
 
 # Fingerprints.
+
+
+def test_a_function_beside_the_class_is_in_the_fingerprint(model_kinds: Kinds, tmp_path: Path):
+    call = ('["sentence_embedding"].flip(1)', '["sentence_embedding"] * sign()')
+    found = [
+        load_model(
+            with_code(model_kinds, tmp_path / name, call, ("\nclass", f"\ndef sign():\n    return {name}\n\nclass"))
+        ).fingerprint
+        for name in ("1", "-1")
+    ]
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("kind", ["plain", "routes at the end"])
+def test_the_end_at_which_a_text_is_cut_is_in_the_fingerprint(model_kinds: Kinds, tmp_path: Path, kind: str):
+    folder = tmp_path / "left"
+    shutil.copytree(model_kinds(kind), folder)
+    (file,) = folder.rglob("tokenizer_config.json")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "truncation_side": "left"}))
+    right, left = (load_model(ModelSettings(name=str(each), device="cpu")) for each in (model_kinds(kind), folder))
+    assert right.fingerprint != left.fingerprint
 
 
 def test_no_two_kinds_have_one_fingerprint(model_kinds: Kinds):
