@@ -79,12 +79,27 @@ def state_of(running: subprocess.Popen[str]) -> str:
     return Path(f"/proc/{running.pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
 
 
+def states_of_group(group: int) -> list[str]:
+    """The state of each process of a group: T is stopped, Z is a zombie."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, of = file.read_text("utf-8").rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):  # it has ended meanwhile
+            continue
+        if int(of) == group:
+            found.append(state)
+    return found
+
+
 def stop_all(running: subprocess.Popen[str], world: World) -> None:
     """Stop a command with its JVM and its workers, at a moment at which none of them has locked the store's file."""
     for _ in range(100):
         if running.poll() is not None:
             return
         os.killpg(running.pid, signal.SIGSTOP)
+        # A signal has been sent, not received: until all have stopped, one of them may still lock the file.
+        eventually(lambda: all(state in "TZ" for state in states_of_group(running.pid)))
         try:
             with closing(sqlite3.connect(world.settings.store.path, timeout=0.2)) as file:
                 file.execute("BEGIN IMMEDIATE")
