@@ -113,8 +113,14 @@ class Kinds:
         )
         return self.saved(name, transformers.BertModel(config).to(dtype), tokenizer)
 
-    def causal(self, name: str = "causal", dtype: torch.dtype = torch.float32, **options: Any) -> str:
-        """The same for one that reads from left to right."""
+    def causal(
+        self,
+        name: str = "causal",
+        dtype: torch.dtype = torch.float32,
+        rope: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> str:
+        """The same for one that reads from left to right; ``rope``: how it counts positions, if not as usual."""
         tokenizer = _causal_tokens(**{"pad_token": "<end>", **options})
         config = transformers.Qwen3Config(
             vocab_size=len(tokenizer),
@@ -122,25 +128,16 @@ class Kinds:
             head_dim=8,
             max_position_embeddings=_TOKENS,
             initializer_range=0.3,
+            **({"rope_parameters": rope} if rope else {}),
             **_LAYERS,
         )
         return self.saved(name, transformers.Qwen3Model(config).to(dtype), tokenizer)
 
     def stretched(self) -> str:
         """One whose positions stretch as soon as a text of the batch is long."""
-        tokenizer = _causal_tokens(pad_token="<end>", model_max_length=_TOKENS)
         rope = {"rope_type": "longrope", "rope_theta": 10000.0, "factor": 2.0, "original_max_position_embeddings": 32}
         rope |= {"short_factor": [1.0] * 4, "long_factor": [4.0, 3.0, 5.0, 8.0]}
-        config = transformers.Qwen3Config(
-            vocab_size=len(tokenizer),
-            num_key_value_heads=2,
-            head_dim=8,
-            max_position_embeddings=_TOKENS,
-            initializer_range=0.3,
-            rope_parameters=rope,
-            **_LAYERS,
-        )
-        return self.saved("stretched", transformers.Qwen3Model(config), tokenizer)
+        return self.causal("stretched", rope=rope, model_max_length=_TOKENS)
 
     def positions(self) -> str:
         """One that counts positions from the left, padding included: neighbours in a batch change its vectors."""

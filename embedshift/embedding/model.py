@@ -138,11 +138,6 @@ class Model:
             return 0
         return structure.layer_weights(self._network)
 
-    @property
-    def has_layers(self) -> bool:
-        """Whether there are layers that a lower precision can speed up."""
-        return self.layer_weights > 0
-
     def embed(self, texts: Sequence[str], batch_tokens: int | None = None) -> Embedded:
         """Embed documents.
 

@@ -172,6 +172,8 @@ class RangeComparison:
             yield from self._absent(self._own.of(merged.left_only, self.layout.source.table))
         if merged.left.num_rows:
             yield from self._of_pairs(merged.left, merged.right)
+        if not merged.right_only.num_rows:  # as in nearly every window
+            return
         right_only = self._own.of(merged.right_only, self.layout.target.table)
         deletable = self._missing.deletable(right_only)
         doubtful = pc.or_(deletable, self._cells.erasures(self._nothing_of(right_only), right_only))
