@@ -33,7 +33,9 @@ def _measured(store: StoreName, ranges_a_core: int, turns: int) -> Result:
                 world.step("prepare")
                 rows, seconds = carried(world, spark, "load")
                 found.append(1000 * cores() * seconds / (rows / _ROWS_A_RANGE))
-            embedding_ms = _embedding_ms(proven_model(world.migration.target), texts(articles[:_ROWS_A_RANGE]))
+            embedding_ms = _embedding_ms(
+                proven_model(world.store, world.migration.target), texts(articles[:_ROWS_A_RANGE])
+            )
     return Result(
         f"a range of {_ROWS_A_RANGE} rows beyond its embedding, {store}",
         "a millisecond",

@@ -2,6 +2,7 @@
 
     EmbedshiftError                 1  a check failed, or a step could not finish
     ├── CheckFailed                 1  a validation, an audit or a balance did not pass
+    │   └── BudgetSpent             1  a migration has spent what its service may cost
     ├── UsageError                  2  the caller asked for something that makes no sense
     │   ├── SettingsError           2  a settings file is wrong; all faults are reported at once
     │   ├── TimeFormatError         2  a duration, a moment or a window of time cannot be read
@@ -12,6 +13,9 @@
     │   ├── StoreUnavailable        3  the database does not answer, or refuses the connection
     │   │   └── NotPermitted        3  it does not let this user do it; nothing was changed
     │   └── ModelUnavailable        3  a model cannot be loaded, or is not the recorded one
+    │       ├── ServiceUnavailable  3  an embedding service does not answer
+    │       ├── ServiceRefused      3  it refuses every request: a wrong key, address, name or option
+    │       └── ModelChanged        3  another model answers than the recorded one
     └── RefusedError                4  the present state forbids it
         ├── StateError              4  this step may not run in the present state
         └── OwnedByAnother          4  another run owns the migration
@@ -33,6 +37,8 @@ class EmbedshiftError(Exception):
     """
 
     exit_code = 1
+    #: Whether it ends a whole run at once: no other range can have a better end.
+    ends_run = False
 
     def __init__(self, what: str, *, hint: str = "") -> None:
         super().__init__(what)
@@ -54,6 +60,12 @@ def _rebuild(kind: type[EmbedshiftError], what: str, hint: str) -> EmbedshiftErr
 
 class CheckFailed(EmbedshiftError):
     """A check ran and did not pass."""
+
+
+class BudgetSpent(CheckFailed):
+    """A migration has spent what its service may cost."""
+
+    ends_run = True
 
 
 class UsageError(EmbedshiftError):
@@ -98,6 +110,24 @@ class NotPermitted(StoreUnavailable):
 
 class ModelUnavailable(UnavailableError):
     """A model cannot be loaded, or is not the one that was recorded."""
+
+
+class ServiceUnavailable(ModelUnavailable):
+    """An embedding service does not answer, or too slowly."""
+
+    ends_run = True
+
+
+class ServiceRefused(ModelUnavailable):
+    """An embedding service refuses every request: its key, address, name or options are wrong."""
+
+    ends_run = True
+
+
+class ModelChanged(ModelUnavailable):
+    """A service answers with another model than the recorded one."""
+
+    ends_run = True
 
 
 class RefusedError(EmbedshiftError):

@@ -108,7 +108,7 @@ class DualWriter:
         vectors: dict[int, Any] = {}
         failed: dict[int, str] = {}
         if told:
-            result = embed(live_table.vector_table, [texts.texts[n] for n in told])
+            result = embed(self._store, live_table.vector_table, [texts.texts[n] for n in told])
             failed = {at[told[n]]: reason for n, reason in result.faults.items()}
             vectors = {n: result.vectors[row] for row, n in enumerate(told)}
         made = {row: made_values(live_table.vector_table, texts, n, vectors.get(n)) for n, row in enumerate(at)}

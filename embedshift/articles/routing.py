@@ -17,7 +17,7 @@ from typing import TypeVar
 from embedshift.catalog.alias import get_alias
 from embedshift.catalog.migration import migrations
 from embedshift.catalog.states import ENDED
-from embedshift.catalog.vector_table import VectorTable
+from embedshift.catalog.vector_table import VectorTable, reached
 from embedshift.embedding.digest import DIGEST
 from embedshift.errors import EmbedshiftError, SchemaError, StateError
 from embedshift.settings import Settings
@@ -89,7 +89,7 @@ class AliasCache:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
-        self._alias = settings.alias
+        self._alias, self._settings = settings.alias, settings
         self._cache_s = settings.articles_cache.total_seconds()
         self._routing: Routing | None = None
         self._lock = Lock()
@@ -173,7 +173,7 @@ class AliasCache:
                 hint="look at embedshift status; restore the table, or run embedshift articles drop",
             )
         return Routing(
-            LiveTable.of(self._store, vector_table),
+            LiveTable.of(self._store, reached(vector_table, self._settings)),
             self._others(vector_table),
             seen_s,
         )
@@ -189,7 +189,8 @@ class AliasCache:
             way_back = migration.target.table == live.table
             other = migration.source if way_back else migration.target
             try:
-                live_tables.append(LiveTable.of(self._store, other, migration.id, way_back=way_back))
+                at = reached(other, self._settings)
+                live_tables.append(LiveTable.of(self._store, at, migration.id, way_back=way_back))
             except SchemaError:
                 continue  # dropped by hand, or by a retire that is running
         return tuple(live_tables)

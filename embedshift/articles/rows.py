@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embedshift.articles.keys import Key
 from embedshift.catalog.vector_table import VectorTable, proven_model
 from embedshift.embedding import DIGEST, Embedded, Template, digest_texts, hash_vectors, whole_digests
+from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import arrow_type
 from embedshift.stores.model import Column, Table, write_time
 
@@ -50,19 +51,22 @@ def _lock_of(vector_table: VectorTable) -> Lock:
         return _locks.setdefault(vector_table.model.fingerprint, Lock())
 
 
-def embed(vector_table: VectorTable, texts: Sequence[str]) -> Embedded:
+def embed(store: Store, vector_table: VectorTable, texts: Sequence[str]) -> Embedded:
     """Embed documents with the vector table's model. Raises ModelUnavailable if it cannot be loaded."""
     with _lock_of(vector_table):
-        return proven_model(vector_table).embed(texts)
+        model = proven_model(store, vector_table)
+        if vector_table.model.service is None:
+            return model.embed(texts)
+    return model.embed(texts)
 
 
-def make_ready(vector_table: VectorTable) -> None:
+def make_ready(store: Store, vector_table: VectorTable) -> None:
     """Load the vector table's model, if this process has not loaded it yet."""
     with _lock_of(vector_table):
-        proven_model(vector_table)
+        proven_model(store, vector_table)
 
 
-def embed_question(vector_table: VectorTable, question: str) -> NDArray[np.float32]:
+def embed_question(store: Store, vector_table: VectorTable, question: str) -> NDArray[np.float32]:
     """Embed one question, shape (dimension,).
 
     Raises:
@@ -70,7 +74,11 @@ def embed_question(vector_table: VectorTable, question: str) -> NDArray[np.float
         ModelUnavailable: the model cannot be loaded.
     """
     with _lock_of(vector_table):
-        return proven_model(vector_table).embed_question(question)
+        model = proven_model(store, vector_table)
+        if vector_table.model.service is None:
+            return model.embed_question(question)
+    # A service answers several at once, each thread its own.
+    return model.embed_question(question)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,11 +59,12 @@ class Finding:
         check_k(k)
         if not isinstance(question, str) or not question.strip():
             raise InputError("the question is empty", hint="ask with at least one word")
-        return self._alias_cache.reading(
-            lambda routing: nearest(
-                self._store, routing.live, embed_question(routing.live.vector_table, question), k, columns, where
-            )
-        )
+
+        def found(routing: Routing) -> list[Match]:
+            vector = embed_question(self._store, routing.live.vector_table, question)
+            return nearest(self._store, routing.live, vector, k, columns, where)
+
+        return self._alias_cache.reading(found)
 
     def search_vector(
         self,
@@ -274,7 +275,7 @@ def search_vector_table(
     if not store.exists(vector_table.table):
         raise SchemaError(f"the table {vector_table.table} does not exist", hint="look at embedshift status")
     live_table = LiveTable.of(store, vector_table)
-    vector = embed_question(vector_table, question)
+    vector = embed_question(store, vector_table, question)
     title = [column.name for column in live_table.table.columns if column.name == "title"]
     names = list(dict.fromkeys([vector_table.id, *title]))
     matches = nearest(store, live_table, vector, k, names, where)

@@ -162,9 +162,9 @@ class Shadowing:
         live_table = self._target_now()
         if live_table is None:
             return
-        make_ready(live_table.vector_table)
+        make_ready(self._store, live_table.vector_table)
         started = time.perf_counter()
-        vector = embed_question(live_table.vector_table, search.question)
+        vector = embed_question(self._store, live_table.vector_table, search.question)
         found = nearest(self._store, live_table, vector, search.k, search.columns, search.where)
         count_pair(self._stats, search.found, found, search.seconds, time.perf_counter() - started)
 

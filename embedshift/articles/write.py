@@ -141,7 +141,7 @@ class Writing:
         told = [n for n, draft in enumerate(wanting) if outcomes[draft.row] is None and not texts.empty[n]]
         vectors = {}
         if told:
-            result = embed(live.vector_table, [texts.texts[n] for n in told])
+            result = embed(self._store, live.vector_table, [texts.texts[n] for n in told])
             for at, reason in result.faults.items():
                 draft = wanting[told[at]]
                 outcomes[draft.row] = InputError(
@@ -214,7 +214,7 @@ class Writing:
         live = routing.live
         texts = texts_of(live.vector_table, live.table, rows)
         told = [n for n in range(len(rows)) if not texts.empty[n]]
-        result = embed(live.vector_table, [texts.texts[n] for n in told])
+        result = embed(self._store, live.vector_table, [texts.texts[n] for n in told])
         vectors = {n: result.vectors[at] for at, n in enumerate(told) if at not in result.faults}
         able = [n for n in range(len(rows)) if texts.empty[n] or n in vectors]
         merged = [{name: rows[n][name] for name in _merged_columns(routing)} for n in able]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from embedshift.catalog.alias import find_alias
-from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, record_of
+from embedshift.catalog.vector_table import ModelRecord, VectorTable, index_name, is_served, reached, record_of
 from embedshift.embedding import DIGEST, Template, load_model
 from embedshift.errors import ModelUnavailable, RefusedError, SchemaError, SettingsError
 from embedshift.settings import IndexSettings, ModelSettings, Settings
@@ -12,8 +12,12 @@ from embedshift.stores.cql_types import readable, vector_dimension
 from embedshift.stores.model import Table
 
 
-def live_vector_table(settings: Settings, store: Store, table: Table) -> VectorTable:
-    """The live table as a vector table, after its columns, its model and the alias were compared with the settings."""
+def live_vector_table(settings: Settings, store: Store, table: Table, *, keep: bool = True) -> VectorTable:
+    """The live table as a vector table, after its columns, its model and the alias were compared with the settings.
+
+    Args:
+        keep: record the answers of a service's model that the catalog does not know yet.
+    """
     _check_columns(settings, table)
     column = table.column(settings.source.vector)
     dimension = vector_dimension(column.type) if column else None
@@ -29,8 +33,8 @@ def live_vector_table(settings: Settings, store: Store, table: Table) -> VectorT
                 hint="migrate from the table that is live",
             )
         _check_same_text(settings, alias.target)
-        _check_same_model(settings.source.model, alias.target.model)
-        return alias.target
+        _check_same_model(store, settings.source.model, alias.target.model)
+        return reached(alias.target, settings)
     model = load_model(settings.source.model)
     if model.dimension != dimension:
         raise ModelUnavailable(
@@ -47,7 +51,7 @@ def live_vector_table(settings: Settings, store: Store, table: Table) -> VectorT
         table.column(DIGEST) is not None,
         present.name if present else index_name(table.name, settings.source.vector),
         present.options if present else IndexSettings(),
-        record_of(model),
+        record_of(store, model, keep=keep),
         *((present.partition, present.filtering) if present else ()),
     )
 
@@ -69,8 +73,8 @@ def _check_same_text(settings: Settings, recorded: VectorTable) -> None:
             )
 
 
-def _check_same_model(wanted: ModelSettings, recorded: ModelRecord) -> None:
-    if not recorded.is_of(wanted):
+def _check_same_model(store: Store, wanted: ModelSettings, recorded: ModelRecord) -> None:
+    if not is_served(store, recorded, wanted):
         raise SettingsError(
             f"source.model is {wanted.name}, but the alias says that {recorded.name} made the vectors",
             hint="set source.model as it was, with its prompts and length",

@@ -165,6 +165,9 @@ def _effective(migration: Migration, keys: Mapping[str, str]) -> dict[str, str]:
         known = {name: keys.get(f"{side}.model.{name}") for name in ModelSettings.model_fields}
         given = {name: json.loads(text) for name, text in known.items() if text is not None}
         if given:
+            given = {"name": record.name, **given}
+            if given.get("service") is not None and record.service is not None:
+                given["service"] = {**record.service.model_dump(mode="json"), **given["service"]}
             asked = record.with_prompts(ModelSettings(**given)).model_dump(mode="json")
             effective |= {f"{side}.model.{name}": json.dumps(value) for name, value in asked.items()}
     return effective

@@ -81,6 +81,24 @@ RAISED_CELL = declared(
     partition="migration slot",
     clustering="id table_name cell at_us",
 )
+SERVICE_MODEL = declared(
+    "service_model",
+    "fingerprint text, name text, options text, made_us bigint",
+    partition="fingerprint",
+)
+SERVICE_ANSWER = declared(
+    "service_answer",
+    "fingerprint text, role text, number bigint, vector text",
+    partition="fingerprint",
+    clustering="role number",
+)
+SERVICE_ACCOUNT = declared(
+    "service_account",
+    "migration text, model text, cost bigint, tokens bigint, requests bigint, tokens_free_us bigint, "
+    "requests_free_us bigint, version bigint, updated_us bigint",
+    partition="migration",
+    clustering="model",
+)
 ALL = (
     WHOLE_ALIAS,
     ALIAS_HISTORY,
@@ -94,6 +112,9 @@ ALL = (
     SHADOW,
     LEDGER,
     RAISED_CELL,
+    SERVICE_MODEL,
+    SERVICE_ANSWER,
+    SERVICE_ACCOUNT,
 )
 #: Partitions that one migration's ranges, or dead letters, are spread over. Of 100,000 ranges each holds about 6,000
 #: rows, a megabyte or two; more of them would make every look at a small migration slow.

@@ -19,20 +19,25 @@ from embedshift.settings import ThrottleSettings
 from embedshift.stores.contract import Store
 from embedshift.times import now_us, parse_window, utc_iso
 
-#: Names of signals: a pause, limits; what the tasks of a run are told, and what a task reports. The last two are
-#: followed by the sender.
-PAUSE, THROTTLE, STATE, SLOWED = "pause", "throttle", "throttle-state/", "slowed/"
+#: Names of signals: a pause, limits; what the tasks of a run are told, and what a task reports of the database and of
+#: a service. The last three are followed by the sender.
+PAUSE, THROTTLE, STATE, SLOWED, SERVICE = "pause", "throttle", "throttle-state/", "slowed/", "service-slowed/"
 #: A report that is older than this is ignored.
 _REPORT_US = 15_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of a whole run; None: no such limit. ``between`` is a window that ``times.parse_window`` reads."""
+    """The limits of a whole run; None: no such limit. ``between`` is a window that ``times.parse_window`` reads.
+
+    ``requests_per_minute`` and ``tokens_per_minute`` are those of a service, and come on top of its settings.
+    """
 
     rows_per_second: float | None = None
     max_latency_ms: float | None = None
     between: str | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
 
     @classmethod
     def of(cls, signal: Signal | None, settings: ThrottleSettings) -> Limits:
@@ -50,6 +55,10 @@ class Limits:
             lines.append(f"at most {self.rows_per_second:,g} rows/s")
         if self.max_latency_ms is not None:
             lines.append(f"p99 of writes at most {self.max_latency_ms:g} ms")
+        if self.requests_per_minute is not None:
+            lines.append(f"at most {self.requests_per_minute:,g} requests/min to the service")
+        if self.tokens_per_minute is not None:
+            lines.append(f"at most {self.tokens_per_minute:,g} tokens/min to the service")
         if self.between is not None:
             lines.append(f"only {self.between}")
         return lines
@@ -62,6 +71,8 @@ class ThrottleState:
     wait: str = ""
     rows_per_second: float | None = None
     max_latency_ms: float | None = None
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
 
     @property
     def limits(self) -> bool:
@@ -91,7 +102,14 @@ def reason_to_wait(paused: Signal | None, limits: Limits, now: datetime) -> str:
 def throttle_state(paused: Signal | None, limits: Limits, now: datetime, tasks: int) -> ThrottleState:
     """The state for each of ``tasks`` tasks that run at the same time."""
     share = None if limits.rows_per_second is None else limits.rows_per_second / tasks
-    return ThrottleState(reason_to_wait(paused, limits, now), share, limits.max_latency_ms)
+    # Those of a service are kept by an account that all tasks share.
+    return ThrottleState(
+        reason_to_wait(paused, limits, now),
+        share,
+        limits.max_latency_ms,
+        limits.requests_per_minute,
+        limits.tokens_per_minute,
+    )
 
 
 def publish(store: Store, migration: str, run: str, state: ThrottleState) -> None:
@@ -107,7 +125,7 @@ def read_published(store: Store, migration: str, run: str) -> ThrottleState | No
 
 def withdraw(store: Store, migration: str) -> None:
     """The run is over: remove its state, the states of earlier runs, and the reports of tasks."""
-    for each in (STATE, SLOWED):
+    for each in (STATE, SLOWED, SERVICE):
         withdraw_signals(store, migration, signals_under(store, migration, each))
 
 
@@ -121,6 +139,16 @@ def report_free(store: Store, migration: str) -> None:
     withdraw_signals(store, migration, [SLOWED + whoami()])
 
 
+def report_service(store: Store, migration: str, reason: str) -> None:
+    """A task's signal: why its service makes it wait."""
+    send(store, migration, SERVICE + whoami(), reason)
+
+
+def report_served(store: Store, migration: str) -> None:
+    """The service answers that task again."""
+    withdraw_signals(store, migration, [SERVICE + whoami()])
+
+
 def throttle_of(store: Store, migration: Migration, settings: ThrottleSettings) -> dict[str, Any]:
     """The throttle of a migration for ``status``: who paused it, the limits, and why it is held up."""
     paused, limits = requested(store, migration.id, settings)
@@ -128,6 +156,7 @@ def throttle_of(store: Store, migration: Migration, settings: ThrottleSettings) 
     reasons = [_told(store, migration) or reason_to_wait(paused, limits, datetime.now(UTC))]
     if slowed:
         reasons.append(f"slowed: p99 of writes {slowed['p99_ms']:.0f} ms > {slowed['limit_ms']:g} ms")
+    reasons += [f"slowed by the service: {reason}" for reason in _service_reasons(store, migration.id)]
     return {
         "paused": None if paused is None else {"by": person(paused), "since": utc_iso(paused.sent_us)},
         "limits": asdict(limits),
@@ -151,6 +180,12 @@ def _slowed(store: Store, migration: str) -> Iterator[dict[str, float]]:
     for signal in signals_under(store, migration, SLOWED).values():
         if signal.sent_us > now_us() - _REPORT_US:
             yield json.loads(signal.text)
+
+
+def _service_reasons(store: Store, migration: str) -> list[str]:
+    """What tasks say of their service, each once."""
+    signals = signals_under(store, migration, SERVICE).values()
+    return sorted({each.text for each in signals if each.sent_us > now_us() - _REPORT_US})
 
 
 def person(signal: Signal) -> str:

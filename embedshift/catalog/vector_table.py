@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from embedshift.errors import ModelUnavailable
-from embedshift.settings import IndexSettings, ModelSettings
+from embedshift.settings import IndexSettings, ModelSettings, ServiceSettings, Settings
+from embedshift.stores.contract import Store
 from embedshift.stores.model import Index
 
 if TYPE_CHECKING:
     from embedshift.embedding import Model
+    from embedshift.embedding.service.allowance import Allowance
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class ModelRecord:
     long_texts: Literal["cut", "mean"] = "cut"
     backend: Literal["torch", "onnx", "openvino"] = "torch"
     trust_remote_code: bool = False
+    service: ServiceSettings | None = None
 
     def settings(self, device: str = "auto") -> ModelSettings:
         """The settings that load this model."""
@@ -44,8 +48,21 @@ class ModelRecord:
         return ModelSettings(**known, device=device)
 
     def is_of(self, settings: ModelSettings) -> bool:
-        """Whether settings name this model, with these prompts and lengths; the device does not matter."""
-        return self.with_prompts(settings).model_copy(update={"device": "auto"}) == self.settings()
+        """Whether settings name this model, with these prompts and lengths; device and address do not matter."""
+        return self.may_be(settings) and settings.name == self.name
+
+    def may_be(self, settings: ModelSettings) -> bool:
+        """The same, but a service may have the model under another name: only its answers can tell."""
+        asked = self.with_prompts(settings).model_copy(update={"device": "auto"})
+        if self.service is not None and asked.service is not None:
+            if asked.service.identity != self.service.identity:
+                return False
+            asked = asked.model_copy(update={"service": self.service, "name": self.name})
+        return asked == self.settings()
+
+    def reached_by(self, settings: ModelSettings) -> ModelRecord:
+        """The record with the name and the address under which settings reach the model's service."""
+        return replace(self, name=settings.name, service=settings.service)
 
     def with_prompts(self, settings: ModelSettings) -> ModelSettings:
         """The settings with the model's own prompts for those that they leave to it."""
@@ -55,7 +72,16 @@ class ModelRecord:
     def plain(self) -> dict[str, Any]:
         """The record as JSON has it, without what most models do not have: earlier versions do not know it."""
         unset = {each.name: each.default for each in fields(self)}
-        return {name: value for name, value in asdict(self).items() if value != unset[name]}
+        tree = {each.name: getattr(self, each.name) for each in fields(self)}
+        if self.service is not None:
+            tree["service"] = self.service.model_dump(mode="json", exclude_defaults=True)
+        return {name: value for name, value in tree.items() if value != unset[name]}
+
+    @classmethod
+    def of_plain(cls, tree: Mapping[str, Any]) -> ModelRecord:
+        """The inverse of ``plain``."""
+        service = tree.get("service")
+        return cls(**{**tree, "service": None if service is None else ServiceSettings.model_validate(service)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +123,7 @@ class VectorTable:
         """The inverse of ``to_json``."""
         tree = json.loads(text)
         tree["index_options"] = IndexSettings.model_validate(tree["index_options"])
-        tree["model"] = ModelRecord(**tree["model"])
+        tree["model"] = ModelRecord.of_plain(tree["model"])
         tree |= {name: tuple(tree[name]) for name in ("partition", "filtering") if name in tree}
         return cls(**tree)
 
@@ -107,20 +133,46 @@ def index_name(table: str, vector: str) -> str:
     return f"{table}_{vector}_ann"
 
 
-def proven_model(vector_table: VectorTable, device: str = "auto") -> Model:
+def reached(vector_table: VectorTable, settings: Settings) -> VectorTable:
+    """A vector table whose model, if a service has it, is asked where the settings say, and not where it was once.
+
+    Args:
+        settings: its models are those of its two tables; for any other table the catalog says where its model is.
+    """
+    record = vector_table.model
+    named = {settings.target.table: settings.target_model, settings.source.table: settings.source.model}
+    sides = [*(each for each in named.values() if each.name == record.name), named.get(vector_table.table)]
+    for each in sides:
+        if record.service is not None and each is not None and each.service is not None and record.may_be(each):
+            return replace(vector_table, model=record.reached_by(each))
+    return vector_table
+
+
+def proven_model(
+    store: Store, vector_table: VectorTable, device: str = "auto", allowance: Allowance | None = None
+) -> Model:
     """The model of a vector table, loaded once per process and checked against the recorded fingerprint.
 
     Args:
+        store: has the catalog, which knows the answers of a service's model.
+        vector_table: whose vectors it makes.
         device: where it runs, as ``model.device`` in the settings.
+        allowance: what requests to a service are counted against; None: nothing.
 
     Raises:
         ModelUnavailable: it cannot be loaded, or has another fingerprint.
     """
     # Only here: most of who reads the catalog embeds nothing.
-    from embedshift.embedding import load_model
+    from embedshift.catalog.service_models import answers_of
+    from embedshift.embedding import ServiceModel, load_model
 
     record = vector_table.model
     model = load_model(record.settings(device), record.precision)
+    if isinstance(model, ServiceModel):
+        model = model if allowance is None else model.under(allowance)
+        if model.fingerprint != record.fingerprint:
+            model.prove(record.fingerprint, answers_of(store, record.fingerprint))
+        return model
     if model.fingerprint != record.fingerprint and not _made_before(model, record.fingerprint):
         raise ModelUnavailable(
             f"the model {record.name} has fingerprint {model.fingerprint}, the catalog says {record.fingerprint}",
@@ -135,9 +187,9 @@ def _made_before(model: Model, fingerprint: str) -> bool:
     Raises:
         ModelUnavailable: an earlier version made them otherwise.
     """
-    from embedshift.embedding import former_fingerprint
+    from embedshift.embedding import LocalModel
 
-    if former_fingerprint(model) != fingerprint:
+    if not isinstance(model, LocalModel) or model.former_fingerprint != fingerprint:
         return False
     if not model.embeds_as_before:
         name = model.settings.name
@@ -148,8 +200,39 @@ def _made_before(model: Model, fingerprint: str) -> bool:
     return True
 
 
-def record_of(model: Model) -> ModelRecord:
-    """The record of a loaded model for the catalog."""
+def is_served(store: Store, record: ModelRecord, settings: ModelSettings) -> bool:
+    """Whether settings mean a recorded model; a service is asked if it has the model under another name.
+
+    Raises:
+        ModelUnavailable: that service does not answer.
+    """
+    if settings.name == record.name or record.service is None or not record.may_be(settings):
+        return record.is_of(settings)
+    from embedshift.catalog.service_models import answers_of
+    from embedshift.embedding import ServiceModel, load_model
+
+    model = load_model(settings)
+    assert isinstance(model, ServiceModel)
+    recorded = answers_of(store, record.fingerprint)
+    return bool(recorded) and model.agrees(model.answers(), recorded)
+
+
+def record_of(store: Store, model: Model, *, keep: bool = True) -> ModelRecord:
+    """The record of a loaded model for the catalog, which gives a service's model its fingerprint.
+
+    Args:
+        store: has the catalog.
+        model: the model.
+        keep: record the answers of a service's model that is new; without, it has no fingerprint yet.
+
+    Raises:
+        ModelUnavailable: a service does not answer.
+    """
+    from embedshift.catalog.service_models import identify
+    from embedshift.embedding import ServiceModel
+
+    if keep and isinstance(model, ServiceModel) and not model.fingerprint:
+        identify(store, model)
     settings = model.settings
     given = {name: getattr(settings, name) for name in ModelSettings.model_fields if name != "device"}
     return ModelRecord(

@@ -7,7 +7,7 @@ import re
 
 from embedshift.catalog.migration import Migration, migrations
 from embedshift.catalog.states import ENDED
-from embedshift.catalog.vector_table import VectorTable
+from embedshift.catalog.vector_table import VectorTable, is_served, reached
 from embedshift.errors import UsageError
 from embedshift.settings import ModelSettings, Settings
 from embedshift.stores.contract import Store
@@ -43,14 +43,14 @@ def open_migration(store: Store, alias: str) -> Migration | None:
     return found[-1] if found else None
 
 
-def is_served_by(vector_table: VectorTable, model: ModelSettings) -> bool:
+def is_served_by(store: Store, vector_table: VectorTable, model: ModelSettings) -> bool:
     """Whether that model, with these prompts and length, made the vectors of a table; the device does not matter."""
-    return vector_table.model.is_of(model)
+    return is_served(store, vector_table.model, model)
 
 
 def between(settings: Settings, source: VectorTable, target: str, model: ModelSettings) -> Settings:
     """The settings for a migration from a table of the catalog into a table with a model."""
-    old = source.model.settings(settings.source.model.device)
+    old = reached(source, settings).model.settings(settings.source.model.device)
     return settings.model_copy(
         update={
             "source": settings.source.model_copy(update={"table": source.table, "model": old}),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from embedshift.embedding.contract import Task
 from embedshift.embedding.library import LibraryPath
 from embedshift.embedding.quick import QuickPath
-from embedshift.embedding.structure import Task
 from embedshift.errors import ModelUnavailable
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from embedshift.embedding.structure import Prompts, Task, is_word_table
+from embedshift.embedding.contract import Prompts, Task
+from embedshift.embedding.structure import is_word_table
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

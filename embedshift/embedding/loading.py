@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from embedshift.embedding.model import Model, Precision
+from embedshift.embedding.contract import Model, Precision
+from embedshift.embedding.local import LocalModel
 from embedshift.embedding.packaged import PREFIX, load_packaged
+from embedshift.embedding.service.model import ServiceModel
 from embedshift.errors import ModelUnavailable
 from embedshift.settings import ModelSettings
 
@@ -44,14 +46,17 @@ class _Loading:
         self._kept: dict[tuple[ModelSettings, Precision], Model] = {}
 
     def __call__(self, settings: ModelSettings, precision: Precision = "float32") -> Model:
-        """Load a model once per process, and embed a few texts with it.
+        """Load a model once per process, and embed a few texts with it; that of a service is asked for nothing yet.
 
         Raises:
             ModelUnavailable: it cannot be found or read, or cannot embed.
         """
         if (kept := self._kept.get((settings, precision))) is not None:
             return kept
-        model = _load(settings, precision)
+        if settings.service is not None:
+            model: Model = ServiceModel(settings, settings.service)
+        else:
+            model = load_local(settings, precision)
         # Settings may leave the prompts to the model; the catalog names them, and means the same model.
         prompts = {"query_prompt": model.prompts.query, "document_prompt": model.prompts.document}
         for each in (settings, settings.model_copy(update=prompts)):
@@ -68,7 +73,8 @@ class _Loading:
 load_model = _Loading()
 
 
-def _load(settings: ModelSettings, precision: Precision) -> Model:
+def load_local(settings: ModelSettings, precision: Precision) -> LocalModel:
+    """Load a model that is computed here. Errors as those of ``load_model``."""
     device = device_of(settings)
     # With a GPU, a tokenizer with one thread is too slow. On CPU each core has a task of its own, and a pool of threads
     # would not survive the fork of workers.
@@ -79,7 +85,7 @@ def _load(settings: ModelSettings, precision: Precision) -> Model:
     try:
         network = _network(settings, device)
         failed, hint = "cannot embed with the model", "it must embed a text with sentence-transformers alone"
-        return Model(settings, precision, network, device)
+        return LocalModel(settings, precision, network, device)
     except ModelUnavailable as error:
         if settings.name.removeprefix(PREFIX) in error.what:
             raise
@@ -145,11 +151,6 @@ def _reason(error: BaseException) -> str:
     """The first line of an error, short."""
     text = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     return text[:200]
-
-
-def former_fingerprint(model: Model) -> str:
-    """The fingerprint that the first versions gave a model; what is no model of ours has none."""
-    return model.former_fingerprint if isinstance(model, Model) else ""
 
 
 def use_threads(threads: int) -> None:

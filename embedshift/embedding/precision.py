@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from embedshift.embedding.contract import Model, Precision
 from embedshift.embedding.loading import load_model
-from embedshift.embedding.model import Model, Precision
+from embedshift.embedding.local import LocalModel
 from embedshift.settings import ModelSettings
 
 #: Minimum mean cosine between a candidate's vectors and float32's on a sample.
@@ -29,7 +30,7 @@ def choose_precision(settings: ModelSettings, sample: Sequence[str]) -> Precisio
         sample: some dozens of the table's own texts; if there are none, float32 is chosen.
     """
     exact = load_model(settings, "float32")
-    candidate = _native(exact)
+    candidate = _native(exact) if isinstance(exact, LocalModel) else None
     if candidate is None or not sample:
         return "float32"
     fast = load_model(settings, candidate)
@@ -41,7 +42,7 @@ def choose_precision(settings: ModelSettings, sample: Sequence[str]) -> Precisio
     return candidate if agrees and exact_seconds >= GAIN * fast_seconds else "float32"
 
 
-def _native(model: Model) -> Precision | None:
+def _native(model: LocalModel) -> Precision | None:
     if model.layer_weights < WEIGHTS_MIN:
         return None
     if model.device.startswith("cuda"):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embedshift.embedding.batching import Tokens, token_batches
-from embedshift.embedding.structure import Prompts, Task
+from embedshift.embedding.contract import Prompts, Task
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

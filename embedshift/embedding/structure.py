@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from embedshift.embedding.contract import Prompts
 from embedshift.errors import ModelUnavailable
 from embedshift.settings import ModelSettings
 
@@ -13,37 +13,21 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Transformer
 
-#: What is embedded: the library knows both, and so do many models.
-Task = Literal["document", "query"]
 #: A tokeniser without a limit says one of 1e30.
 _UNLIMITED = 10**9
 #: Words at most in the text that finds out how long a text may be.
 _WORDS_MAX = 1 << 17
 
 
-@dataclass(frozen=True, slots=True)
-class Prompts:
-    """What is put before questions and documents; ``own_…`` is what the model itself would put there."""
-
-    query: str
-    document: str
-    own_query: str
-    own_document: str
-
-    @classmethod
-    def of(cls, network: SentenceTransformer, settings: ModelSettings) -> Prompts:
-        """The settings' prompts, and the model's own for those that they leave open."""
-        query, document = _own(network, "query"), _own(network, "document", "passage", "corpus")
-        return cls(
-            query if settings.query_prompt is None else settings.query_prompt,
-            document if settings.document_prompt is None else settings.document_prompt,
-            query,
-            document,
-        )
-
-    def before(self, task: Task) -> str:
-        """The prompt of a task."""
-        return self.query if task == "query" else self.document
+def prompts_of(network: SentenceTransformer, settings: ModelSettings) -> Prompts:
+    """The settings' prompts, and the model's own for those that they leave open."""
+    query, document = _own(network, "query"), _own(network, "document", "passage", "corpus")
+    return Prompts(
+        query if settings.query_prompt is None else settings.query_prompt,
+        document if settings.document_prompt is None else settings.document_prompt,
+        query,
+        document,
+    )
 
 
 def _own(network: SentenceTransformer, *names: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embedshift.embedding import Model, use_threads
+from embedshift.embedding import Model
 from embedshift.errors import UsageError
 
 _SECONDS = 5.0
@@ -61,7 +61,7 @@ class Rate:
 
 def measure_rate(model: Model, texts: Sequence[str], seconds: float = _SECONDS) -> Rate:
     """Embed a sample for some seconds, and at least once."""
-    use_threads(1)
+    model.use_threads(1)
     model.embed(texts[:16])  # the first batch of a process is slower
     began, embedded = time.perf_counter(), 0
     while (spent := time.perf_counter() - began) < seconds or not embedded:

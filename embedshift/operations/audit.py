@@ -13,11 +13,12 @@ from pyspark import SparkContext
 from embedshift.catalog.alias import get_alias, history
 from embedshift.catalog.migration import migrations
 from embedshift.catalog.ranges import forget_step
-from embedshift.catalog.vector_table import VectorTable
+from embedshift.catalog.vector_table import VectorTable, reached
 from embedshift.errors import CheckFailed, UsageError
 from embedshift.settings import Settings
 from embedshift.settings.values import parse_share
 from embedshift.spark.aggregate import aggregate
+from embedshift.spark.allowance import counted_models
 from embedshift.spark.dead_letters import check_dead_letters, settle_dead_letters
 from embedshift.spark.ranges import plan_ranges
 from embedshift.spark.run import run_transfer
@@ -54,6 +55,10 @@ def audit(context: StepContext, *, repair: bool = False, sample: str = "100%") -
     part = f", {share:.2%} of the table" if share < 1 else ""
     console.say(f"audit of {table.name}, model {vector_table.model.name}{part}")
     started = time.monotonic()
+    if vector_table.model.service is not None:
+        # It may have become another model; the digests would not show that.
+        with counted_models(store, f"audit-{table.name}", "") as model_of:
+            model_of(reached(vector_table, settings), "auto")
     with context.spark(model=vector_table.model if repair else None) as spark:
         audited = _audited(settings, store, vector_table, table)
         found = _audit(settings, store, spark, audited, share)

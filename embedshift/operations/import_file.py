@@ -15,7 +15,7 @@ from embedshift.articles.files import read_archive
 from embedshift.catalog.alias import create_alias
 from embedshift.catalog.live_table import live_vector_table
 from embedshift.catalog.setup import ensure_catalog
-from embedshift.catalog.vector_table import VectorTable
+from embedshift.catalog.vector_table import VectorTable, record_of
 from embedshift.embedding import DIGEST, Model, Template, digest_texts, load_model
 from embedshift.errors import InputError
 from embedshift.settings import Settings
@@ -57,6 +57,7 @@ def import_articles(settings: Settings, store: Store, path: Path, *, add_columns
     ensure_catalog(store)
     imported = Imported()
     model = load_model(settings.source.model)
+    record_of(store, model)
     if not store.exists(settings.source.table):
         store.create(_table_of(settings, path, model.dimension))
     table = store.describe(settings.source.table)

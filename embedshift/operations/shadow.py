@@ -156,7 +156,7 @@ class _Run:
 
     def _search(self, live_table: LiveTable, text: str) -> tuple[list[Match], float]:
         started = time.perf_counter()
-        found = nearest(self._store, live_table, embed_question(live_table.vector_table, text), _K, None)
+        found = nearest(self._store, live_table, embed_question(self._store, live_table.vector_table, text), _K, None)
         return found, time.perf_counter() - started
 
     def _measure(self, number: int, text: str) -> None:

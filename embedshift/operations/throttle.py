@@ -52,6 +52,8 @@ def throttle(
     rows_per_second: float | None = None,
     max_latency_ms: float | None = None,
     between: str | None = None,
+    requests_per_minute: float | None = None,
+    tokens_per_minute: float | None = None,
     off: bool = False,
     as_settings: bool = False,
 ) -> dict[str, Any]:
@@ -62,6 +64,8 @@ def throttle(
         rows_per_second: for the whole run.
         max_latency_ms: for the 99th percentile of the store's writes.
         between: a window of hours for ``parse_window``.
+        requests_per_minute: to an embedding service, for the whole run.
+        tokens_per_minute: the same.
         off: no limits at all, not even those of the settings.
         as_settings: forget what was set, so that the limits of the settings apply.
 
@@ -71,12 +75,18 @@ def throttle(
     """
     store = context.store
     window = None if between is None else str(parse_window(between))
-    asked = {"rows_per_second": rows_per_second, "max_latency_ms": max_latency_ms, "between": window}
+    asked = {
+        "rows_per_second": rows_per_second,
+        "max_latency_ms": max_latency_ms,
+        "between": window,
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+    }
     named = {name: value for name, value in asked.items() if value is not None}
     if bool(named) + off + as_settings != 1:
         raise UsageError(
             "throttle takes limits, or --off, or --as-settings",
-            hint="use one of them; several limits may be given: --rows-per-second, --max-latency-ms, --between",
+            hint="use one of them; several limits may be given, such as --rows-per-second and --between",
         )
     migration = _open_migration(context)
     if as_settings:

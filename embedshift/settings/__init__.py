@@ -8,6 +8,7 @@ from embedshift.settings.database import Replication, StoreSettings, TlsSettings
 from embedshift.settings.loading import known_keys, load_settings, parse_settings
 from embedshift.settings.operations import Hook, LogSettings, MetricsSettings, ThrottleSettings, without_paths
 from embedshift.settings.root import Settings
+from embedshift.settings.service import ServiceSettings
 from embedshift.settings.steps import ValidationSettings
 from embedshift.settings.tables import IndexSettings, ModelSettings
 
@@ -18,6 +19,7 @@ __all__ = [
     "MetricsSettings",
     "ModelSettings",
     "Replication",
+    "ServiceSettings",
     "Settings",
     "StoreSettings",
     "ThrottleSettings",

@@ -94,7 +94,7 @@ class Settings(Frozen):
         changed.
         """
         # Neither the device nor the permission to run code changes a vector.
-        model = set(ModelSettings.model_fields) - {"device", "trust_remote_code"}
+        model = set(ModelSettings.model_fields) - {"device", "trust_remote_code", "service"}
         chosen = self.model_dump(
             mode="json",
             include={
@@ -104,7 +104,13 @@ class Settings(Frozen):
                 "load": {"precision"},
             },
         )
-        return {key: json.dumps(value) for key, value in _flatten(chosen)}
+        keys = {key: json.dumps(value) for key, value in _flatten(chosen)}
+        for side, named in (("source", self.source.model), ("target", self.target.model)):
+            if named is not None and named.service is not None:
+                # Under another name, or at another address, it is the same model if it gives the same answers.
+                del keys[f"{side}.model.name"]
+                keys[f"{side}.model.service"] = json.dumps(named.service.identity, sort_keys=True)
+        return keys
 
     def digest(self) -> str:
         """A short hash of ``result_keys``."""

@@ -7,15 +7,27 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from embedshift.settings.service import ServiceSettings
 from embedshift.settings.values import Duration, Frozen, TableName
+
+#: What only a model that is loaded here can have.
+_LOADED_ONLY = {
+    "revision": "the service decides which version answers",
+    "max_length": "set service.max_characters",
+    "long_texts": "set service.max_characters",
+    "truncate_dim": "set service.dimensions",
+    "backend": "the service computes",
+    "trust_remote_code": "the service computes",
+}
 
 
 class ModelSettings(Frozen):
-    """An embedding model, as sentence-transformers loads it."""
+    """An embedding model, as sentence-transformers loads it, or as a service has it."""
 
     name: str = Field(
         min_length=1,
-        description="a name on the hub, a folder, or package:NAME for a model that an installed package contains",
+        description="a name on the hub, a folder, or package:NAME for a model that an installed package contains; "
+        "with service, the name under which that knows it",
     )
     revision: str | None = Field(None, description="commit or tag on the hub; without one, the model may change")
     query_prompt: str | None = Field(None, description="put before every question; if null, the model's own prompt")
@@ -36,6 +48,18 @@ class ModelSettings(Frozen):
         False, description="run Python code that the model brings; revision must name the commit that you have read"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto uses a GPU if there is one")
+
+    service: ServiceSettings | None = Field(
+        None, description="the service that has the model; if null, the model is loaded and computed here"
+    )
+
+    @model_validator(mode="after")
+    def _of_a_service(self) -> ModelSettings:
+        if self.service is not None:
+            for name, instead in _LOADED_ONLY.items():
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is for models that are loaded here: {instead}")
+        return self
 
     @model_validator(mode="after")
     def _pinned_code(self) -> ModelSettings:

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from subprocess import TimeoutExpired
@@ -155,7 +155,7 @@ def _jvm_has_ended() -> bool:
 def _conf(settings: Settings, submitted: bool, model: ModelRecord | None) -> dict[str, str]:
     workers = {f"spark.executorEnv.{name}": "1" for name in _ONE_THREAD}
     if model is not None:
-        workers |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(asdict(model))}
+        workers |= {"spark.executorEnv.EMBEDSHIFT_WORKER_MODEL": json.dumps(model.plain())}
     if (plan := current_plan()) is not None:
         # Workers on this machine write into the JVM's standard error, from which their lines are passed on.
         marked = terminal.is_ours() and not submitted and settings.spark.master.partition("[")[0] == "local"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from pyspark import TaskContext
 
 from embedshift.catalog.vector_table import VectorTable, proven_model
-from embedshift.embedding import Model, Template, Texts, count_gpus, use_threads
+from embedshift.embedding import Model, Template, Texts, count_gpus
+from embedshift.spark.allowance import RunAllowance
 from embedshift.spark.rows import ACTION, REASON, Action, Window
+from embedshift.spark.throttle import throttle_reader
 from embedshift.spark.transfer import Transfer
 from embedshift.spark.worker import keep_for_good
+from embedshift.stores.contract import Store
 
 #: Texts of a window held at once as Python strings.
 TEXTS_MAX_BYTES = 16 * 1024 * 1024
@@ -28,15 +31,20 @@ class EmbeddingStage:
     ``tokenized`` may run in another thread, ahead of ``embedded``.
 
     Args:
+        catalog: knows the answers of a service's model, and has its account.
         transfer: what is carried.
         threads: threads of one matrix product.
         loading: is called before the model is loaded, which may take a while.
     """
 
-    def __init__(self, transfer: Transfer, threads: int, loading: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, catalog: Store, transfer: Transfer, threads: int, loading: Callable[[], object] = lambda: None
+    ) -> None:
+        self._catalog = catalog
         self._transfer, self._threads, self._loading = transfer, threads, loading
         self._template = Template.parse(transfer.layout.source.text)
         self._model: Model | None = None
+        self._prepared: list[Texts] = []
 
     def tokenized(self, window: Window) -> Iterator[Window]:
         """The window, cut so that long texts do not pile up, with the texts that are to be embedded.
@@ -52,7 +60,9 @@ class EmbeddingStage:
         for rows in bounded(window.rows, self._transfer.window_rows):
             wanting = _wanting(rows)
             texts = self._template.render(rows.take(pa.array(wanting))).to_pylist() if len(wanting) else []
-            yield Window(rows, texts=model.tokenized(texts), **counts)
+            prepared = model.tokenized(texts)
+            self._prepared.append(prepared)
+            yield Window(rows, texts=prepared, **counts)
             counts = {}
 
     def embedded(self, window: Window, told: Callable[[int], object] | None = None) -> Window:
@@ -63,13 +73,27 @@ class EmbeddingStage:
         """
         if window.texts is None:
             return window
-        use_threads(self._threads)
-        return replace(window, rows=self._with_vectors(window.rows, window.texts, told), texts=None)
+        self._loaded().use_threads(self._threads)
+        embedded = self._with_vectors(window.rows, window.texts, told)
+        self._prepared.remove(window.texts)
+        return replace(window, rows=embedded, texts=None)
+
+    def end(self) -> None:
+        """No other window comes: send no more requests, and put the account right for those that were answered."""
+        for texts in self._prepared:
+            texts.cancel()
+        if (allowance := allowance_of_worker(self._catalog, self._transfer)) is not None:
+            allowance.flush()
 
     def _loaded(self) -> Model:
         if self._model is None:
             self._loading()
-            self._model = model_of_worker(self._transfer.layout.target, self._transfer.device)
+            self._model = model_of_worker(
+                self._catalog,
+                self._transfer.layout.target,
+                self._transfer.device,
+                allowance_of_worker(self._catalog, self._transfer),
+            )
         return self._model
 
     def _with_vectors(self, rows: pa.RecordBatch, texts: Texts, told: Callable[[int], object] | None) -> pa.RecordBatch:
@@ -82,12 +106,38 @@ class EmbeddingStage:
         return _dead(rows, wanting[dead], list(embedded.faults.values())) if len(dead) else rows
 
 
-@lru_cache(maxsize=2)
-def model_of_worker(vector_table: VectorTable, device: str) -> Model:
+def model_of_worker(
+    catalog: Store, vector_table: VectorTable, device: str, allowance: RunAllowance | None = None
+) -> Model:
     """The model of a vector table; a worker process keeps it for its next ranges. Raises ModelUnavailable."""
-    model = proven_model(vector_table, _own_device() if device == "auto" else device)
-    keep_for_good()
-    return model
+    if vector_table.model.service is None and device == "auto":
+        device = _own_device()
+    key = (vector_table, device, allowance)
+    if key not in _models:
+        if len(_models) >= _MODELS_MAX:
+            _models.clear()
+        _models[key] = proven_model(catalog, vector_table, device, allowance)
+        keep_for_good()
+    return _models[key]
+
+
+def allowance_of_worker(catalog: Store, transfer: Transfer) -> RunAllowance | None:
+    """What the requests of this process are counted against, for a run and its step; None if no service is asked."""
+    if transfer.layout.target.model.service is None:
+        return None
+    key = (transfer.migration, transfer.step, transfer.owner, os.getpid())
+    if key not in _allowances:
+        _allowances.clear()  # those of steps that are over
+        state = throttle_reader(catalog, transfer).now
+        settings = transfer.layout.target.model.settings()
+        _allowances[key] = RunAllowance(catalog, transfer.migration, settings, transfer.owner, state)
+    return _allowances[key]
+
+
+#: What this worker process keeps for its next ranges: its allowance by its run, and its models.
+_allowances: dict[tuple[object, ...], RunAllowance] = {}
+_models: dict[tuple[VectorTable, str, RunAllowance | None], Model] = {}
+_MODELS_MAX = 2
 
 
 def _own_device() -> str:

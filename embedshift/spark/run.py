@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from embedshift.catalog.activity import activity_of, announced
 from embedshift.catalog.ranges import Progress, RangeRecord, open_ranges, progress, read_ranges, split_failed
-from embedshift.errors import CheckFailed, RefusedError, StoreUnavailable
+from embedshift.catalog.stop import forget_stops, read_stop
+from embedshift.errors import CheckFailed, EmbedshiftError, StoreUnavailable
 from embedshift.spark.job import Job
 from embedshift.spark.task import carry_ranges
 from embedshift.spark.transfer import Transfer
@@ -93,6 +94,7 @@ def run_transfer(
 
     Raises:
         CheckFailed: some ranges failed every try; the catalog has the error of each.
+        EmbedshiftError: what a task met ends the whole run.
     """
     migration, step = transfer.migration, transfer.step
     left: Sequence[RangeRecord] = open_ranges(store, migration, step, plan)
@@ -100,6 +102,7 @@ def run_transfer(
     if not left:
         return before
     report = recorded(transfer, before, report)
+    forget_stops(store, migration)
     with announced(store, migration, _STARTING):
         report(replace(before, doing=_STARTING))
         job = partial(_run_job, spark, store, transfer, report, still_ours)
@@ -167,11 +170,12 @@ def _run_job(
     job.start()
     try:
         _watch(job, store, transfer, report, still_ours)
-    except RefusedError:
+    except EmbedshiftError:
         spark.cancelJobGroup(transfer.step)
         job.join(_CANCEL_S)
         raise
     still_ours()
+    _check_stop(store, transfer)
     # A worker was killed, or an executor was lost: ranges without an outcome are tried again.
     if isinstance(job.error, (PySparkException, Py4JError)):
         return f"the Spark job ended early: {_first_cause(str(job.error))}"
@@ -190,16 +194,22 @@ def _first_cause(text: str) -> str:
 def _watch(
     job: threading.Thread, store: Store, transfer: Transfer, report: Report, still_ours: Callable[[], None]
 ) -> None:
-    """Report the progress until the job has ended. Raises RefusedError if the migration was lost."""
+    """Report the progress until the job has ended. Raises EmbedshiftError if the run is over before that."""
     pause = _LOOK_SECONDS
     while _goes_on(job, pause):
         began = time.monotonic()
         try:
             still_ours()
+            _check_stop(store, transfer)
             report(_progress_now(store, transfer))
         except StoreUnavailable:
             continue  # it may answer at the next read; if not, the tasks will fail
         pause = min(max(_LOOK_SECONDS, 4 * (time.monotonic() - began)), _LOOK_SECONDS_MOST)
+
+
+def _check_stop(store: Store, transfer: Transfer) -> None:
+    if (error := read_stop(store, transfer.migration, transfer.owner)) is not None:
+        raise error
 
 
 def _goes_on(job: threading.Thread, seconds: float) -> bool:

@@ -73,13 +73,16 @@ def carry_rows(stores: Stores, transfer: Transfer, keys: pa.RecordBatch) -> None
     Raises:
         EmbedshiftError: the model cannot be loaded, or the store fails: nothing is known about the rows themselves.
     """
-    embedding = EmbeddingStage(transfer, 1)
+    embedding = EmbeddingStage(stores.catalog, transfer, 1)
     comparison, writer = comparison_of(stores, transfer), Writer(stores, transfer)
-    with stage("embedding or writing"):
-        for start in range(0, keys.num_rows, transfer.window_rows):
-            found = comparison.of_keys(keys.slice(start, transfer.window_rows))
-            for window in chain.from_iterable(map(embedding.tokenized, found)):
-                writer.apply(embedding.embedded(window).rows)
+    try:
+        with stage("embedding or writing"):
+            for start in range(0, keys.num_rows, transfer.window_rows):
+                found = comparison.of_keys(keys.slice(start, transfer.window_rows))
+                for window in chain.from_iterable(map(embedding.tokenized, found)):
+                    writer.apply(embedding.embedded(window).rows)
+    finally:
+        embedding.end()
 
 
 class RangeTask:
@@ -93,7 +96,7 @@ class RangeTask:
         self._stores, self._transfer = stores, transfer
         self._limit = ScanLimit(within, transfer.rows_most, transfer.bytes_most)
         self._throttle = Throttle(throttle_reader(stores.catalog, transfer), stores.target)
-        self._embedding = EmbeddingStage(transfer, threads, self._loading)
+        self._embedding = EmbeddingStage(stores.catalog, transfer, threads, self._loading)
         self._writer = Writer(stores, transfer)
         self._started = time.monotonic()
         self._read = Counts()
@@ -135,6 +138,8 @@ class RangeTask:
             raise  # a run that is over writes nothing
         except EmbedshiftError as failure:
             error = str(failure)
+        finally:
+            self._embedding.end()
         self._writer.fence.check_owner()
         self._record(error or self._imbalance())
 

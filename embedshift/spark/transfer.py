@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embedshift.catalog.alias import get_alias
 from embedshift.catalog.migration import Migration
-from embedshift.catalog.vector_table import VectorTable
+from embedshift.catalog.vector_table import VectorTable, reached
 from embedshift.errors import OwnedByAnother
 from embedshift.settings import Settings, StoreSettings, TlsSettings
 from embedshift.spark.ranges import task_bounds
@@ -197,8 +197,8 @@ def _between(
         target=at,
         catalog=at,
         layout=Layout(
-            source,
-            target,
+            reached(source, settings),
+            reached(target, settings),
             store.describe(source.table),
             store.describe(target.table),
             source.table == target.table,

@@ -67,7 +67,9 @@ def preload() -> None:
     """Load the model that the environment names, in one thread: a thread pool does not survive a fork."""
     # With the usual check, CUDA would be initialised before the fork, and fail after it.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-    record = ModelRecord(**json.loads(os.environ[MODEL]))
+    record = ModelRecord.of_plain(json.loads(os.environ[MODEL]))
+    if record.service is not None:
+        return  # nothing is computed here
     use_threads(1)
     settings = record.settings()
     try:

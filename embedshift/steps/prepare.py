@@ -23,6 +23,7 @@ from embedshift.errors import OwnedByAnother, RefusedError
 from embedshift.settings import Settings
 from embedshift.spark.ranges import plan_ranges
 from embedshift.steps.context import DryRun, StepContext, StepResult
+from embedshift.steps.service_cost import book_first_requests, estimates
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import vector_type
 from embedshift.stores.model import Column, Table
@@ -103,11 +104,14 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
         if found.state != "preparing":
             console.say(f"migration {found.id} is already {label(found.state)}")
             return _result(found, 0)
+    for line in estimates(settings, store):  # before the first request that costs anything
+        console.say(line)
     faults = _try_models(settings)
     source_table = store.describe(settings.source.table)
-    source = live_vector_table(settings, store, source_table)
+    source = live_vector_table(settings, store, source_table, keep=not dry_run)
     name = found.target.table if found is not None and running else free_name(store, settings.target.table)
-    target_table, target = _target(settings, store, console, source_table, source, name)
+    model = _target_model(settings, store, console, source_table, source, keep=not dry_run)
+    target_table, target = _target(settings, source_table, source, name, model)
     if name != settings.target.table:
         console.say(f"a table {settings.target.table} was dropped before, so the target is named {name}")
     if not running and store.exists(target.table):
@@ -132,6 +136,7 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
         return DryRun(source=source.table, target=target.table, ranges=len(ranges), space=asdict(space))
     create_alias(store, settings.alias, source)
     migration = create_migration(store, settings, source, target, Facts(upgrade=upgrade))
+    book_first_requests(store, migration.id, settings)
     with context.owned(migration, "prepare") as lease:
         if not store.exists(target.table):
             _create(store, lease, target_table)
@@ -198,10 +203,9 @@ def _named(model: ModelRecord) -> str:
 
 
 def _target(
-    settings: Settings, store: Store, console: Console, table: Table, source: VectorTable, name: str
+    settings: Settings, table: Table, source: VectorTable, name: str, model: ModelRecord
 ) -> tuple[Table, VectorTable]:
     vector = settings.source.vector
-    model = _target_model(settings, store, console, table, source)
     kept = [column for column in table.columns if column.name not in (vector, DIGEST)]
     columns = (*kept, Column(vector, vector_type(model.dimension)), Column(DIGEST, "blob"))
     vector_table = VectorTable(
@@ -220,9 +224,13 @@ def _target(
     return Table(name, columns), vector_table
 
 
-def _target_model(settings: Settings, store: Store, console: Console, table: Table, source: VectorTable) -> ModelRecord:
+def _target_model(
+    settings: Settings, store: Store, console: Console, table: Table, source: VectorTable, *, keep: bool
+) -> ModelRecord:
     if settings.target.model is None or settings.target.model == settings.source.model:
         return source.model
+    if settings.target.model.service is not None:
+        return record_of(store, load_model(settings.target.model), keep=keep)
     precision = settings.load.precision
     if precision == "auto":
         sample = _texts(store, table, settings.source.text, _SAMPLE_ROWS)
@@ -231,7 +239,7 @@ def _target_model(settings: Settings, store: Store, console: Console, table: Tab
                 f"{table.name} has no text to compare precisions on: using float32; load.precision names another"
             )
         precision = choose_precision(settings.target.model, sample)
-    return record_of(load_model(settings.target.model, precision))
+    return record_of(store, load_model(settings.target.model, precision))
 
 
 def _texts(store: Store, table: Table, text: str, rows: int) -> list[str]:

@@ -129,19 +129,19 @@ class _Asked:
     probes: Any
     reader: tuple[VectorTable, str] | None
 
-    def here(self) -> Look:
+    def here(self, store: Store) -> Look:
         """The look with what only the process of the task has."""
-        cut = cut_by(proven_model(*self.reader)) if self.reader else None
+        cut = cut_by(proven_model(store, *self.reader)) if self.reader else None
         return replace(self.look, probes=self.probes.value, cut=cut)
 
 
 def _survey_range(asked: _Asked, store: Store, within: Any) -> Survey:
-    return survey_range(store, asked.subject, within, asked.here())
+    return survey_range(store, asked.subject, within, asked.here(store))
 
 
 def _survey_rows(asked: _Asked, transfer: Transfer, store: Store, doubtful: pa.RecordBatch) -> Survey:
     carry_rows(worker_stores(transfer), transfer, doubtful.select(asked.subject.keys))
-    return survey_rows(store, asked.subject, doubtful, asked.here())
+    return survey_rows(store, asked.subject, doubtful, asked.here(store))
 
 
 def _content(subject: Subject, window_rows: int, store: Store, within: Any) -> Content:

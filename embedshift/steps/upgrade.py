@@ -161,7 +161,7 @@ class _Upgrade:
     def _running(self) -> Migration | None:
         """The migration that is open, which must be to the wanted model."""
         running = open_migration(self.context.store, self.context.settings.alias)
-        if running is not None and not is_served_by(running.target, self.wanted):
+        if running is not None and not is_served_by(self.context.store, running.target, self.wanted):
             raise RefusedError(
                 f"migration {running.id} to {running.target.model.name} is {label(running.state)}",
                 hint="upgrade to that model, or abort the migration with embedshift abort",
@@ -173,7 +173,7 @@ class _Upgrade:
 
     def _served(self) -> bool:
         alias = self._alias()
-        return alias is not None and is_served_by(alias.target, self.wanted)
+        return alias is not None and is_served_by(self.context.store, alias.target, self.wanted)
 
     def _may_go_on(self, running: Migration | None) -> bool:
         """Whether the window is open; a cutover that has moved the alias is ended at any time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.migration import Migration, get_migration
 from embedshift.catalog.validations import outcomes, record_path, write_validation
-from embedshift.catalog.vector_table import VectorTable, proven_model
+from embedshift.catalog.vector_table import VectorTable, proven_model, reached
+from embedshift.embedding import Model
 from embedshift.errors import CheckFailed, UnavailableError
 from embedshift.reporting.data import material
 from embedshift.reporting.files import write_pages
 from embedshift.settings import Settings
+from embedshift.spark.allowance import counted_models
 from embedshift.steps.context import StepContext, StepResult
 from embedshift.steps.proof import Surveyor, allowed_of, subject_of
 from embedshift.stores.contract import Store
@@ -59,10 +61,13 @@ def validate(context: StepContext) -> ValidationResult:
         condition_of(question, store.describe(migration.target.table), migration.target.index)
     with (
         context.owned(migration, "validate") as lease,
+        counted_models(store, migration.id, lease.owner) as model_of,
         context.spark(migration.id, model=migration.target.model) as spark,
     ):
-        case = case_of(settings, store, migration, questions)
-        surveyor = Surveyor(settings, store, spark, lease, (migration.target, settings.target_model.device))
+        case = case_of(settings, store, migration, questions, model_of)
+        # A service counts the tokens of what it embeds, and of nothing else.
+        reader = None if migration.target.model.service else (migration.target, settings.target_model.device)
+        surveyor = Surveyor(settings, store, spark, lease, reader)
         more = more_of(settings, migration, questions)
         record = examine(case, surveyor.survey, more, rows_now=lambda: surveyor.content().rows)
         made_us = now_us()
@@ -85,13 +90,20 @@ def validate(context: StepContext) -> ValidationResult:
     return ValidationResult(record, str(path))
 
 
-def case_of(settings: Settings, store: Store, migration: Migration, questions: list[Question]) -> Case:
-    """What a validation of a migration examines."""
+def case_of(
+    settings: Settings,
+    store: Store,
+    migration: Migration,
+    questions: list[Question],
+    model_of: Callable[[VectorTable, str], Model] | None = None,
+) -> Case:
+    """What a validation of a migration examines; ``model_of`` gives a table's model on a device, in its own way."""
+    model_of = model_of or partial(proven_model, store)
     return Case(
         store,
         subject_of(store, migration),
-        _side(store, migration.source, settings.source.model.device),
-        _side(store, migration.target, settings.target_model.device),
+        _side(store, reached(migration.source, settings), settings.source.model.device, model_of),
+        _side(store, reached(migration.target, settings), settings.target_model.device, model_of),
         questions,
         settings.validation,
         lambda: sum(1 for _ in read_dead_letters(store, migration.id)),
@@ -99,13 +111,15 @@ def case_of(settings: Settings, store: Store, migration: Migration, questions: l
     )
 
 
-def _side(store: Store, vector_table: VectorTable, device: str) -> SearchableTable:
+def _side(
+    store: Store, vector_table: VectorTable, device: str, model_of: Callable[[VectorTable, str], Model]
+) -> SearchableTable:
     return SearchableTable(
         store,
         store.describe(vector_table.table),
         vector_table.index,
         vector_table.id,
-        partial(proven_model, vector_table, device),
+        partial(model_of, vector_table, device),
     )
 
 

@@ -1,12 +1,11 @@
-"""A loaded embedding model: texts in, float32 vectors out."""
+"""A model that is loaded and computed here."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +13,16 @@ from numpy.typing import NDArray
 from embedshift.embedding import structure
 from embedshift.embedding.agreement import choose_path, embedded_alike
 from embedshift.embedding.batching import Tokens
+from embedshift.embedding.contract import Embedded, Precision, Task, Texts, finished
 from embedshift.embedding.fingerprint import CODE, WEIGHTS, files_of, fingerprints_of
 from embedshift.embedding.library import LibraryPath
 from embedshift.embedding.quick import QuickPath
-from embedshift.embedding.structure import Prompts, Task
 from embedshift.embedding.token_count import TokenCount
-from embedshift.embedding.windows import Parts
 from embedshift.errors import InputError, ModelUnavailable
 from embedshift.settings import ModelSettings
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 _LOG = logging.getLogger(__name__)
 #: What a library may raise about one text.
@@ -42,32 +38,8 @@ _OF_A_TEXT = (
 )
 
 
-@dataclass(slots=True)
-class Embedded:
-    """Vectors of shape (n, dimension), float32. Rows in ``faults``, with the reason, have none: theirs are zero."""
-
-    vectors: NDArray[np.float32]
-    faults: dict[int, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Texts:
-    """Documents as a model takes them: each once, cut into windows if they are long, tokenised if the model could.
-
-    ``place`` says for each document which of the different ones it is, shape (n,), int64; None: all are different.
-    ``parts`` are their windows; None: each document is one, and they are ``unique``.
-    """
-
-    unique: Sequence[str]
-    place: NDArray[np.int64] | None
-    tokens: Tokens | None
-    parts: Parts | None = None
-
-
-class Model:
-    """An embedding model in memory, loaded as the settings say.
-
-    Load it with ``load_model``, which keeps one of each in a process.
+class LocalModel:
+    """An embedding model in memory: a ``Model``, loaded as the settings say.
 
     Attributes:
         fingerprint: 32 hexadecimal digits.
@@ -92,7 +64,7 @@ class Model:
             structure.limit_length(network, settings.max_length)
         if settings.truncate_dim is not None:
             network.truncate_dim = settings.truncate_dim
-        self.prompts = Prompts.of(network, settings)
+        self.prompts = structure.prompts_of(network, settings)
         declared = structure.declared_length(network)
         uniform = structure.is_uniform(network)
         self.max_length = declared if uniform else structure.document_length(network, self.prompts.document)
@@ -139,39 +111,22 @@ class Model:
         return structure.layer_weights(self._network)
 
     def embed(self, texts: Sequence[str], batch_tokens: int | None = None) -> Embedded:
-        """Embed documents.
-
-        A text that the model cannot process, or whose vector is not finite, is a fault of that text alone.
-
-        Args:
-            texts: n documents, without the document prompt.
-            batch_tokens: maximum padded tokens through the model at once; if None, a value that fits the device.
-        """
         return self.embed_texts(self.tokenized(texts), batch_tokens)
 
     def tokenized(self, documents: Sequence[str]) -> Texts:
-        """Documents, ready for ``embed_texts``: whoever waits for a device can tokenise the next ones meanwhile."""
-        unique: Sequence[str] = list(dict.fromkeys(documents))
-        place = None
-        if len(unique) < len(documents):
-            at = {text: row for row, text in enumerate(unique)}
-            place = np.fromiter((at[text] for text in documents), np.int64, len(documents))
-        parts = self._windows.of(unique) if self._windows else None
-        unique = unique if parts is None else parts.texts
+        texts = Texts.of(documents)
+        if self._windows:
+            texts.parts = parts = self._windows.of(texts.unique)
+            texts.unique = texts.unique if parts is None else parts.texts
         try:
-            tokens = self._quick.tokens(unique, "document") if self._quick and unique else None
+            texts.tokens = self._quick.tokens(texts.unique, "document") if self._quick and texts.unique else None
         except _OF_A_TEXT:
-            tokens = None  # which of them it is, is found out when they are embedded
-        return Texts(unique, place, tokens, parts)
+            texts.tokens = None  # which of them it is, is found out when they are embedded
+        return texts
 
     def embed_texts(
         self, texts: Texts, batch_tokens: int | None = None, told: Callable[[int], object] | None = None
     ) -> Embedded:
-        """Embed documents that are tokenised. Arguments and result as in ``embed``.
-
-        Args:
-            told: is called with the number of texts of each batch that is under way.
-        """
         if not texts.unique:
             return Embedded(np.zeros((0, self.dimension), np.float32))
         if texts.parts is not None and told is not None:
@@ -179,20 +134,12 @@ class Model:
         embedded = self._isolate(texts.unique, "document", batch_tokens, texts.tokens, told)
         if texts.parts is not None:
             faults = texts.parts.faults(embedded.faults)
-            embedded = self._finish(texts.parts.mean(embedded.vectors))
+            embedded = finished(texts.parts.mean(embedded.vectors), normalize=self.settings.normalize)
             embedded.faults |= faults
             embedded.vectors[list(faults)] = 0
-        if texts.place is None:
-            return embedded
-        faults = {row: embedded.faults[at] for row, at in enumerate(texts.place.tolist()) if at in embedded.faults}
-        return Embedded(embedded.vectors[texts.place], faults)
+        return texts.in_place(embedded)
 
     def embed_question(self, question: str) -> NDArray[np.float32]:
-        """Embed one question, with the query prompt and by the query route. Returns shape (dimension,).
-
-        Raises:
-            InputError: the question is empty, or its vector is not finite.
-        """
         if not question.strip():
             raise InputError("the question is empty", hint="ask with at least one word")
         embedded = self._isolate([question], "query")
@@ -202,12 +149,22 @@ class Model:
         return question_vector
 
     @property
+    def how(self) -> str:
+        saved = "" if self.computes_in == self.precision else ", as its weights were saved"
+        library = "" if self.path == "quick" or self.is_word_table else f"; embedded by its library: {self.path}"
+        return f"computes in {self.computes_in}{saved}{library}"
+
+    def use_threads(self, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+    @property
     def counts_tokens(self) -> bool:
-        """Whether ``count_tokens`` can count: a model that also reads pictures may have no tokenizer of its own."""
+        # A model that also reads pictures may have no tokenizer of its own.
         return self._quick is not None or self._count.tokenizer is not None
 
     def count_tokens(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Tokens of each text as it is, before any cut, shape (n,)."""
         return self._count.of(texts) if self._quick is None else self._quick.count(texts)
 
     @cached_property
@@ -239,19 +196,7 @@ class Model:
             right = self._isolate(texts[half:], task, batch_tokens)
             moved = {row + half: reason for row, reason in right.faults.items()}
             return Embedded(np.concatenate([left.vectors, right.vectors]), left.faults | moved)
-        return self._finish(vectors)
-
-    def _finish(self, vectors: NDArray[np.float32]) -> Embedded:
-        norms = np.linalg.norm(vectors, axis=1)
-        bad = ~np.isfinite(norms) | (norms == 0)
-        if self.settings.normalize:
-            vectors = vectors / np.where(bad, 1, norms).astype(np.float32)[:, None]
-        vectors[bad] = 0
-        faults = {
-            row: "its vector is zero" if norms[row] == 0 else "its vector is not finite"
-            for row in np.flatnonzero(bad).tolist()
-        }
-        return Embedded(vectors, faults)
+        return finished(vectors, normalize=self.settings.normalize)
 
 
 def _more(settings: ModelSettings, network: SentenceTransformer) -> dict[str, object]:
