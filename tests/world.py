@@ -219,7 +219,7 @@ class World:
 
     def old_model(self) -> ModelRecord:
         """The model of the source table."""
-        return record_of(self.store, load_model(self.settings.source.model))
+        return record_of(load_model(self.settings.source.model))
 
     def read_one(self, table: str, *key: Any) -> Cells | None:
         """The living cells of one row, None where it is not there."""

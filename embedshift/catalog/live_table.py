@@ -51,7 +51,7 @@ def live_vector_table(settings: Settings, store: Store, table: Table, *, keep: b
         table.column(DIGEST) is not None,
         present.name if present else index_name(table.name, settings.source.vector),
         present.options if present else IndexSettings(),
-        record_of(store, model, keep=keep),
+        record_of(model, store if keep else None),
         *((present.partition, present.filtering) if present else ()),
     )
 

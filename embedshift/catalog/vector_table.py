@@ -217,13 +217,12 @@ def is_served(store: Store, record: ModelRecord, settings: ModelSettings) -> boo
     return bool(recorded) and model.agrees(model.answers(), recorded)
 
 
-def record_of(store: Store, model: Model, *, keep: bool = True) -> ModelRecord:
+def record_of(model: Model, store: Store | None = None) -> ModelRecord:
     """The record of a loaded model for the catalog, which gives a service's model its fingerprint.
 
     Args:
-        store: has the catalog.
         model: the model.
-        keep: record the answers of a service's model that is new; without, it has no fingerprint yet.
+        store: has the catalog, which records the answers of a service's model; without, that has no fingerprint yet.
 
     Raises:
         ModelUnavailable: a service does not answer.
@@ -231,7 +230,7 @@ def record_of(store: Store, model: Model, *, keep: bool = True) -> ModelRecord:
     from embedshift.catalog.service_models import identify
     from embedshift.embedding import ServiceModel
 
-    if keep and isinstance(model, ServiceModel) and not model.fingerprint:
+    if store is not None and isinstance(model, ServiceModel) and not model.fingerprint:
         identify(store, model)
     settings = model.settings
     given = {name: getattr(settings, name) for name in ModelSettings.model_fields if name != "device"}

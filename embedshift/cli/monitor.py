@@ -121,6 +121,12 @@ def throttle(
             metavar="HOURS", help="Write rows only in this window: 22:00-06:00, or 22:00-06:00 Europe/Berlin."
         ),
     ] = None,
+    requests_per_minute: Annotated[
+        float | None, typer.Option(metavar="N", min=0.01, help="Maximum requests per minute to an embedding service.")
+    ] = None,
+    tokens_per_minute: Annotated[
+        float | None, typer.Option(metavar="N", min=1, help="Maximum tokens per minute to an embedding service.")
+    ] = None,
     off: Annotated[bool, typer.Option("--off", help="No limits, not even those of the settings.")] = False,
     as_settings: Annotated[
         bool, typer.Option("--as-settings", help="The limits of the settings; forget what was set here.")
@@ -135,6 +141,8 @@ def throttle(
         rows_per_second=rows_per_second,
         max_latency_ms=max_latency_ms,
         between=between,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
         off=off,
         as_settings=as_settings,
     )

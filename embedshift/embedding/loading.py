@@ -62,12 +62,18 @@ class _Loading:
         for each in (settings, settings.model_copy(update=prompts)):
             self._kept[each, precision] = model
         while len(self._kept) > _KEPT_MAX:
-            self._kept.pop(next(iter(self._kept)), None)
+            self._forget(next(iter(self._kept)))
         return model
 
     def cache_clear(self) -> None:
         """Forget every model, so that each is loaded again."""
-        self._kept.clear()
+        for each in list(self._kept):
+            self._forget(each)
+
+    def _forget(self, key: tuple[ModelSettings, Precision]) -> None:
+        model = self._kept.pop(key, None)
+        if isinstance(model, ServiceModel):
+            model.close()  # whoever still uses it connects again
 
 
 load_model = _Loading()

@@ -57,7 +57,7 @@ def import_articles(settings: Settings, store: Store, path: Path, *, add_columns
     ensure_catalog(store)
     imported = Imported()
     model = load_model(settings.source.model)
-    record_of(store, model)
+    record_of(model, store)
     if not store.exists(settings.source.table):
         store.create(_table_of(settings, path, model.dimension))
     table = store.describe(settings.source.table)

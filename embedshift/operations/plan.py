@@ -11,8 +11,9 @@ from embedshift.catalog.tables import BUCKETS
 from embedshift.embedding import Template, load_model
 from embedshift.embedding.throughput import Rate, measure_rate
 from embedshift.errors import UsageError
-from embedshift.settings import IndexSettings, ModelSettings, Settings
+from embedshift.settings import IndexSettings, ModelSettings, ServiceSettings, Settings
 from embedshift.spark.ranges import ranges_for
+from embedshift.steps.service_cost import BYTES_A_TOKEN, ServiceCost, in_words
 from embedshift.stores import Product, computed_index_size
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Index, IndexSize
@@ -42,6 +43,7 @@ class Load:
         workers: tasks that run at the same time: cores, or GPUs.
         replicas: copies that the database keeps of a row.
         writes: rows that the database accepts per second; None: more than the workers produce.
+        served: rows that the limits of an embedding service allow per second; None: there are none.
         price: of one worker for an hour, in any currency; None: unknown.
     """
 
@@ -53,6 +55,7 @@ class Load:
     replicas: int
     writes: float | None = None
     price: float | None = None
+    served: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ class Forecast:
     """What a load takes. Bytes are of one replica, unless the name ends in ``_all``, and before compression.
 
     ``partition_rows`` are the catalog's rows in one of its partitions, ``range_seconds`` the work of one task.
-    ``limit`` is what decides the rate, embedding or writing. ``index_note`` is what the bytes of the index are.
+    ``limit`` is what decides the rate: embedding, writing, or the service. ``index_note`` is what the index's bytes
+    are.
     ``log_bytes_all`` is what the log of a table takes that the index needs, if ``LOG_SHARE`` of the rows are written in
     a day; 0 where there is none.
     ``hours`` includes Spark's start and its cost for each task.
@@ -102,9 +106,8 @@ def forecast(load: Load, index: IndexSize) -> Forecast:
     """
     ranges = ranges_for(load.rows)
     range_rows = -(-load.rows // ranges)
-    embedded = min(load.workers, ranges) * load.rate
-    bound = load.writes is not None and load.writes < embedded
-    rate = load.writes if bound and load.writes is not None else embedded
+    rates = {"embedding": min(load.workers, ranges) * load.rate, "writing": load.writes, "the service": load.served}
+    rate, limit = min((rate, limit) for limit, rate in rates.items() if rate is not None)
     tasks_s = ranges * _TASK_S / min(load.workers, ranges)
     hours = (load.rows / rate + tasks_s + _START_S) / 3600
     row_bytes = load.text_bytes + load.dimension * _FLOAT32_BYTES + _ROW_BYTES
@@ -117,7 +120,7 @@ def forecast(load: Load, index: IndexSize) -> Forecast:
         catalog_bytes=ranges * RANGE_BYTES,
         partition_rows=-(-ranges // BUCKETS),
         rows_per_second=rate,
-        limit="writing" if bound else "embedding",
+        limit=limit,
         write_bytes_per_second=round(rate * row_bytes * load.replicas),
         table_bytes=table,
         table_bytes_all=table * load.replicas,
@@ -183,7 +186,10 @@ def plan(
         rows, source = store.estimate(settings.source.table).rows, f"estimated by the store for {settings.source.table}"
     if not rows:
         raise UsageError("the number of rows is unknown", hint="add --rows 1e9, or name a table with --config")
+    service = None if settings is None or model else settings.target_model.service
     if measure:
+        if service is not None:
+            console.say(f"sends up to {_SAMPLE_ROWS} texts of the table to {service.url}, once")
         measured = _measured_here(model, settings, store)
     known = measured or _GUESS
     text_bytes = given.text_bytes or known.text_bytes
@@ -196,6 +202,7 @@ def plan(
         replicas=given.replicas,
         writes=given.writes,
         price=given.price,
+        served=None if service is None else _served(service, text_bytes),
     )
     rate_from = "given" if given.rate else f"measured, {known.model}" if measured else known.model
     options = settings.target.index if settings else IndexSettings()
@@ -203,8 +210,25 @@ def plan(
     made = forecast(load, _index_size(load, options, product, store))
     for line in (*_assumed(load, source, rate_from), "", *_in_words(made, "" if store else f"--store {product}: ")):
         console.say(line)
+    paid: dict[str, Any] = {}
+    if settings is not None and service is not None:
+        of_service = ServiceCost.of(settings.target_model, load.rows, text_bytes)
+        console.say(f"service   {in_words(settings.target_model, of_service)}")
+        paid = {"service": asdict(of_service)}
     assumed = {**asdict(load), "index": options.model_dump(exclude_none=True), "store": None if store else product}
-    return {"plan": asdict(made), "assumed": assumed} | ({"measured": asdict(measured)} if measured else {})
+    return {"plan": asdict(made), "assumed": assumed, **paid} | ({"measured": asdict(measured)} if measured else {})
+
+
+def _served(service: ServiceSettings, text_bytes: float) -> float | None:
+    """Rows per second that the limits of a service allow."""
+    tokens = text_bytes / BYTES_A_TOKEN
+    rates = []
+    if service.tokens_per_minute is not None:
+        rates.append(service.tokens_per_minute / 60 / tokens)
+    if service.requests_per_minute is not None:
+        texts = max(1.0, min(service.batch_texts, service.batch_tokens / tokens))
+        rates.append(service.requests_per_minute / 60 * texts)
+    return min(rates, default=None)
 
 
 def _index_size(load: Load, options: IndexSettings, product: Product, store: Store | None) -> IndexSize:
@@ -221,7 +245,8 @@ def _measured_here(model: str | None, settings: Settings | None, store: Store | 
         raise UsageError(
             "the table holds no text to measure on", hint="leave out --config to measure on the demo's articles"
         )
-    return measure_rate(load_model(named), texts)
+    # What a service embeds is paid for: once is enough.
+    return measure_rate(load_model(named), texts, **({} if named.service is None else {"seconds": 0}))
 
 
 def _texts_of_table(settings: Settings, store: Store) -> list[str]:

@@ -102,11 +102,16 @@ class RunAllowance:
                 self._told, self._told_s = "", 0.0
                 report_served(self._catalog, self._migration)
 
-    def failed(self, error: EmbedshiftError) -> None:
+    def stop(self, error: EmbedshiftError) -> None:
         """No other request of this process is sent, and the run is told to stop."""
         if self._ended is None:
             self._ended = error
             tell_stop(self._catalog, self._migration, self._run, error)
+
+    def check(self) -> None:
+        """Raises the error by which it was stopped."""
+        if self._ended is not None:
+            raise self._ended
 
     def _commit(self, rates: Rates) -> None:
         """Change the account for everything that has gathered."""
@@ -141,8 +146,7 @@ class RunAllowance:
     def _rates(self) -> Rates:
         """The limits that apply now; waits as long as a pause lasts."""
         while True:
-            if self._ended is not None:
-                raise self._ended
+            self.check()
             state = self._state()
             if not state.wait:
                 return self._limits(state)

@@ -14,6 +14,7 @@ from pyspark import TaskContext
 
 from embedshift.catalog.vector_table import VectorTable, proven_model
 from embedshift.embedding import Model, Template, Texts, count_gpus
+from embedshift.errors import EmbedshiftError
 from embedshift.spark.allowance import RunAllowance
 from embedshift.spark.rows import ACTION, REASON, Action, Window
 from embedshift.spark.throttle import throttle_reader
@@ -78,6 +79,11 @@ class EmbeddingStage:
         self._prepared.remove(window.texts)
         return replace(window, rows=embedded, texts=None)
 
+    def stop(self, error: EmbedshiftError) -> None:
+        """An error ends the whole run: this process asks the service for nothing more."""
+        if (allowance := allowance_of_worker(self._catalog, self._transfer)) is not None:
+            allowance.stop(error)
+
     def end(self) -> None:
         """No other window comes: send no more requests, and put the account right for those that were answered."""
         for texts in self._prepared:
@@ -88,12 +94,11 @@ class EmbeddingStage:
     def _loaded(self) -> Model:
         if self._model is None:
             self._loading()
-            self._model = model_of_worker(
-                self._catalog,
-                self._transfer.layout.target,
-                self._transfer.device,
-                allowance_of_worker(self._catalog, self._transfer),
-            )
+            allowance = allowance_of_worker(self._catalog, self._transfer)
+            if allowance is not None:
+                allowance.check()
+            vector_table, device = self._transfer.layout.target, self._transfer.device
+            self._model = model_of_worker(self._catalog, vector_table, device, allowance)
         return self._model
 
     def _with_vectors(self, rows: pa.RecordBatch, texts: Texts, told: Callable[[int], object] | None) -> pa.RecordBatch:

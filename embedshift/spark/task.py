@@ -138,6 +138,8 @@ class RangeTask:
             raise  # a run that is over writes nothing
         except EmbedshiftError as failure:
             error = str(failure)
+            if failure.ends_run:
+                self._embedding.stop(failure)
         finally:
             self._embedding.end()
         self._writer.fence.check_owner()

@@ -230,7 +230,7 @@ def _target_model(
     if settings.target.model is None or settings.target.model == settings.source.model:
         return source.model
     if settings.target.model.service is not None:
-        return record_of(store, load_model(settings.target.model), keep=keep)
+        return record_of(load_model(settings.target.model), store if keep else None)
     precision = settings.load.precision
     if precision == "auto":
         sample = _texts(store, table, settings.source.text, _SAMPLE_ROWS)
@@ -239,7 +239,7 @@ def _target_model(
                 f"{table.name} has no text to compare precisions on: using float32; load.precision names another"
             )
         precision = choose_precision(settings.target.model, sample)
-    return record_of(store, load_model(settings.target.model, precision))
+    return record_of(load_model(settings.target.model, precision))
 
 
 def _texts(store: Store, table: Table, text: str, rows: int) -> list[str]:

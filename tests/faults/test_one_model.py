@@ -87,10 +87,10 @@ def test_a_table_of_an_earlier_version_is_served_if_its_vectors_were_the_same(ne
         world.settings, world.store, Table("articles", (*ARTICLE, Column("embedding", "vector<float, 8>")))
     )
     served = replace(table, model=replace(record_of(alike), fingerprint=alike.former_fingerprint))
-    assert proven_model(served) is alike
+    assert proven_model(world.store, served) is alike
     former = replace(table, model=replace(record_of(otherwise), fingerprint=otherwise.former_fingerprint))
     with pytest.raises(ModelUnavailable, match="an earlier version of embedshift made the vectors"):
-        proven_model(former)
+        proven_model(world.store, former)
 
 
 def test_a_search_with_another_model_than_the_recorded_one_is_refused(world, tmp_path):
@@ -98,5 +98,5 @@ def test_a_search_with_another_model_than_the_recorded_one_is_refused(world, tmp
     load_model.cache_clear()
     save_model(tmp_path / "model", 40, seed=8)
     with pytest.raises(ModelUnavailable, match="the catalog says"):
-        proven_model(vector_table)
+        proven_model(world.store, vector_table)
     load_model.cache_clear()

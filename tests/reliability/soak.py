@@ -113,6 +113,6 @@ def new_soak(stack: ExitStack, folder: Path, nodes: int, rows: int, chance: rand
     # Applications write all the time: a pass that finds a handful counts as clean.
     life = stack.enter_context(lived(folder / "world", (models[0], models[1]), cluster, rows, sync={"until": 5}))
     settings = life.world.settings
-    model = record_of(life.world.store, load_model(settings.target_model))
+    model = record_of(load_model(settings.target_model))
     stack.enter_context(spark_context(settings, "soak", model=model))
     return Soak(life, disk, chance)

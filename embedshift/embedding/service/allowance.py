@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from embedshift.errors import EmbedshiftError
-
 
 class Allowance(Protocol):
     """Asked before each request, and told what became of it. Threads share one."""
@@ -25,9 +23,6 @@ class Allowance(Protocol):
 
     def slowed(self, reason: str) -> None:
         """The service makes everybody wait, for a reason that people should see; empty: it does so no more."""
-
-    def failed(self, error: EmbedshiftError) -> None:
-        """An error that no other request of the run can escape."""
 
 
 class Unlimited:
@@ -50,7 +45,4 @@ class Unlimited:
         self.tokens += used
 
     def slowed(self, reason: str) -> None:
-        """Do nothing."""
-
-    def failed(self, error: EmbedshiftError) -> None:
         """Do nothing."""

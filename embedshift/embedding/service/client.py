@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import httpx2
 
 #: The request may succeed later; the texts of this request may be at fault; a quota that waiting does not restore.
-_LATER, _TEXTS, _NO_MONEY = (408, 409, 425, 429), (400, 413, 422), "insufficient_quota"
+_LATER, _TEXTS, _NO_MONEY = (408, 409, 425), (400, 413, 422), "insufficient_quota"
 #: Answers that are no answers: so many are borne in a row.
 _BROKEN_MOST = 3
 _CONNECT_S = 10.0
@@ -168,7 +168,7 @@ class ServiceClient:
         import httpx2
 
         body: dict[str, Any] = {"model": self._name, "input": list(texts), **dict(fields)}
-        if self._base64:
+        if packed := self._base64:
             body["encoding_format"] = "base64"
         if self._service.dimensions is not None:
             body["dimensions"] = self._service.dimensions
@@ -187,7 +187,10 @@ class ServiceClient:
             raise _TryLater(f"the connection broke ({type(error).__name__})") from None
         if response.status_code != httpx2.codes.OK:
             allowance.settle(tokens, 0)
-            return self._refused(response, texts, fields, tokens, allowance, timeout_s)
+            if packed and response.status_code in _TEXTS and b"encoding_format" in response.content:
+                self._base64 = False  # from now on the vectors come as lists of numbers
+                return self._try(texts, fields, tokens, allowance, timeout_s)
+            raise self._refused(response, texts)
         try:
             answer = _answer(response.content, len(texts), tokens)
         except _Broken:
@@ -197,30 +200,19 @@ class ServiceClient:
         allowance.settle(tokens, answer.tokens)
         return answer
 
-    def _refused(
-        self,
-        response: httpx2.Response,
-        texts: Sequence[str],
-        fields: Sequence[tuple[str, Any]],
-        tokens: int,
-        allowance: Allowance,
-        timeout_s: float,
-    ) -> Answer:
-        """What follows from a status that is not 200."""
+    def _refused(self, response: httpx2.Response, texts: Sequence[str]) -> Exception:
+        """What a status means that is not 200."""
         status, body = response.status_code, response.content
         reason = reason_of(status, body, texts, self._key)
-        if status == 429 and code_of(body) != _NO_MONEY:
+        if status == 429:
+            if code_of(body) == _NO_MONEY:
+                return self._refusal(status, reason)
             wait_s = _retry_after(response.headers)
             told = f", asks to wait {wait_s:g} s" if wait_s else ""
-            raise _TryLater(f"too many requests (429){told}", wait_s)
+            return _TryLater(f"too many requests (429){told}", wait_s)
         if status in _LATER or status >= 500:
-            raise _TryLater(reason, _retry_after(response.headers))
-        if status in _TEXTS:
-            if self._base64 and b"encoding_format" in body:
-                self._base64 = False
-                return self._try(texts, fields, tokens, allowance, timeout_s)
-            raise RefusedTexts(reason)
-        raise self._refusal(status, reason)
+            return _TryLater(reason, _retry_after(response.headers))
+        return RefusedTexts(reason) if status in _TEXTS else self._refusal(status, reason)
 
     def _refusal(self, status: int, reason: str) -> ServiceRefused:
         if status in (401, 403):
@@ -258,6 +250,11 @@ class ServiceClient:
                 hint=f"set {name} for this process, and for the workers of Spark on other machines",
             )
         return key
+
+    def close(self) -> None:
+        """Close its connections; they are opened again if it is asked again."""
+        if (http := self.__dict__.pop("_http", None)) is not None:
+            http.close()
 
     @property
     def _headers(self) -> dict[str, str]:

@@ -68,6 +68,10 @@ class ServiceModel:
         self.fingerprint, self._answers = fingerprint, answers
         self.__dict__.pop("dimension", None)
 
+    def close(self) -> None:
+        """Close its connections."""
+        self.client.close()
+
     @property
     def how(self) -> str:
         """How it is computed, for people."""
@@ -121,10 +125,8 @@ class ServiceModel:
                 at += len(part.vectors)
                 if told is not None:
                     told(len(part.vectors))
-        except EmbedshiftError as error:
+        except EmbedshiftError:
             texts.cancel()
-            if error.ends_run:
-                self._allowance.failed(error)
             raise
         embedded = finished(np.concatenate(parts), normalize=self.settings.normalize)
         embedded.faults |= faults
@@ -134,12 +136,7 @@ class ServiceModel:
         """Embed one question within ``service.question_timeout``. Errors as ``Model`` says."""
         if not question.strip():
             raise InputError("the question is empty", hint="ask with at least one word")
-        try:
-            embedded = self._embedded([self._sent(question, "query")], "query", limit_s=self._question_s)
-        except EmbedshiftError as error:
-            if error.ends_run:
-                self._allowance.failed(error)
-            raise
+        embedded = self._embedded([self._sent(question, "query")], "query", limit_s=self._question_s)
         embedded = Embedded(finished(embedded.vectors, normalize=self.settings.normalize).vectors, embedded.faults)
         if embedded.faults or not embedded.vectors.any():
             raise InputError(f"the question cannot be embedded ({embedded.faults.get(0, 'its vector is no vector')})")
