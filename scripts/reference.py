@@ -51,8 +51,13 @@ CATALOG = {
     "feed": "The position that each feed of changes has reached (`embedshift follow`).",
     "control": "Signals that operators send to running steps, and that steps send: `hold` and `go` of a cutover; "
     "`pause` and `throttle`; `throttle-state/RUN`, what the driver tells its tasks; `slowed/WHO`, what a slowed task "
-    "reports; `step`, the step that a run is at; `activity/run` and `activity/task/WHO`, what the run and its tasks "
+    "reports; `service-slowed/WHO`, why a service makes it wait; `stop/RUN`, the error that ends a run; `step`, the step "
+    "that a run is at; `activity/run` and `activity/task/WHO`, what the run and its tasks "
     "are doing.",
+    "service_model": "One row per model of a service: the id that stands for it, made once.",
+    "service_answer": "The vectors of sixteen fixed texts, as document and as question, by which such a model is known.",
+    "service_account": "What a migration has asked of each service, by all its steps and runs. Changed by "
+    "compare-and-set before each request and after it.",
     "shadow": "The figures of shadow reading: one row per run, never a question.",
     "validation": "Every validation: when it was made, whether it passed, and the content for which it is valid.",
 }
@@ -93,6 +98,21 @@ COLUMNS = {
     "raised_cell.cell": "the column; empty for the deletion of the row",
     "raised_cell.at_us": "the write time that it has there",
     "raised_cell.own_us": "its own write time, by which it is compared",
+    "service_model.fingerprint": "its id, which is in the digests of its vectors",
+    "service_model.name": "under which it was first recorded",
+    "service_model.options": "what decides its vectors beside the model itself, as JSON: dimension, fields, prompts",
+    "service_model.made_us": "when it was recorded",
+    "service_answer.fingerprint": "the id of the model",
+    "service_answer.role": "`document` or `query`",
+    "service_answer.number": "which of the fixed texts",
+    "service_answer.vector": "its vector as base64 of little-endian float32; empty if the service refuses the text",
+    "service_account.model": "the name of the model",
+    "service_account.cost": "what is spent or reserved, in millionths of the currency of its price",
+    "service_account.tokens": "as the service counted them, or as they were reserved",
+    "service_account.requests": "those that were answered",
+    "service_account.tokens_free_us": "when the next request may be sent under the limit of tokens",
+    "service_account.requests_free_us": "the same under the limit of requests",
+    "service_account.version": "increases with each change; the compare-and-set compares it",
     "ledger.slot": "the hour of the write time, spread over 16 partitions",
     "ledger.id": "the primary key as JSON",
     "ledger.written_us": "the write time of the row's newest cell",

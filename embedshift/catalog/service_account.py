@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from embedshift.catalog.tables import SERVICE_ACCOUNT
 from embedshift.errors import BudgetSpent, StoreUnavailable
@@ -141,18 +140,24 @@ def accounts_of(store: Store, migration: str) -> dict[str, Account]:
     return {row["model"]: _account(row) for row in rows}
 
 
-def spending(store: Store, migration: str) -> list[dict[str, Any]]:
-    """The same as JSON values, for status and reports: cost in the currency of the price."""
-    return [
-        {"model": model, "requests": each.requests, "tokens": each.tokens, "cost": each.cost / 1e6}
-        for model, each in sorted(accounts_of(store, migration).items())
-    ]
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a model of a service was asked for so far; the cost is in the currency of its price, 0 without one."""
+
+    model: str
+    requests: int
+    tokens: int
+    cost: float
+
+    def __str__(self) -> str:
+        cost = f", cost {self.cost:,.4g}" if self.cost else ""
+        return f"{self.model}: {self.requests:,} requests, {self.tokens:,} tokens{cost}"
 
 
-def spending_line(spent: dict[str, Any]) -> str:
-    """One of them for people."""
-    cost = f", cost {spent['cost']:,.4g}" if spent["cost"] else ""
-    return f"{spent['model']}: {spent['requests']:,} requests, {spent['tokens']:,} tokens{cost}"
+def spending(store: Store, migration: str) -> tuple[Spent, ...]:
+    """What a migration has spent, by model."""
+    found = sorted(accounts_of(store, migration).items())
+    return tuple(Spent(model, each.requests, each.tokens, each.cost / 1e6) for model, each in found)
 
 
 def _account(row: Record) -> Account:

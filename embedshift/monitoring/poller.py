@@ -11,6 +11,7 @@ from embedshift.catalog.actor import shown
 from embedshift.catalog.alias import find_alias
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.migration import Migration, find_migration, is_owned
+from embedshift.catalog.service_account import spending
 from embedshift.catalog.signals import STEP, read_signal
 from embedshift.catalog.states import next_command
 from embedshift.catalog.throttle import throttle_of
@@ -90,6 +91,7 @@ class Poller:
             doing=activity.doing,
             dead_letters=self._dead_letters(migration.id),
             slowed=throttle_of(self._store, migration, settings.throttle)["reason"] or "",
+            services=spending(self._store, migration.id),
             next="" if owned else next_command(migration.state),
         )
 

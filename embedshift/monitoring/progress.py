@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from embedshift.catalog.alias import Alias
 from embedshift.catalog.migration import Migration
+from embedshift.catalog.service_account import Spent
 from embedshift.catalog.states import ORDER, STATES
 from embedshift.monitoring.range_totals import RangeTotal, Second
 
@@ -164,6 +165,7 @@ class ProgressSnapshot:
     dead_letters: int = 0
     doing: str = ""
     slowed: str = ""
+    services: tuple[Spent, ...] = ()
     next: str = ""
 
     def plain(self) -> dict[str, Any]:

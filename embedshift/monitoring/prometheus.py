@@ -66,6 +66,10 @@ def families(snapshot: ProgressSnapshot) -> Iterator[Family]:
     yield _gauge(metrics.RUNNING, [((snapshot.running,), 1)] if snapshot.running else [])
     yield _gauge(metrics.DEAD, [((), snapshot.dead_letters)])
     yield _gauge(metrics.SLOWED, [((), bool(snapshot.slowed))])
+    if snapshot.services:
+        yield _gauge(metrics.SERVICE_REQUESTS, [((spent.model,), spent.requests) for spent in snapshot.services])
+        yield _gauge(metrics.SERVICE_TOKENS, [((spent.model,), spent.tokens) for spent in snapshot.services])
+        yield _gauge(metrics.SERVICE_COST, [((spent.model,), spent.cost) for spent in snapshot.services])
     if snapshot.work is not None:
         yield from _of_work(snapshot.work)
 

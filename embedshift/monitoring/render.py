@@ -41,6 +41,7 @@ def rows(snapshot: ProgressSnapshot) -> list[Row]:
         found += [("held up", snapshot.slowed)]
     if snapshot.work is not None:
         found += _work(snapshot.work)
+    found += [("service", str(spent)) for spent in snapshot.services]
     if snapshot.migration is not None:
         found += [("dead letters", number(snapshot.dead_letters))]
     return [*found, ("next", snapshot.next)] if snapshot.next else found

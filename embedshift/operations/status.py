@@ -10,7 +10,7 @@ from embedshift.catalog.alias import Alias, find_alias
 from embedshift.catalog.dead_letters import read_dead_letters
 from embedshift.catalog.migration import Migration, find_migration
 from embedshift.catalog.ranges import progress
-from embedshift.catalog.service_account import spending, spending_line
+from embedshift.catalog.service_account import Spent, spending
 from embedshift.catalog.signals import HOLD, read_signal
 from embedshift.catalog.states import next_command
 from embedshift.catalog.throttle import throttle_line, throttle_of
@@ -76,7 +76,7 @@ def _migration(store: Store, migration: Migration, throttle: ThrottleSettings) -
         "updated": utc_iso(migration.updated_us),
         "waiting": _waiting(store, migration),
         "throttle": throttle_of(store, migration, throttle),
-        "services": spending(store, migration.id),
+        "services": [asdict(each) for each in spending(store, migration.id)],
         "validation": None if proof is None else _validation(proof),
     }
 
@@ -124,7 +124,7 @@ def _say(result: dict[str, Any], console: Console) -> None:
     if held := throttle_line(migration["throttle"]):
         console.say(f"throttle: {held}")
     for spent in migration["services"]:
-        console.say(f"service {spending_line(spent)}")
+        console.say(f"service {Spent(**spent)}")
     if waiting := migration["waiting"]:
         console.say(
             f"a cutover of {waiting['cutover']} has been waiting for release since {waiting['since']}: "

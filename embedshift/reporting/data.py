@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from embedshift.catalog.migration import Migration
 from embedshift.catalog.ranges import read_ranges
+from embedshift.catalog.service_account import spending
 from embedshift.catalog.shadow import read_shadow
 from embedshift.catalog.vector_table import VectorTable
 from embedshift.errors import InputError, SchemaError
@@ -102,6 +104,7 @@ def material(store: Store, migration: Migration, record: Mapping[str, Any]) -> d
         "tables": {"old": _vector_table(migration.source), "new": _vector_table(migration.target)},
         "throughput": throughput(store, migration.id),
         "shadow": read_shadow(store, migration.id),
+        "services": [asdict(each) for each in spending(store, migration.id)],
         "titles": titles(store, (migration.target.table, migration.source.table), _named(record)),
     }
     return {**known, **{key: value for key, value in record.items() if value is not None or key not in known}}

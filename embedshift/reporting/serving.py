@@ -104,7 +104,17 @@ def throughput(record: Record) -> Section:
     )
     table = Table("Load", ("", "rows", "ranges", "from first to last", "mean"), [row], _FIGURES)
     lead = f"From {moment(found.get('from_us'))}. In a gap no run was at work."
-    return Section("throughput", title, lead, [table], "throughput")
+    return Section("throughput", title, lead, [table, *_services(record)], "throughput")
+
+
+def _services(record: Record) -> list[Table]:
+    """What services were asked for, if any was."""
+    rows = [
+        (str(each["model"]), number(each["requests"]), number(each["tokens"]), number(each["cost"], 4))
+        for each in record.get("services") or []
+    ]
+    columns = ("model", "requests", "tokens", "cost")
+    return [Table("Embedding services, for the whole migration", columns, rows, _FIGURES)] if rows else []
 
 
 def projection(record: Record) -> Section:

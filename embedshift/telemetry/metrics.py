@@ -67,12 +67,20 @@ TIME_LEFT = Metric(
 QUIET = Metric("embedshift_quiet_seconds", "gauge", ("step",), "seconds since the last range of this run ended")
 DEAD = Metric("embedshift_dead_letters", "gauge", (), "rows that could not be embedded or written, and still are not")
 SLOWED = Metric("embedshift_slowed", "gauge", (), "1 while a limit or a pause slows the run down, otherwise 0")
+SERVICE_REQUESTS = Metric(
+    "embedshift_service_requests", "gauge", ("model",), "requests that a service has answered for the migration"
+)
+SERVICE_TOKENS = Metric(
+    "embedshift_service_tokens", "gauge", ("model",), "tokens of them, as the service counts, or as reserved"
+)
+SERVICE_COST = Metric("embedshift_service_cost", "gauge", ("model",), "what they cost, in the currency of the price")
 ALIAS_VERSION = Metric("embedshift_alias_version", "gauge", (), "increases with each move of the alias")
 
 #: Counted in this process; and read from the catalog.
 COUNTED = (ROWS, RANGES_DONE, FAILURES, RUNS, RUN_SECONDS, SUCCESS)
 READ = (
     *(BUILD, ALIAS_VERSION, MIGRATION, STATE, RUNNING, DEAD, SLOWED),
+    *(SERVICE_REQUESTS, SERVICE_TOKENS, SERVICE_COST),
     *(RANGES, RETRIES, SPLITS, ROWS_LEFT, TIME_LEFT, QUIET),
 )
 

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def assert_of(world: World, server: EmbeddingServer, seed: int, table: str = "ar
 
 def spent(world: World) -> dict[str, Any]:
     (found,) = spending(world.store, world.migration.id)
-    return found
+    return asdict(found)
 
 
 def after(requests: int, then: Callable[[Asked], Reply | None]) -> Callable[[Asked], Reply | None]:
@@ -87,6 +88,8 @@ def test_the_whole_way_to_a_service_and_back(new_world, server, old_model, spark
     assert found["requests"] == len(server.asked)
     assert found["cost"] == pytest.approx(server.tokens * 2e-6, rel=1e-3)
     assert world.step("status")["migration"]["services"] == [found]
+    assert world.step("report")  # it has the same figures
+    assert f"{found['tokens']:,}" in next(world.folder.glob("*.html")).read_text()
     with Articles.open(world.settings) as articles:
         articles.add({"id": "new", "title": "Bread", "content": "why bread rises"})
         assert articles.search("bread. why bread rises", 1)[0].id == "new"
