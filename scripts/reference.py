@@ -51,11 +51,11 @@ CATALOG = {
     "feed": "The position that each feed of changes has reached (`embedshift follow`).",
     "control": "Signals that operators send to running steps, and that steps send: `hold` and `go` of a cutover; "
     "`pause` and `throttle`; `throttle-state/RUN`, what the driver tells its tasks; `slowed/WHO`, what a slowed task "
-    "reports; `service-slowed/WHO`, why a service makes it wait; `stop/RUN`, the error that ends a run; `step`, the step "
-    "that a run is at; `activity/run` and `activity/task/WHO`, what the run and its tasks "
+    "reports; `service-slowed/WHO`, why a service makes it wait; `stop/RUN`, the error that ends a run; `step`, the "
+    "step that a run is at; `activity/run` and `activity/task/WHO`, what the run and its tasks "
     "are doing.",
     "service_model": "One row per model of a service: the id that stands for it, made once.",
-    "service_answer": "The vectors of sixteen fixed texts, as document and as question, by which such a model is known.",
+    "service_answer": "The vectors of sixteen fixed texts, as document and question, by which such a model is known.",
     "service_account": "What a migration has asked of each service, by all its steps and runs. Changed by "
     "compare-and-set before each request and after it.",
     "shadow": "The figures of shadow reading: one row per run, never a question.",
