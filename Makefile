@@ -17,6 +17,7 @@ export EMBEDSHIFT_SEED ?= 7
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check archive browser lint types layers unit lock clean cassandra cassandra-stop demo-cassandra \
+        embedding-server embedding-server-stop \
         test-long matrix soak bench bench-quick reference docs record dist
 
 help:  ## list the targets
@@ -91,6 +92,12 @@ cassandra: $(READY)  ## start Apache Cassandra 5 here (NODES=1 or 3)
 
 cassandra-stop: $(READY)  ## stop these nodes
 	$(BIN)/python scripts/run_cassandra.py stop
+
+embedding-server: $(READY)  ## start a real embedding service here (Infinity with MiniLM, port 7997)
+	$(BIN)/python scripts/embedding_server.py start
+
+embedding-server-stop: $(READY)  ## stop it
+	$(BIN)/python scripts/embedding_server.py stop
 
 demo-cassandra: $(READY) cassandra  ## the demo on that Cassandra
 	$(BIN)/python scripts/demo.py --config configs/demo-cassandra.yaml

@@ -27,6 +27,7 @@ MEASURES = (
     Measure("writing", "Writing vectors", node=True),
     Measure("neighbours", "Exact neighbours"),
     Measure("embedding", "The embedding stage"),
+    Measure("service", "A model behind HTTP"),
     Measure("loading", "The whole load", node=True),
     Measure("copying", "Copying vectors", node=True),
     Measure("syncing", "Sync that finds nothing", node=True),

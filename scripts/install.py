@@ -35,6 +35,14 @@ def _lock(uv: Path) -> None:
     )
 
 
+def make_environment(target: Path, lock: Path) -> None:
+    """Fill a virtual environment of its own from a lock. Raises CalledProcessError."""
+    uv = _uv(ROOT / ".venv")
+    _run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, target)
+    python = target / "bin" / "python"
+    _run(uv, "pip", "sync", "--quiet", "--compile-bytecode", "--python", python, "--require-hashes", lock)
+
+
 def main(arguments: list[str]) -> int:
     """Install; with --lock, resolve the dependencies again first."""
     if sys.version_info < OLDEST:

@@ -63,6 +63,10 @@ PARTS = {
         "ScyllaDB's rules, by the stand-in, and a whole migration under them with clocks that are ahead",
         ("-m", "pytest", "tests/scylla"),
     ),
+    "service": Part(
+        "Infinity, a real embedding server: Cranfield by way of it, killed in the middle; figures computed apart",
+        ("-m", "pytest", "tests/end_to_end/test_infinity.py", "-m", "long"),
+    ),
     "soak": Part(
         "migrations again and again on one node, with random faults, while applications write",
         ("scripts/soak.py", "--minutes", "10", "--nodes", "1"),

@@ -1,12 +1,14 @@
 """A small embedding service over the OpenAI protocol, which answers as a test wants: well, late, or wrongly.
 
-Its vectors are sums of word vectors that a seed draws: another seed is another model.
+Its vectors are sums of word vectors that a seed draws: another seed is another model. As a program,
+``python -m tests.embedding_server '{"wait_s": 0.1}'``, it prints its address and serves until its input ends.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import sys
 import threading
 import time
 import zlib
@@ -78,6 +80,7 @@ class EmbeddingServer:
     wait_s: float = 0.0
     texts_max: int = 2048
     base64: bool = True
+    by_words: bool = True
     behaviour: Behaviour = lambda asked: None
     asked: list[Asked] = field(default_factory=list)
     port: int = 0
@@ -107,7 +110,9 @@ class EmbeddingServer:
             return Reply(413, {"error": {"message": f"at most {self.texts_max} texts", "type": "batch_too_large"}})
         if not self.base64 and "encoding_format" in asked.body:
             return Reply(400, {"error": {"message": "encoding_format is not supported"}})
-        vectors = [vector_of(text, self.seed, asked.body.get("dimensions", self.dimension)) for text in asked.texts]
+        vector = vector_of if self.by_words else _word
+        dimension = asked.body.get("dimensions", self.dimension)
+        vectors = [vector(text, self.seed, dimension).astype(np.float32) for text in asked.texts]
         asked.tokens = sum(len(text.split()) for text in asked.texts)
         return Reply(200, self.body(vectors, asked), wait_s=self.wait_s)
 
@@ -176,3 +181,9 @@ def embedding_server(**options: Any) -> Iterator[EmbeddingServer]:
         finally:
             server.shutdown()
             thread.join()
+
+
+if __name__ == "__main__":
+    with embedding_server(**json.loads(sys.argv[1])) as running:
+        print(running.url, flush=True)
+        sys.stdin.read()

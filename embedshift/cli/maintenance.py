@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from embedshift.cli.command import AsJson, DryRun, Overrides, Yes, command
-from embedshift.cli.run import Invocation
+from embedshift.cli.run import Invocation, agreed
 from embedshift.errors import UsageError
 
 maintenance_app = typer.Typer()
@@ -84,6 +84,39 @@ def plan(
         console.finish(
             operation(given, console, measured=known, measure=measure, model=model, settings=settings, store=store)
         )
+
+
+@command(maintenance_app)
+def trial(
+    call: Invocation,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", metavar="NAME", help="A candidate: a model's name or folder, or a YAML file of target.model."
+        ),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(metavar="N", min=10, max=200_000, help="Articles to draw, beside the labelled ones.")
+    ] = 5000,
+    questions: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Labelled questions; those of validation.questions by default.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="The same seed draws the same sample.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="The page; trial-ALIAS.html by default.")] = None,
+    yes: Yes = False,
+) -> None:
+    """Is a new model worth it? Compare candidates with the live model on a sample; nothing is written to a store."""
+    from embedshift.operations.trial import trial as operation
+
+    call.query(
+        operation,
+        models=models or [],
+        sample=sample,
+        questions=questions,
+        seed=seed,
+        output=output,
+        agree=lambda asked: yes or agreed(asked),
+    )
 
 
 @command(maintenance_app)

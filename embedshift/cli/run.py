@@ -113,6 +113,14 @@ def _following_alias(context: StepContext) -> StepContext:
     return context.replaced(settings=now)
 
 
+def agreed(question: str) -> bool:
+    """Ask a person yes or no; without a terminal the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    print(f"{question} [y/N] ", end="", file=stderr(), flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def ask(table: str) -> str:
     """Ask a person to type a table's name. Raises UsageError if there is no terminal."""
     if not sys.stdin.isatty():

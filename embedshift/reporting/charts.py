@@ -225,6 +225,23 @@ def _projection(figure: Any, record: Record) -> str:
     return f"{len(found['old'])} articles as points, by the old model on the left and by the new one on the right"
 
 
+def _trial(figure: Any, record: Record) -> str:
+    candidates = record["candidates"]
+    axes = figure.subplots()
+    figure.set_size_inches(7, 1.2 + 0.5 * len(candidates))
+    for at, each in enumerate(reversed(candidates)):
+        change = each["differences"]["ndcg@10"]
+        colour = BAD if each["verdict"] == "worse" else NEW
+        axes.plot([change["low"], change["high"]], [at, at], color=colour, linewidth=2)
+        axes.plot([change["mean"]], [at], "o", color=colour)
+    axes.axvline(0, color=OLD, linewidth=1)
+    axes.set_yticks(range(len(candidates)), [each["model"] for each in reversed(candidates)])
+    axes.set_ylim(-0.7, len(candidates) - 0.3)
+    axes.set_xlabel("nDCG@10, candidate minus live")
+    said = [f"{each['model']} {each['differences']['ndcg@10']['mean']:+.3f}" for each in candidates]
+    return f"Mean difference and interval of each candidate: {', '.join(said)}"
+
+
 def _or(value: Any, other: float) -> float:
     return other if value is None else float(value)
 
@@ -236,5 +253,6 @@ _PICTURES: dict[str, tuple[Callable[[Any, Record], str], str]] = {
     "shadow": (_shadow, "Latency of shadow searches, old and new"),
     "lengths": (_lengths, "Lengths of the texts, and where they are cut"),
     "throughput": (_throughput, "Rows per second while loading"),
+    "trial": (_trial, "Differences of nDCG@10 to the live model, with intervals"),
     "projection": (_projection, "Vectors of old and new, projected"),
 }

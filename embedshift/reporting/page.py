@@ -76,7 +76,39 @@ def _moved(judged: Mapping[str, Any], measure: str, name: str) -> str:
 
 
 def html_page(record: Mapping[str, Any]) -> str:
-    """The page of a record."""
+    """The page of a validation's record."""
+    return page_of(
+        record,
+        sections(record),
+        kind="validation",
+        title=str(record.get("migration") or "validation"),
+        verdict=verdict(record),
+        passed=bool(record.get("passed")),
+        when=moment(record.get("made_us") or record.get("started_us")),
+    )
+
+
+def page_of(
+    record: Mapping[str, Any],
+    made: Sequence[Section],
+    *,
+    kind: str,
+    title: str,
+    verdict: str,
+    passed: bool,
+    when: str,
+) -> str:
+    """A page of sections, with the charts that they name.
+
+    Args:
+        record: what the charts are drawn from.
+        made: the sections.
+        kind: what it is a page of.
+        title: of which migration or table.
+        verdict: the heading.
+        passed: whether that is good.
+        when: it was made.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -87,14 +119,14 @@ def html_page(record: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made = sections(record)
     # It contains only our own numbers and texts, so it is markup already.
     drawn = {each.id: Markup(picture(each.picture, record)) for each in made if each.picture}
     return environment.get_template("report.html").render(
-        title=str(record.get("migration") or "validation"),
-        verdict=verdict(record),
-        passed=bool(record.get("passed")),
-        when=moment(record.get("made_us") or record.get("started_us")),
+        kind=kind,
+        title=title,
+        verdict=verdict,
+        passed=passed,
+        when=when,
         shown=[each for each in made if not each.absent],
         absent=[each for each in made if each.absent],
         pictures=drawn,

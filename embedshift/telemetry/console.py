@@ -118,6 +118,7 @@ class Watch:
         #: Rows and moment from which the speed counts: those of the last look before the first row.
         self._began: tuple[int, float] | None = None
         self._moving = False
+        self._counted = 0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -143,6 +144,15 @@ class Watch:
         elif time.monotonic() - self._spoken >= LINE_S:
             self._spoken = time.monotonic()
             self._say(timed(f"{self._what}: {figures}"))
+
+    def count(self, rows: int) -> None:
+        """Report so many more rows, of work that has neither ranges nor dead rows."""
+        self._counted += rows
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._counted, figures=f"{self._counted:,} of {self._total:,}")
+        elif time.monotonic() - self._spoken >= LINE_S:
+            self._spoken = time.monotonic()
+            self._say(timed(f"{self._what}: {self._counted:,} of {self._total:,} texts"))
 
     def _figures(self, gauge: Gauge) -> str:
         rate = self._rate(gauge.rows)

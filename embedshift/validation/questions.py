@@ -123,7 +123,7 @@ def known_articles(store: Store, table: Table, id_column: str, questions: Iterab
         return None
     cql_type = table.keys[0].type
     named = {article for question in questions for article in question.relevant}
-    values = [value for article in sorted(named) if (value := _key(cql_type, article)) is not None]
+    values = [value for article in sorted(named) if (value := key_of(cql_type, article)) is not None]
     known: set[str] = set()
     for at in range(0, len(values), _KEYS_AT_ONCE):
         keys = pa.RecordBatch.from_pydict({id_column: pa.array(values[at : at + _KEYS_AT_ONCE], arrow_type(cql_type))})
@@ -136,7 +136,8 @@ def article_id(cql_type: str, value: Any) -> str:
     return str(to_json(cql_type, value))
 
 
-def _key(cql_type: str, article: str) -> Any:
+def key_of(cql_type: str, article: str) -> Any:
+    """An article's id, from its form in questions to the Arrow form; None if no key of that type can be it."""
     whole = cql_type in ("int", "bigint", "smallint", "tinyint")
     try:
         return from_json(cql_type, int(article) if whole else article)
