@@ -49,7 +49,7 @@ PARTS = {
     ),
     "cranfield": Part(
         "the whole Cranfield collection on Cassandra: every abstract arrives, and the figures are those computed apart",
-        ("-m", "pytest", "tests/cluster/test_migration.py", "-m", "long"),
+        ("-m", "pytest", "tests/cluster/test_migration.py", "tests/end_to_end/test_cranfield.py", "-m", "long"),
     ),
     "faults": Part(
         "every fault on three Cassandra nodes",

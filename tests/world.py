@@ -129,7 +129,7 @@ class World:
 
     def step(self, name: str, **options: Any) -> dict[str, Any]:
         """Run a step in this process."""
-        room = "operations" if name in ("audit", "reindex", "report", "shadow", "status") else "steps"
+        room = "operations" if name in ("audit", "reindex", "report", "shadow", "status", "trial") else "steps"
         function = getattr(importlib.import_module(f"embedshift.{room}.{name}"), name)
         return self.run(function, **options)
 

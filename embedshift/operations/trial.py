@@ -25,54 +25,27 @@ from rich.table import Table as RichTable
 from embedshift.catalog.alias import find_alias
 from embedshift.catalog.live_table import live_vector_table
 from embedshift.catalog.vector_table import VectorTable, proven_model, reached
-from embedshift.embedding import Model, Template, load_model
-from embedshift.errors import InputError, SettingsError, UnavailableError, UsageError
+from embedshift.embedding import Model, load_model
+from embedshift.errors import SettingsError, UnavailableError, UsageError
+from embedshift.operations.trial_sample import KINDS, Asked, Sample, asked_of, draw
 from embedshift.reporting.trial import trial_page
 from embedshift.settings import ModelSettings, Settings
 from embedshift.steps.context import StepContext
 from embedshift.steps.service_cost import ServiceCost
 from embedshift.stores.contract import Store
-from embedshift.stores.cql_types import arrow_type, matrix
+from embedshift.stores.cql_types import matrix
 from embedshift.stores.model import Index, Table
 from embedshift.times import now_us
-from embedshift.validation.pool import TRIAL_MEASURES, Pool, detectable, judge_pool
-from embedshift.validation.questions import Question, article_id, key_of, read_questions
+from embedshift.validation.pool import TRIAL_MEASURES, detectable, judge_pool
+from embedshift.validation.questions import read_questions
 from embedshift.validation.relevance import paired_difference
-from embedshift.validation.sample import draw_rows
-from embedshift.validation.table_pair import Subject
 from embedshift.validation.truncation import cut_by
 
 #: Texts embedded at once; their vectors are kept, the texts of the next ones are not made yet.
 _TEXTS_AT_ONCE = 256
-#: Titles, or beginnings of texts, that are asked if there are no labelled questions; words of a beginning.
-_UNLABELLED_MOST, _WORDS = 500, 8
-_KEYS_AT_ONCE = 500
 #: What a trial may cost without being asked.
 FREE_COST = 1.0
 Agree = Callable[[str], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """Rows of the live table, labelled ones first: key, columns of the text, and vector."""
-
-    rows: pa.RecordBatch
-    texts: list[str]
-    pool: Pool
-    table_rows: int
-
-    @property
-    def labelled(self) -> int:
-        return int((~self.pool.drawn).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """Questions, and what they are: ``labels``, ``titles`` or ``beginnings``."""
-
-    kind: str
-    questions: list[Question]
-    left_out: int = 0
 
 
 def trial(
@@ -107,11 +80,11 @@ def trial(
     path = questions or settings.validation.questions
     labelled = read_questions(path) if path else []
     live, table = _live(settings, store)
-    drawn = _draw(store, live, table, labelled, sample, seed)
-    asked = _asked(labelled, drawn, live)
+    drawn = draw(store, live, table, labelled, sample, seed)
+    asked = asked_of(labelled, drawn, live)
     console.say(
         f"{table.name}: {drawn.labelled:,} labelled articles and {len(drawn.texts) - drawn.labelled:,} drawn of about "
-        f"{drawn.table_rows:,}; {len(asked.questions):,} {_KINDS[asked.kind]}; seed {seed}"
+        f"{drawn.table_rows:,}; {len(asked.questions):,} {KINDS[asked.kind]}; seed {seed}"
     )
     if asked.left_out:
         console.say(
@@ -197,102 +170,12 @@ def _live(settings: Settings, store: Store) -> tuple[VectorTable, Table]:
     return live_vector_table(settings, store, table, keep=False), table
 
 
-# The sample.
-
-
-def _draw(store: Store, live: VectorTable, table: Table, questions: Sequence[Question], n: int, seed: int) -> _Sample:
-    subject = Subject(
-        source=table,
-        target=table,
-        text=live.text,
-        source_vector=live.vector,
-        target_vector=live.vector,
-        fingerprint=live.model.fingerprint,
-        dimension=live.model.dimension,
-        normalized=live.model.normalize,
-        metric=live.index_options.metric,
-        source_digests=live.digests,
-        groups=None,
-    )
-    keys = [key.name for key in table.keys]
-    columns = [name for name in dict.fromkeys([live.id, *subject.text_columns]) if name not in keys]
-    named = {id_ for question in questions for id_ in question.relevant}
-    labelled = _labelled(store, live, table, sorted(named), columns)
-    drawn = draw_rows(store, subject, n + labelled.num_rows, seed, values=columns)
-    whole = drawn.num_rows < n + labelled.num_rows
-    kind = next(column.type for column in table.columns if column.name == live.id)
-    ids = partial(_ids, live.id, kind)
-    known = set(ids(labelled))
-    fresh = [at for at, id_ in enumerate(ids(drawn)) if id_ not in known][: None if whole else n]
-    drawn = drawn.take(pa.array(fresh, pa.int64()))
-    rows = pa.concat_batches([labelled.select(drawn.schema.names), drawn]) if labelled.num_rows else drawn
-    template = Template.parse(live.text)
-    with_text = [at for at, empty in enumerate(template.empty(rows).to_pylist()) if not empty]
-    rows = rows.take(pa.array(with_text, pa.int64()))
-    if not rows.num_rows:
-        raise InputError(f"{table.name} has no article with a text and a vector", hint="fill it first")
-    total = max(store.estimate(table.name).rows, rows.num_rows)
-    is_drawn = np.array([id_ not in known for id_ in ids(rows)], bool)
-    others = max(1, int(is_drawn.sum()))
-    weight = 1.0 if whole else max(1.0, (total - len(known)) / others)
-    return _Sample(rows, template.render(rows).to_pylist(), Pool(ids(rows), is_drawn, weight), total)
-
-
-def _ids(name: str, kind: str, rows: pa.RecordBatch) -> list[str]:
-    return [article_id(kind, value) for value in rows.column(name).to_pylist()]
-
-
-def _labelled(
-    store: Store, live: VectorTable, table: Table, named: Sequence[str], columns: Sequence[str]
-) -> pa.RecordBatch:
-    """The articles that questions name; none if the id is not the whole key, because each would need a scan."""
-    values = [*columns, live.vector]
-    first = table.keys[0]
-    whole_key = [key.name for key in table.keys] == [live.id]
-    keys = [key for id_ in named if (key := key_of(first.type, id_)) is not None] if whole_key else []
-    parts = [
-        store.fetch(table, pa.RecordBatch.from_pydict({live.id: pa.array(part, arrow_type(first.type))}), values=values)
-        for part in (keys[at : at + _KEYS_AT_ONCE] for at in range(0, max(len(keys), 1), _KEYS_AT_ONCE))
-        if part or not keys
-    ]
-    rows = pa.concat_batches(parts)
-    return rows.filter(rows.column(live.vector).is_valid())
-
-
-# The questions.
-
-_KINDS = {
-    "labels": "labelled questions",
-    "titles": "titles as questions, each with its own article as the one right answer (weaker evidence than labels)",
-    "beginnings": "beginnings of texts as questions, each with its own article as the one right answer (weak evidence)",
-}
-
-
-def _asked(questions: Sequence[Question], drawn: _Sample, live: VectorTable) -> _Asked:
-    there = set(drawn.pool.ids)
-    usable = [
-        each
-        for each in questions
-        if not each.where and any(grade > 0 and id_ in there for id_, grade in each.relevant.items())
-    ]
-    if usable:
-        return _Asked("labels", usable, len(questions) - len(usable))
-    columns = Template.parse(live.text).columns
-    titled = len(columns) > 1 and pa.types.is_string(drawn.rows.column(columns[0]).type)
-    texts = drawn.rows.column(columns[0]).to_pylist() if titled else [" ".join(t.split()[:_WORDS]) for t in drawn.texts]
-    of_text = {text.strip(): id_ for text, id_ in zip(texts, drawn.pool.ids, strict=True) if text and text.strip()}
-    made = [Question(id_, text, {id_: 1}) for text, id_ in list(of_text.items())[:_UNLABELLED_MOST]]
-    if not made:
-        raise InputError("there is nothing to ask", hint="name labelled questions with --questions FILE")
-    return _Asked("titles" if titled else "beginnings", made, len(questions))
-
-
-def _questions(model: Model, asked: _Asked) -> NDArray[np.float32]:
+def _questions(model: Model, asked: Asked) -> NDArray[np.float32]:
     return np.array([model.embed_question(each.text) for each in asked.questions], np.float32)
 
 
 def _check_cost(
-    candidates: Sequence[ModelSettings], drawn: _Sample, asked: _Asked, say: Callable[[str], None], agree: Agree
+    candidates: Sequence[ModelSettings], drawn: Sample, asked: Asked, say: Callable[[str], None], agree: Agree
 ) -> None:
     """Say what services will get and cost, before the first request. Raises UsageError if it is not agreed to."""
     size = sum(len(text.encode()) for text in drawn.texts) + sum(len(each.text.encode()) for each in asked.questions)
@@ -323,7 +206,7 @@ class _Tried:
     texts_per_s: float
 
     @classmethod
-    def of(cls, settings: ModelSettings, drawn: _Sample, asked: _Asked, count: Callable[[int], object]) -> _Tried:
+    def of(cls, settings: ModelSettings, drawn: Sample, asked: Asked, count: Callable[[int], object]) -> _Tried:
         """Embed the sample and the questions."""
         model = load_model(settings)
         count_cut = cut_by(model)
@@ -357,7 +240,7 @@ def _compared(
     tried: _Tried,
     values: dict[str, NDArray[np.float64]],
     before: dict[str, NDArray[np.float64]],
-    drawn: _Sample,
+    drawn: Sample,
     seed: int,
 ) -> dict[str, Any]:
     confidence = settings.validation.confidence
@@ -395,26 +278,36 @@ def _bytes_a_row(settings: Settings, store: Store, dimension: int, rows: int) ->
 
 
 def _say(result: dict[str, Any], context: StepContext) -> None:
-    table = RichTable(box=None, pad_edge=False)
-    table.add_column("model", overflow="fold")
-    for name in ("nDCG@10", "recall", "MRR", "against live", "dim", "texts/s", "hours", "cost"):
-        table.add_column(name, justify="right")
-    live = result["live"]
-    table.add_row(f"{live['model']} (live)", *_figures(live), "", str(live["dimension"]), "", "", "")
-    for each in result["candidates"]:
+    live, candidates = result["live"], result["candidates"]
+    relevance = _table("nDCG@10", "recall", "MRR", "nDCG@10 against live")
+    relevance.add_row(f"{live['model']} (live)", *_figures(live), "")
+    cost = _table("dimensions", "bytes/row", "cut", "texts/s", "hours", "price")
+    cost.add_row(f"{live['model']} (live)", str(live["dimension"]), f"{live['bytes_per_row']:,}")
+    for each in candidates:
         change = each["differences"]["ndcg@10"]
-        table.add_row(
+        interval = f"{change['mean']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})"
+        relevance.add_row(each["model"], *_figures(each), interval)
+        cost.add_row(
             each["model"],
-            *_figures(each),
-            f"{change['mean']:+.3f} ({change['low']:+.3f} to {change['high']:+.3f})",
             str(each["dimension"]),
+            f"{each['bytes_per_row']:,}",
+            "?" if each["cut"] is None else f"{each['cut']:.1%}",
             f"{each['texts_per_s']:,.0f}",
             f"{each['hours']:,.1f}",
             "" if each["cost"] is None else f"{each['cost']:,.4g}",
         )
-    context.console.rich.print(table)
-    for each in result["candidates"]:
+    for table in (relevance, cost):
+        context.console.rich.print(table)
+    for each in candidates:
         context.console.say(in_words(each, result["questions"]["number"]))
+
+
+def _table(*columns: str) -> RichTable:
+    table = RichTable(box=None, pad_edge=False)
+    table.add_column("model", overflow="fold", max_width=28)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def _figures(side: dict[str, Any]) -> list[str]:
@@ -424,14 +317,12 @@ def _figures(side: dict[str, Any]) -> list[str]:
 def in_words(each: dict[str, Any], questions: int) -> str:
     """The verdict on a candidate, and what so many questions could have shown at all."""
     least = each["detectable"]
-    seen = (
-        "one question shows nothing"
-        if least is None
-        else f"{questions} questions show a difference from {least:.3f} on"
-    )
+    seen = "these questions cannot tell them apart"
+    if least is not None:
+        seen = f"{questions} questions show a difference from {least:.3f} on, in 80 of 100 trials"
     said = {"better": "answers better than", "worse": "answers worse than"}.get(each["verdict"])
     verdict = f"{said} the live model" if said else "no difference to the live model was seen"
-    return f"{each['model']}: {verdict} ({seen}, in 80 of 100 trials)"
+    return f"{each['model']}: {verdict} ({seen})"
 
 
 def _next(result: dict[str, Any]) -> str:

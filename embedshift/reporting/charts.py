@@ -228,14 +228,14 @@ def _projection(figure: Any, record: Record) -> str:
 def _trial(figure: Any, record: Record) -> str:
     candidates = record["candidates"]
     axes = figure.subplots()
-    figure.set_size_inches(7, 1.2 + 0.5 * len(candidates))
     for at, each in enumerate(reversed(candidates)):
         change = each["differences"]["ndcg@10"]
         colour = BAD if each["verdict"] == "worse" else NEW
         axes.plot([change["low"], change["high"]], [at, at], color=colour, linewidth=2)
         axes.plot([change["mean"]], [at], "o", color=colour)
     axes.axvline(0, color=OLD, linewidth=1)
-    axes.set_yticks(range(len(candidates)), [each["model"] for each in reversed(candidates)])
+    names = [each["model"] for each in reversed(candidates)]
+    axes.set_yticks(range(len(candidates)), [name if len(name) <= 24 else f"{name[:23]}…" for name in names])
     axes.set_ylim(-0.7, len(candidates) - 0.3)
     axes.set_xlabel("nDCG@10, candidate minus live")
     said = [f"{each['model']} {each['differences']['ndcg@10']['mean']:+.3f}" for each in candidates]

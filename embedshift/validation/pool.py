@@ -111,8 +111,8 @@ def detectable(change: NDArray[np.float64]) -> float:
     """The smallest mean difference that so many questions would show in 80 of 100 trials, with a test at 5 %.
 
     Args:
-        change: one difference per question, shape (n,); their scatter decides. With a single question it is infinite.
+        change: one difference per question, shape (n,); their scatter decides. Infinite if there is none: with a
+            single question, or if all were answered equally well by both.
     """
-    if len(change) < 2:
-        return float("inf")
-    return float((_TWO_SIDED + _POWER) * change.std(ddof=1) / np.sqrt(len(change)))
+    scatter = float(change.std(ddof=1)) if len(change) > 1 else 0.0
+    return (_TWO_SIDED + _POWER) * scatter / float(np.sqrt(len(change))) if scatter else float("inf")

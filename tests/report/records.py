@@ -185,3 +185,50 @@ def _space(dimension: int) -> dict[str, Any]:
         "measured": True,
         "note": "",
     }
+
+
+def trial_record(text: str = "all-MiniLM-L6-v2") -> dict[str, Any]:
+    """A trial of three candidates, named by a text; one is worse, one costs money."""
+
+    def candidate(name: str, mean: float, verdict: str, **more: Any) -> dict[str, Any]:
+        change = {"mean": mean, "low": mean - 0.03, "high": mean + 0.03}
+        return {
+            "model": name,
+            "dimension": 1024,
+            "bytes_per_row": 5200,
+            "cut": 0.012,
+            "faults": 0,
+            "texts_per_s": 81.3,
+            "hours": 3412.5,
+            "cost": None,
+            "ndcg@10": 0.31 + mean,
+            "recall@10": 0.4,
+            "mrr@10": 0.5,
+            "differences": {"ndcg@10": change},
+            "verdict": verdict,
+            "detectable": 0.031,
+            **more,
+        }
+
+    return {
+        "alias": "articles",
+        "table": "articles",
+        "rows": 1_000_000_000,
+        "made_us": 1_796_098_792_633_003,
+        "seed": 7,
+        "sample": {"labelled": 830, "drawn": 5000, "weight": 199_999.8},
+        "questions": {"kind": "labels", "number": 225, "left_out": 3},
+        "live": {
+            "model": text,
+            "dimension": 384,
+            "bytes_per_row": 2200,
+            "ndcg@10": 0.31,
+            "recall@10": 0.36,
+            "mrr@10": 0.44,
+        },
+        "candidates": [
+            candidate(f"{text} large", 0.06, "better", cost=1234.5),
+            candidate(f"{text} small", -0.05, "worse", cut=None),
+            candidate(f"{text} other", 0.01, "no difference seen", detectable=None),
+        ],
+    }

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from embedshift.reporting.page import html_page
+from embedshift.reporting.trial import trial_page
 from tests.chromium import CONTRAST, STICKING_OUT, chrome, emulate, keep_screenshot
-from tests.report.records import HOSTILE, bare_record, full_record
+from tests.report.records import HOSTILE, bare_record, full_record, trial_record
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -26,6 +27,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     paths = {name: folder / f"{name}.html" for name in made}
     for name, record in made.items():
         paths[name].write_text(html_page(record), encoding="utf-8")
+    for name, record in (("trial", trial_record()), ("hostile-trial", trial_record(HOSTILE))):
+        paths[name] = folder / f"{name}.html"
+        paths[name].write_text(trial_page(record), encoding="utf-8")
     return paths
 
 
@@ -46,6 +50,9 @@ def show(chrome: Chrome, page: Path, width: int, scheme: str) -> None:
         ("hostile", 1280, "light"),
         ("hostile", 400, "dark"),
         ("bare", 400, "light"),
+        ("trial", 1280, "light"),
+        ("trial", 400, "dark"),
+        ("hostile-trial", 400, "light"),
     ],
 )
 def test_the_page_can_be_read_at_any_width_by_day_and_by_night(chrome, pages, name, width, scheme):
@@ -59,7 +66,7 @@ def test_the_page_can_be_read_at_any_width_by_day_and_by_night(chrome, pages, na
         "return [...document.querySelectorAll('svg')].map(each => each.getBoundingClientRect())"
         ".map(box => [box.width, box.height])"
     )
-    assert len(drawn) == (0 if name == "bare" else 7)
+    assert len(drawn) == {"bare": 0, "trial": 1, "hostile-trial": 1}.get(name, 7)
     assert all(w > 250 and h > 100 for w, h in drawn)
     paper = chrome.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert paper == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 24, 28)")
