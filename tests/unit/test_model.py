@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 
-from embedshift.embedding import Model, choose_precision, load_model
+from embedshift.embedding import LocalModel, Model, choose_precision, load_model
 from embedshift.embedding.packaged import load_packaged
 from embedshift.errors import InputError, ModelUnavailable
 from embedshift.settings import ModelSettings
@@ -119,7 +119,7 @@ def test_a_model_loaded_again_has_the_same_fingerprint(small):
 def test_use_does_not_change_a_fingerprint(packaged):
     model, _ = packaged
     model.embed(list(TEXTS))
-    again = Model(model.settings, "float32", load_packaged(model.settings.name, "cpu"), "cpu")
+    again = LocalModel(model.settings, "float32", load_packaged(model.settings.name, "cpu"), "cpu")
     assert again.fingerprint == model.fingerprint
 
 

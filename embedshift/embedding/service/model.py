@@ -227,12 +227,18 @@ class ServiceModel:
     def _answered(self, numbers: Collection[int], task: Task) -> Answers:
         found: dict[int, NDArray[np.float32] | None] = {}
         reason = ""
-        for number in numbers:
+        together = [list(numbers)]
+        while together:
+            part = together.pop()
             try:
-                vectors = self._asked([self._sent(TEXTS[number], task)], task)
-                found[number] = finished(vectors, normalize=self.settings.normalize).vectors[0]
+                vectors = self._asked([self._sent(TEXTS[number], task) for number in part], task)
+                found |= dict(zip(part, finished(vectors, normalize=self.settings.normalize).vectors, strict=True))
             except RefusedTexts as refusal:
-                found[number], reason = None, str(refusal)
+                reason = str(refusal)
+                if len(part) == 1:
+                    found[part[0]] = None
+                else:
+                    together += [[number] for number in part]
         if all(vector is None for vector in found.values()):
             raise ServiceRefused(
                 f"{self.client.host} refuses every text ({reason})", hint="check model.name and model.service"
