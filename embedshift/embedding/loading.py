@@ -61,19 +61,18 @@ class _Loading:
         prompts = {"query_prompt": model.prompts.query, "document_prompt": model.prompts.document}
         for each in (settings, settings.model_copy(update=prompts)):
             self._kept[each, precision] = model
-        while len(self._kept) > _KEPT_MAX:
-            self._forget(next(iter(self._kept)))
+        # A model of a service takes no memory, and somebody may be asking it just now.
+        loaded = [key for key, each in self._kept.items() if not isinstance(each, ServiceModel)]
+        for key in loaded[: max(0, len(loaded) - _KEPT_MAX)]:
+            self._kept.pop(key, None)
         return model
 
     def cache_clear(self) -> None:
         """Forget every model, so that each is loaded again."""
-        for each in list(self._kept):
-            self._forget(each)
-
-    def _forget(self, key: tuple[ModelSettings, Precision]) -> None:
-        model = self._kept.pop(key, None)
-        if isinstance(model, ServiceModel):
-            model.close()  # whoever still uses it connects again
+        for model in self._kept.values():
+            if isinstance(model, ServiceModel):
+                model.close()
+        self._kept.clear()
 
 
 load_model = _Loading()

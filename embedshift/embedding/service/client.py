@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -109,6 +110,8 @@ class ServiceClient:
         self._name, self._service = settings.name, service
         self.host = urlsplit(service.url).hostname or ""
         self._base64 = True
+        self._lock, self._closed = Lock(), False
+        self._opened: httpx2.Client | None = None
 
     def ask(
         self,
@@ -252,9 +255,11 @@ class ServiceClient:
         return key
 
     def close(self) -> None:
-        """Close its connections; they are opened again if it is asked again."""
-        if (http := self.__dict__.pop("_http", None)) is not None:
-            http.close()
+        """Close its connections for good."""
+        with self._lock:
+            self._closed = True
+            if self._opened is not None:
+                self._opened.close()
 
     @property
     def _headers(self) -> dict[str, str]:
@@ -262,15 +267,20 @@ class ServiceClient:
             return {}
         return {"api-key": self._key} if self._service.deployment else {"Authorization": f"Bearer {self._key}"}
 
-    @cached_property
+    @property
     def _http(self) -> httpx2.Client:
         import httpx2
 
-        for name in ("httpx2", "httpcore2"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        most = httpx2.Limits(max_connections=None, max_keepalive_connections=self._service.concurrency)
-        # A proxy of the environment is for other machines.
-        return httpx2.Client(limits=most, trust_env=not self._service.is_local)
+        with self._lock:
+            if self._closed:
+                raise ServiceUnavailable(f"the connections to {self.host} are closed", hint="open the model again")
+            if self._opened is None:
+                for name in ("httpx2", "httpcore2"):
+                    logging.getLogger(name).setLevel(logging.WARNING)
+                most = httpx2.Limits(max_connections=None, max_keepalive_connections=self._service.concurrency)
+                # A proxy of the environment is for other machines.
+                self._opened = httpx2.Client(limits=most, trust_env=not self._service.is_local)
+            return self._opened
 
 
 def _retry_after(headers: httpx2.Headers) -> float:
