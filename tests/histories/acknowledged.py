@@ -29,11 +29,11 @@ from embedshift.catalog.live_table import live_vector_table
 from embedshift.catalog.migration import find_migration, migrations
 from embedshift.catalog.setup import ensure_catalog
 from embedshift.catalog.states import ALLOWED, NEXT
-from embedshift.catalog.tables import ALIAS
+from embedshift.catalog.tables import ALIAS, LEDGER
 from embedshift.errors import EmbedshiftError
 from embedshift.settings import Settings, parse_settings
 from embedshift.stores.model import Column
-from tests.histories.faults import Fault, Killed, Tampered
+from tests.histories.faults import Fault, Forbidden, Killed, Tampered
 from tests.histories.log_fed import LogFedStore
 from tests.histories.one_process import Clock, Context, one_process
 from tests.small_models import POISON
@@ -250,6 +250,8 @@ class Place:
         self.clients = {name: Articles(self.world.settings, door) for name, door in self.doors.items()}
         #: Rows of a table whose text was written without its vector, by table.
         self.unfit: dict[str, set[str]] = {}
+        #: Clients that may not write the ledger.
+        self.without_ledger: set[str] = set()
         self.number = 0
         self.struck = ""
         #: What a table of somebody else must have, by its name.
@@ -378,7 +380,8 @@ class Place:
         before = len(self.known.operations)
         # Another client may act while this one sleeps: its times are its own.
         outer, self.client_times = self.client_times, []
-        door.inner = Tampered(self.store, fault, lambda: self.do_all(during))
+        store = Forbidden(self.store, LEDGER.name) if action.by in self.without_ledger else self.store
+        door.inner = Tampered(store, fault, lambda: self.do_all(during))
         error: EmbedshiftError | None = None
         try:
             if action.what == "delete":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from embedshift.errors import StoreUnavailable
+from embedshift.errors import NotPermitted, StoreUnavailable
 from tests.histories.one_process import WorkerDied
 
 CALLS = frozenset(
@@ -118,6 +118,29 @@ class Tampered:
         if self._fault.kind == "unavailable":
             raise StoreUnavailable(f"the store did not answer to {name}")
         self._act()
+
+
+class Forbidden:
+    """A store whose user may not write one table of the catalog."""
+
+    def __init__(self, inner: Any, table: str) -> None:
+        self._inner, self.records = inner, _ForbiddenRecords(inner.records, table)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _ForbiddenRecords:
+    def __init__(self, inner: Any, table: str) -> None:
+        self._inner, self._table = inner, table
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def put(self, table: Any, rows: Any) -> None:
+        if table.name == self._table:
+            raise NotPermitted(f"no right to write {table.name}")
+        self._inner.put(table, rows)
 
 
 class _Records:

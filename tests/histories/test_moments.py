@@ -215,6 +215,16 @@ def test_a_deletion_that_did_not_arrive_and_a_stray_who_has_written_since(begin:
     done(place, "back")
 
 
+def test_a_deletion_that_did_not_arrive_of_an_application_that_may_not_write_the_ledger(begin: Begin) -> None:
+    """Nothing but its letter tells that the row was in both tables, and was deleted."""
+    place = begin(*TO_SWITCHED)
+    later(place)
+    place.without_ledger.add("client")
+    place.act(article("add", "c"))
+    place.act(article("delete", "c"), Fault(1, "unavailable", applied=False, call="delete articles"))
+    done(place, "back")
+
+
 def test_a_deletion_in_the_live_table_while_what_is_hidden_may_be_overwritten(begin: Begin) -> None:
     place = begin(*TO_VALIDATED, sync={"shadowed": "overwrite"})
     later(place)
@@ -223,14 +233,19 @@ def test_a_deletion_in_the_live_table_while_what_is_hidden_may_be_overwritten(be
     done(place, "sync")
 
 
-def test_a_deletion_in_the_third_table_and_two_ways_back(begin: Begin) -> None:
+@pytest.mark.parametrize("ledger", [True, False])
+def test_a_deletion_in_the_third_table_and_two_ways_back(begin: Begin, ledger: bool) -> None:
+    """Clients write the first table until the second switch. What they delete after it is still there."""
     place = begin(*TO_SWITCHED)
     later(place)
+    if not ledger:
+        place.without_ledger.add("client")
+    place.act(article("add", "c"))
     done(place, *TO_SWITCHED)
-    place.act(article("delete", "a"))
+    place.do_all([article("delete", "a"), article("delete", "c")])
     place.check()
-    for _ in range(2):
-        place.step(Order("back"))
+    for older in (0, 1):
+        place.step(Order("back", older))
         place.check()
 
 
