@@ -275,7 +275,7 @@ def test_what_does_not_pass_ends_the_run_in_one_line(server, reply, kind, said):
 
 def test_nobody_listens():
     settings = ModelSettings(name="small", service={"url": "http://127.0.0.1:9/v1", "patience": "1s"})
-    with pytest.raises(ServiceUnavailable, match=r"127.0.0.1 gave no vectors for 1 s: no connection"):
+    with pytest.raises(ServiceUnavailable, match=r"127.0.0.1 gives no vectors within 1 s: no connection"):
         service_model(settings).embed(["bread"])
 
 

@@ -154,7 +154,7 @@ class ServiceClient:
             ) from None
         except _TryLater as error:
             raise ServiceUnavailable(
-                f"{self.host} gave no vectors for {patience_s:g} s: {error.why}",
+                f"{self.host} gives no vectors within {patience_s:g} s: {error.why}",
                 hint="find out why, and run the same command again; model.service.patience lets it wait longer",
             ) from None
         allowance.slowed("")

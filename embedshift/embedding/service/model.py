@@ -23,6 +23,8 @@ from embedshift.settings import ModelSettings, ServiceSettings
 Answers = Mapping[int, NDArray[np.float32] | None]
 #: How many of the fixed texts are compared by whoever opens the model.
 _SOME = 3
+#: Questions whose vectors a run keeps.
+_QUESTIONS_MAX = 10_000
 #: The fields of both roles.
 _ROLES: tuple[Task, Task] = ("document", "query")
 
@@ -50,11 +52,15 @@ class ServiceModel:
         self._turn = itertools.count()
         self._pool = Pool(service.concurrency)
         self._question_s: float | None = service.question_timeout.total_seconds()
+        self._known_questions: dict[str, NDArray[np.float32]] | None = None
 
     def under(self, allowance: Allowance) -> ServiceModel:
-        """The same model for a run, whose requests are counted; its questions may take as long as documents."""
+        """The same model for a run, whose requests are counted.
+
+        Its questions may take as long as documents. One that it asks again, as a validation does, is paid for once.
+        """
         other = copy(self)
-        other._allowance, other._question_s = allowance, None
+        other._allowance, other._question_s, other._known_questions = allowance, None, {}
         return other
 
     def take_uncounted(self) -> tuple[int, int]:
@@ -136,11 +142,16 @@ class ServiceModel:
         """Embed one question within ``service.question_timeout``. Errors as ``Model`` says."""
         if not question.strip():
             raise InputError("the question is empty", hint="ask with at least one word")
+        known = self._known_questions
+        if known is not None and question in known:
+            return known[question]
         embedded = self._embedded([self._sent(question, "query")], "query", limit_s=self._question_s)
         embedded = Embedded(finished(embedded.vectors, normalize=self.settings.normalize).vectors, embedded.faults)
         if embedded.faults or not embedded.vectors.any():
             raise InputError(f"the question cannot be embedded ({embedded.faults.get(0, 'its vector is no vector')})")
         vector: NDArray[np.float32] = embedded.vectors[0]
+        if known is not None and len(known) < _QUESTIONS_MAX:
+            known[question] = vector
         return vector
 
     def _sent(self, text: str, task: Task) -> str:
