@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,50 +25,71 @@ from tests.measures import REFERENCE, ids_of, ndcg, share_found
 from tests.world import World
 
 
+def test_a_part_of_cranfield_migrates_and_its_figures_are_right(cranfield, new_world, spark, tmp_path):
+    """The first articles, and the questions that they answer, so that it takes a quarter of the time."""
+    lines = (cranfield / "articles.jsonl").read_text(encoding="utf-8").splitlines()[:350]
+    there = {json.loads(line)["id"] for line in lines}
+    questions = []
+    for line in (cranfield / "queries.jsonl").read_text(encoding="utf-8").splitlines():
+        question = json.loads(line)
+        question["relevant"] = {id_: grade for id_, grade in question["relevant"].items() if id_ in there}
+        if any(question["relevant"].values()):
+            questions.append(json.dumps(question))
+    (tmp_path / "articles.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "queries.jsonl").write_text("\n".join(questions), encoding="utf-8")
+    world, report = migrated(new_world, tmp_path)
+    assert_tried(world, tmp_path, report)
+
+
+@pytest.mark.long
 def test_cranfield_migrates_and_answers_as_well_as_the_references(cranfield, new_world, spark):
-    world = new_world(
-        ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2"),
-        validation={"questions": str(cranfield / "queries.jsonl")},
-        load={"ranges": "auto"},
-    )
-    imported = import_articles(world.settings, world.store, cranfield / "articles.jsonl")
-    assert imported.faults == []
-    result = world.step("migrate")
-    report = result["steps"]["validate"]
-    assert report["passed"]
+    world, report = migrated(new_world, cranfield)
     assert report["relevance"]["questions"] == 225
     for side, figures in REFERENCE.items():
         for name, value in figures.items():
             assert report["relevance"][side][name] == pytest.approx(value, abs=0.005), (side, name)
+    assert_tried(world, cranfield, report)
+
+
+def migrated(new_world: Callable[..., World], folder: Path) -> tuple[World, dict[str, Any]]:
+    """A collection, migrated from the one model to the other; and the record of its validation, checked."""
+    world = new_world(
+        ("package:wordllama-l2-256", "package:all-MiniLM-L6-v2"),
+        validation={"questions": str(folder / "queries.jsonl")},
+        load={"ranges": "auto"},
+    )
+    imported = import_articles(world.settings, world.store, folder / "articles.jsonl")
+    assert imported.faults == []
+    report = world.step("migrate")["steps"]["validate"]
+    assert report["passed"]
     assert report["recall@10"] > 0.98
     assert report["counts"]["source_rows"] == report["counts"]["target_rows"] == imported.rows
-    # One article of the collection has no text at all, and is kept without a vector.
+    # One article of the whole collection has no text at all, and is kept without a vector.
     assert report["counts"]["with_text"] == imported.rows - imported.without_text
     assert json.loads((world.folder / "validation.json").read_text())["content"] == report["content"]
-    assert_figures(world, report, cranfield)
+    assert_figures(world, report, folder)
     assert world.alias.target.model.dimension == 384
     hits = search(world.store, world.alias, "heat transfer at the nose of a blunt body", 5)
     assert len(hits) == 5
-    assert_tried(world, cranfield)
+    return world, report
 
 
-def assert_tried(world: World, folder: Path) -> None:
-    """A trial of the old model against the new one: its figures are the same, and the old one is named as worse."""
+def assert_tried(world: World, folder: Path, report: dict[str, Any]) -> None:
+    """A trial of the old model against the new one: its figures are those of the migration, the old is worse."""
     named = {"models": ["package:wordllama-l2-256"], "questions": folder / "queries.jsonl", "seed": 1}
     tried = world.step("trial", output=world.folder / "trial.html", **named)
     (candidate,) = tried["candidates"]
-    for found, figures in ((tried["live"], REFERENCE["new"]), (candidate, REFERENCE["old"])):
-        for name, value in figures.items():
-            assert found[name] == pytest.approx(value, abs=0.005)
+    for found, side in ((tried["live"], "new"), (candidate, "old")):
+        for name in ("ndcg@10", "recall@10", "mrr@10"):
+            assert found[name] == pytest.approx(report["relevance"][side][name], abs=0.005)
     assert candidate["verdict"] == "worse"
-    assert candidate["differences"]["ndcg@10"]["high"] < 0
     whole = candidate["differences"]["ndcg@10"]["mean"]
-    # A few hundred articles beside the labelled ones say the same, whichever are drawn.
-    for seed in range(3):
-        sampled = world.step("trial", output=world.folder / "trial.html", **{**named, "seed": seed}, sample=300)
-        (candidate,) = sampled["candidates"]
-        assert candidate["differences"]["ndcg@10"]["low"] < whole < candidate["differences"]["ndcg@10"]["high"]
-        assert sampled["live"]["ndcg@10"] == pytest.approx(REFERENCE["new"]["ndcg@10"], abs=0.03)
+    # Some articles beside the labelled ones say the same.
+    rest = (tried["rows"] - tried["sample"]["labelled"]) // 2
+    sampled = world.step("trial", output=world.folder / "trial.html", **named, sample=rest)
+    (candidate,) = sampled["candidates"]
+    assert candidate["differences"]["ndcg@10"]["low"] < whole < candidate["differences"]["ndcg@10"]["high"]
+    assert sampled["sample"]["weight"] > 1.5
 
 
 @pytest.mark.long

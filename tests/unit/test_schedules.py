@@ -171,6 +171,7 @@ def test_every_step_has_its_target_and_its_line_in_make_help():
         "cutover_trigger",
         "proof",
         "row_expiry",
+        "service_cost",
     }
     steps |= {"audit", "report", "reindex", "shadow", "status"}
     assert {"upgrade", "migrate", "prepare", "load", "cutover", "retire", "shadow", "reindex"} <= steps

@@ -368,6 +368,8 @@ def test_limits_add_up_until_they_are_lifted(command):
         "rows_per_second": 500,
         "max_latency_ms": 30,
         "between": None,
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
     }
     said = command("throttle", "--between", "22:00-6:00", "--max-latency-ms", "12.5")[1]
     assert "at most 500 rows/s, p99 of writes at most 12.5 ms, only 22:00-06:00" in said

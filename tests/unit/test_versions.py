@@ -112,11 +112,11 @@ def test_after_an_abort_the_upgrade_before_it_is_meant(store):
     assert open_migration(store, "articles") is None
 
 
-def test_the_same_model_with_another_prompt_is_another_one():
+def test_the_same_model_with_another_prompt_is_another_one(store):
     live = vector_table("articles", "a")
-    assert is_served_by(live, ModelSettings(name="a", device="cpu"))
-    assert not is_served_by(live, ModelSettings(name="a", query_prompt="query: "))
-    assert not is_served_by(live, ModelSettings(name="a", revision="main"))
+    assert is_served_by(store, live, ModelSettings(name="a", device="cpu"))
+    assert not is_served_by(store, live, ModelSettings(name="a", query_prompt="query: "))
+    assert not is_served_by(store, live, ModelSettings(name="a", revision="main"))
 
 
 # Keeping some.

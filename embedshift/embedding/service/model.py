@@ -75,8 +75,9 @@ class ServiceModel:
         self.__dict__.pop("dimension", None)
 
     def close(self) -> None:
-        """Close its connections."""
+        """End its threads and close its connections."""
         self.client.close()
+        self._pool.close()
 
     @property
     def how(self) -> str:

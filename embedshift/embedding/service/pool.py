@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 Result = TypeVar("Result")
+#: Seconds that a closed pool is waited for.
+_END_S = 5.0
 
 
 class Pool:
@@ -39,6 +41,19 @@ class Pool:
                 thread.start()
         return future
 
+    def close(self) -> None:
+        """Let the threads end when they have done what they were given."""
+        with self._lock:
+            threads, self._most = self._threads, 0
+        for _ in threads:
+            self._tasks.put(_end)
+        for thread in threads:
+            thread.join(_END_S)
+
     def _run(self) -> None:
-        while True:
-            self._tasks.get()()
+        while (task := self._tasks.get()) is not _end:
+            task()
+
+
+def _end() -> None:
+    """What ends a thread instead of being done."""
