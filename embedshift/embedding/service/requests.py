@@ -8,7 +8,7 @@ from threading import Lock
 #: Bytes of a token, before the service has counted any: fewer than usual, so that too much is reserved.
 BYTES_A_TOKEN = 3.0
 #: How much more than the mean is reserved, and how much the newest count weighs.
-_MARGIN, _NEWEST = 1.05, 0.2
+_MARGIN, _NEWEST = 1.15, 0.2
 
 
 class RequestSizes:
