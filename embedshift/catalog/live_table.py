@@ -61,6 +61,12 @@ def _check_columns(settings: Settings, table: Table) -> None:
         names = ", ".join(column.name for column in table.columns)
         raise SchemaError(f"{table.name} has no column {settings.source.id}", hint=f"set source.id to one of {names}")
     Template.parse(settings.source.text).check(readable(table), table.name)
+    own = table.column(DIGEST)
+    if own is not None and own.type != "blob":
+        raise SchemaError(
+            f"{table.name}.{DIGEST} is a {own.type} of your own, and embedshift keeps its digests under that name",
+            hint="copy it into a column of another name, and drop it",
+        )
 
 
 def _check_same_text(settings: Settings, recorded: VectorTable) -> None:

@@ -26,6 +26,7 @@ from embedshift.steps.proof import Surveyor
 from embedshift.steps.rollback import rollback
 from embedshift.steps.row_expiry import give_row_ttl
 from embedshift.steps.sync import Syncing, sync_until_clean
+from embedshift.steps.twin import check_twin
 from embedshift.steps.validate import validate
 from embedshift.stores.contract import Store
 from embedshift.times import format_duration, now_us
@@ -146,6 +147,7 @@ def _switch(syncing: Syncing, migration: Migration, alias: Alias) -> None:
         lease.change(state="validated")
     claim = claim_alias(store, alias.name, migration.id)
     check_validation(settings, store, migration)
+    check_twin(store, migration)
     # Readers are not sent to a table that somebody's reindex has left without an index.
     check_index_answers(store, migration.target.index)
     # Before the last passes, so that nothing but them lies between the proof of the content and the move.

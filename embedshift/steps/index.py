@@ -14,6 +14,7 @@ from embedshift.catalog.states import after
 from embedshift.errors import CheckFailed
 from embedshift.settings import IndexSettings, Settings
 from embedshift.steps.context import DryRun, StepContext, StepResult
+from embedshift.steps.twin import build_other_indexes
 from embedshift.stores.contract import Store
 from embedshift.stores.model import Index
 from embedshift.times import format_duration
@@ -63,6 +64,7 @@ def index(context: StepContext, *, dry_run: bool = False, rebuild: bool = False)
             store.drop_index(wanted)
         store.create_index(wanted)
         wait_until_serving(store, wanted, settings, lease.check)
+        build_other_indexes(context, migration)
         seconds = time.monotonic() - started
         floor_us = store.write_floor(wanted.table)
         lease.change(state=after("index", migration.state), index_seconds=seconds, indexed_from_us=floor_us)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from embedshift.settings import Settings
 from embedshift.spark.ranges import plan_ranges
 from embedshift.steps.context import DryRun, StepContext, StepResult
 from embedshift.steps.service_cost import book_first_requests, estimates
+from embedshift.steps.twin import first_options
+from embedshift.steps.twin import in_words as twin_in_words
 from embedshift.stores.contract import Store
 from embedshift.stores.cql_types import vector_type
 from embedshift.stores.model import Column, Table
@@ -130,6 +132,7 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
         *_of_models(settings, store, source_table, source, target),
         *faults,
         *store.remarks(source_table),
+        *twin_in_words(store, source_table, source.vector),
     ):
         console.say(line)
     if dry_run:
@@ -139,20 +142,20 @@ def prepare(context: StepContext, *, dry_run: bool = False, upgrade: bool = Fals
     book_first_requests(store, migration.id, settings)
     with context.owned(migration, "prepare") as lease:
         if not store.exists(target.table):
-            _create(store, lease, target_table)
+            _create(store, lease, target_table, first_options(store, source.table))
         open_ranges(store, migration.id, "load", ranges)
         migration = lease.change(state="prepared", rows_estimated=estimate.rows, ranges_planned=len(ranges))
     return _result(migration, len(ranges), space)
 
 
-def _create(store: Store, lease: Lease, table: Table) -> None:
+def _create(store: Store, lease: Lease, table: Table, options: Mapping[str, str]) -> None:
     """Create the target. If this run has lost its lease meanwhile, and the target was dropped, it is dropped again.
 
     Raises:
         OwnedByAnother: the lease was lost.
     """
     lease.confirm()
-    store.create(table)
+    store.create(table, options)
     try:
         lease.confirm()
     except OwnedByAnother:

@@ -17,6 +17,7 @@ from embedshift.catalog.versions import as_prepared
 from embedshift.errors import NotPermitted, RefusedError, SchemaError
 from embedshift.steps.context import StepContext, StepResult
 from embedshift.steps.sync import left_behind
+from embedshift.steps.twin import give_late_options
 from embedshift.stores.contract import Store
 from embedshift.times import format_duration, now_us
 
@@ -91,6 +92,7 @@ def retire(
         try:
             # Once more: somebody may have written to it while its name was typed.
             _check_copied(context, migration, discard=discard)
+            give_late_options(context, migration)
             drop_table(store, lease, old)
         except (RefusedError, SchemaError, NotPermitted):
             lease.change(state=before)

@@ -12,7 +12,9 @@ from embedshift.catalog.states import check_step
 from embedshift.errors import RefusedError
 from embedshift.settings import Settings
 from embedshift.steps.context import AliasMove, DryRun, StepContext, StepResult
+from embedshift.steps.index import wait_until_serving
 from embedshift.steps.sync import Syncing, would_carry
+from embedshift.steps.twin import check_same_columns
 from embedshift.times import format_duration
 from embedshift.validation.index_probe import check_index_answers
 
@@ -35,6 +37,7 @@ def rollback(context: StepContext, *, dry_run: bool = False) -> RollbackResult |
     settings, store = context.settings, context.store
     migration = get_migration(store, settings)
     check_step("rollback", migration.state, migration.id)
+    check_same_columns(store, migration)
     _check_target_known(get_alias(store, settings.alias), migration)
     plan = plan_lines(settings, migration)
     for line in plan:
@@ -61,7 +64,11 @@ def _roll_back(syncing: Syncing, migration: Migration) -> RollbackResult:
     now = before
     if before.target.table == migration.target.table:
         syncing.passes()
-        # Before the alias moves: the old index may have been dropped meanwhile.
+        if store.index_on(migration.source.table, migration.source.vector) is None:
+            # It was dropped meanwhile, or there never was one: readers of the old table need it now.
+            console.say(f"build {migration.source.index_name}: {migration.source.table} has no vector index")
+            store.create_index(migration.source.index)
+            wait_until_serving(store, migration.source.index, settings, lease.check)
         check_index_answers(store, migration.source.index)
         now = move_alias(store, lease, claim, migration.source, migration=migration.id, reason="rollback")
     threading.Event().wait(settings.cutover.client_cache.total_seconds())

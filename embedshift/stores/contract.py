@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from embedshift.stores.model import (
     NO_CONDITION,
+    NO_OPTIONS,
     Column,
     Estimate,
     Hit,
@@ -36,6 +37,7 @@ from embedshift.stores.model import (
     IndexState,
     Piece,
     Rejection,
+    SecondaryIndex,
     Table,
     WrittenIf,
 )
@@ -85,8 +87,26 @@ class Store(Protocol):
             SchemaError: there is no such table.
         """
 
-    def create(self, table: Table) -> None:
-        """Create a table, empty. Its rows do not expire by a column: ``set_row_ttl`` says so.
+    def options(self, table: str) -> Mapping[str, str]:
+        """The options of a table beside its columns, in the server's own words: ``{"comment": "'shop'"}``.
+
+        Empty on a store without options, and if the server does not say.
+        """
+
+    def set_options(self, table: str, options: Mapping[str, str]) -> None:
+        """Change options of a table that is in use; names and values as ``options`` gives them."""
+
+    def secondary_indexes(self, table: str, vector: str) -> list[SecondaryIndex]:
+        """Every index of a table but the one of a vector column; none on a store that has no others."""
+
+    def create_secondary(self, index: SecondaryIndex, table: str) -> None:
+        """Start to build an index like that on a table, under its name, unless there is one of that name."""
+
+    def secondary_serving(self, name: str) -> bool:
+        """Whether such an index can be used, as far as the store can tell."""
+
+    def create(self, table: Table, options: Mapping[str, str] = NO_OPTIONS) -> None:
+        """Create a table, empty, with options. Its rows do not expire by a column: ``set_row_ttl`` says so.
 
         Raises:
             SchemaError: the name is taken, there is no partition key, or the store does not support a type or a role.

@@ -19,6 +19,8 @@ TOKEN = "token()"
 MIN_WRITE_TIME_US = 1
 #: A search of every row.
 NO_CONDITION: Mapping[str, Any] = MappingProxyType({})
+#: A table with its server's usual options.
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 Role = Literal["partition", "clustering", "static", "regular"]
 
 
@@ -110,6 +112,18 @@ class Index:
     def within(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The condition that a search for a row needs: its partition, if the index is local; else none."""
         return {name: row[name] for name in self.partition}
+
+
+@dataclass(frozen=True, slots=True)
+class SecondaryIndex:
+    """An index of a table beside that of its vectors.
+
+    ``definition`` is what follows the table in its statement: on what it is, and how. ``custom``: CREATE CUSTOM INDEX.
+    """
+
+    name: str
+    custom: bool
+    definition: str
 
 
 @dataclass(frozen=True, slots=True)

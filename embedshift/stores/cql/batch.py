@@ -88,6 +88,8 @@ def slices(data: bytes, width: int) -> list[bytes]:
 UNWRITTEN = np.iinfo(np.int64).min
 #: The TTL of a cell that has none; greater than every TTL.
 NO_TTL = np.iinfo(np.int32).max
+#: The TTL of a cell whose batch says nothing of TTLs: that of its table.
+DEFAULT_TTL = NO_TTL - 1
 #: Shorter vectors count as zeros: their squares are 0 in float32.
 NEARLY_ZERO = 1e-10
 Key = tuple[bytes | None, ...]
@@ -99,7 +101,7 @@ class Cells:
     Attributes:
         bindable: bytes, None for a deletion, UNSET_VALUE if there is no cell.
         times: int64 microseconds, ``UNWRITTEN`` if there is no cell; shape (rows,).
-        ttls: int64 seconds, ``NO_TTL`` if there is none; shape (rows,).
+        ttls: int64 seconds, ``NO_TTL`` if there is none, ``DEFAULT_TTL`` if the batch does not say; shape (rows,).
         valued: whether the cell has a value; shape (rows,).
     """
 
@@ -109,7 +111,8 @@ class Cells:
         values = aligned(column, rows.column(column.name), faults)
         self._values = values
         self.times: NDArray[np.int64] = _numbers(rows, write_time(column.name), UNWRITTEN)
-        self.ttls: NDArray[np.int64] = _numbers(rows, remaining_ttl(column.name), NO_TTL)
+        said = remaining_ttl(column.name) in rows.schema.names
+        self.ttls: NDArray[np.int64] = _numbers(rows, remaining_ttl(column.name), NO_TTL if said else DEFAULT_TTL)
         self.valued: NDArray[np.bool_] = np.asarray(values.is_valid().to_numpy(zero_copy_only=False))
         unwritten = self.times == UNWRITTEN
         for row in np.flatnonzero(self.valued & unwritten).tolist():

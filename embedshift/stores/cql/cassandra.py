@@ -158,6 +158,19 @@ class Cassandra(Dialect):
         """None: its indexes see every write, whatever its time."""
         return None
 
+    def secondary_serving(self, connection: CqlConnection, name: str) -> bool:
+        """On every node: SAI lists its own, and what is not SAI is listed when it is built."""
+        sai = "SELECT is_queryable FROM system_views.sai_column_indexes WHERE keyspace_name = ? AND index_name = ?"
+        built = 'SELECT index_name FROM system."IndexInfo" WHERE table_name = ? AND index_name = ?'
+        at = (connection.keyspace, name)
+        for host in connection.hosts():
+            found = connection.rows(sai, at, doing=f"looking at {name}", host=host)
+            if not (
+                found[0]["is_queryable"] if found else connection.rows(built, at, doing=f"looking at {name}", host=host)
+            ):
+                return False
+        return True
+
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """The reads that each node has coordinated since it started, added up."""
         query = "SELECT count FROM system_views.{} WHERE keyspace_name = ? AND table_name = ?"

@@ -75,6 +75,9 @@ class Dialect(Protocol):
     def write_floor(self, connection: CqlConnection, table: str) -> int | None:
         """Before which time the server refuses writes into a table, in microseconds; None if it takes them all."""
 
+    def secondary_serving(self, connection: CqlConnection, name: str) -> bool:
+        """Whether an index that is not one of vectors can be used, as far as the server tells."""
+
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """How often clients have read a table since the nodes started; None if the nodes do not count."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from embedshift.errors import EmbedshiftError, SchemaError
@@ -10,7 +11,7 @@ from embedshift.stores.cql.dialect import Dialect
 from embedshift.stores.cql.quoting import listed, options, qualified, quote
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.cql_types import is_many_celled
-from embedshift.stores.model import Column, Role, Table
+from embedshift.stores.model import NO_OPTIONS, Column, Role, Table
 
 _ROLES: dict[str, Role] = {
     "partition_key": "partition",
@@ -95,8 +96,8 @@ def describe(connection: CqlConnection, name: str, dialect: Dialect | None = Non
     return Table(name, columns, dialect.row_ttl(connection, name, columns) if dialect is not None else None)
 
 
-def creation(keyspace: str, table: Table) -> str:
-    """The CREATE TABLE statement of a table."""
+def creation(keyspace: str, table: Table, given: Mapping[str, str] = NO_OPTIONS) -> str:
+    """The CREATE TABLE statement of a table, with options in the server's words."""
     partition = [column.name for column in table.keys if column.role == "partition"]
     clustering = [column for column in table.keys if column.role == "clustering"]
     lines = [
@@ -104,19 +105,20 @@ def creation(keyspace: str, table: Table) -> str:
     ]
     key = f"({listed(partition)})" + "".join(f", {quote(column.name)}" for column in clustering)
     statement = f"CREATE TABLE {qualified(keyspace, table.name)} ({', '.join(lines)}, PRIMARY KEY ({key}))"
+    clauses = [f"{name} = {value}" for name, value in given.items()]
     if any(column.descending for column in clustering):
         order = ", ".join(f"{quote(each.name)} {'DESC' if each.descending else 'ASC'}" for each in clustering)
-        statement += f" WITH CLUSTERING ORDER BY ({order})"
-    return statement
+        clauses.insert(0, f"CLUSTERING ORDER BY ({order})")
+    return statement + (f" WITH {' AND '.join(clauses)}" if clauses else "")
 
 
-def create(connection: CqlConnection, table: Table) -> None:
+def create(connection: CqlConnection, table: Table, given: Mapping[str, str] = NO_OPTIONS) -> None:
     """Create a table (``contract.Store.create``)."""
     if not any(column.role == "partition" for column in table.columns):
         raise SchemaError(f"the table {table.name} has no partition key", hint="give a column the role partition")
     if exists(connection, table.name):
         raise SchemaError(f"there is a table {connection.keyspace}.{table.name} already", hint="choose another name")
-    connection.define(creation(connection.keyspace, table), f"creating the table {table.name}")
+    connection.define(creation(connection.keyspace, table, given), f"creating the table {table.name}")
 
 
 def add_column(connection: CqlConnection, table: str, column: Column) -> None:

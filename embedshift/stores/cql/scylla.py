@@ -177,6 +177,14 @@ class Scylla(Dialect):
         """When the oldest stream of the table's change log began. A vector index switches the log on."""
         return cdc.log_began(connection, table)
 
+    def secondary_serving(self, connection: CqlConnection, name: str) -> bool:
+        """An index is a view here; a node lists those that it has built."""
+        query = "SELECT view_name FROM system.built_views WHERE keyspace_name = ? AND view_name = ?"
+        try:
+            return bool(connection.rows(query, (connection.keyspace, f"{name}_index"), doing=f"looking at {name}"))
+        except (SchemaError, NotPermitted):
+            return True  # this user may not ask
+
     def reads(self, connection: CqlConnection, table: str) -> int | None:
         """ScyllaDB does not offer the counts of a table by CQL."""
         return None

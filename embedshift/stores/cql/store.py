@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embedshift.errors import NotPermitted, SchemaError
 from embedshift.settings import StoreSettings
 from embedshift.stores.contract import Store
-from embedshift.stores.cql import cdc, indexes, read, ring, row_ttl, schema, search, write
+from embedshift.stores.cql import cdc, indexes, read, ring, row_ttl, schema, search, twin, write
 from embedshift.stores.cql.cassandra import Cassandra
 from embedshift.stores.cql.dialect import Dialect
 from embedshift.stores.cql.projection import Projection
@@ -21,6 +21,7 @@ from embedshift.stores.cql.scylla import Scylla
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.model import (
     NO_CONDITION,
+    NO_OPTIONS,
     Column,
     Estimate,
     Hit,
@@ -29,6 +30,7 @@ from embedshift.stores.model import (
     IndexState,
     Piece,
     Rejection,
+    SecondaryIndex,
     Table,
     WrittenIf,
     drained,
@@ -104,8 +106,23 @@ class CqlStore(Store):
     def table_id(self, table: str) -> str:
         return schema.table_id(self.connection, table)
 
-    def create(self, table: Table) -> None:
-        schema.create(self.connection, table)
+    def options(self, table: str) -> Mapping[str, str]:
+        return twin.options_of(self.connection, table)
+
+    def set_options(self, table: str, options: Mapping[str, str]) -> None:
+        twin.set_options(self.connection, table, options)
+
+    def secondary_indexes(self, table: str, vector: str) -> list[SecondaryIndex]:
+        return twin.secondary_indexes(self.connection, table, vector)
+
+    def create_secondary(self, index: SecondaryIndex, table: str) -> None:
+        twin.create_secondary(self.connection, index, table)
+
+    def secondary_serving(self, name: str) -> bool:
+        return self._dialect.secondary_serving(self.connection, name)
+
+    def create(self, table: Table, options: Mapping[str, str] = NO_OPTIONS) -> None:
+        schema.create(self.connection, table, options)
 
     def add_column(self, table: str, column: Column) -> None:
         schema.add_column(self.connection, table, column)
@@ -134,7 +151,7 @@ class CqlStore(Store):
         return ring.ring(self.connection, self._dialect, table)
 
     def remarks(self, table: Table) -> list[str]:
-        return schema.remarks(table, self._dialect)
+        return [*schema.remarks(table, self._dialect), *twin.dependents(self.connection, table.name)]
 
     def scan(
         self,

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 
 from embedshift.errors import InputError
 from embedshift.stores.cql import inflight
-from embedshift.stores.cql.batch import NO_TTL, UNWRITTEN, Cells, WriteBatch, aligned, keys_of, slices, wire_values
+from embedshift.stores.cql.batch import (
+    DEFAULT_TTL,
+    NO_TTL,
+    UNWRITTEN,
+    Cells,
+    WriteBatch,
+    aligned,
+    keys_of,
+    slices,
+    wire_values,
+)
 from embedshift.stores.cql.quoting import listed, qualified, quote
 from embedshift.stores.cql.session import WRITE, CqlConnection, bound
 from embedshift.stores.model import MIN_WRITE_TIME_US, Rejection, Table, WrittenIf, remaining_ttl
@@ -212,8 +222,8 @@ class WritePlan:
         statement = self._connection.prepare(self._statements.insert)
         latest = np.stack([each.times for each in cells]).max(axis=0)
         ttls = np.stack([np.where(each.times == UNWRITTEN, 0, each.ttls) for each in cells]).max(axis=0)
-        ttls[ttls == NO_TTL] = 0
-        usings = zip(slices(latest.astype(">i8").tobytes(), 8), slices(ttls.astype(">i4").tobytes(), 4), strict=True)
+        moments = slices(latest.astype(">i8").tobytes(), 8)
+        usings = zip(moments, map(_lasting, ttls.tolist()), strict=True)
         values = zip(*(each.bindable for each in cells), strict=True)
         for row, here, key, columns, using in zip(
             range(len(chosen)), chosen.tolist(), self._batch.keys, values, usings, strict=True
@@ -281,7 +291,13 @@ def _values(cells: Sequence[Cells], row: int, members: Sequence[int]) -> list[An
     return [each.bindable[row] if at in members else UNSET_VALUE for at, each in enumerate(cells)]
 
 
-def _using(ttl: int, time: int) -> tuple[bytes, bytes]:
-    """The values of USING TIMESTAMP and TTL; a TTL of 0 means none, whatever the table's default."""
-    lasting = 0 if ttl == NO_TTL else ttl
-    return time.to_bytes(8, "big", signed=True), lasting.to_bytes(4, "big", signed=True)
+def _using(ttl: int, time: int) -> tuple[bytes, Any]:
+    """The values of USING TIMESTAMP and TTL."""
+    return time.to_bytes(8, "big", signed=True), _lasting(ttl)
+
+
+def _lasting(ttl: int) -> Any:
+    """A TTL as USING takes it: 0 means none, whatever the table's default; unset means that default."""
+    if ttl == DEFAULT_TTL:
+        return UNSET_VALUE
+    return (0 if ttl == NO_TTL else ttl).to_bytes(4, "big", signed=True)

@@ -22,6 +22,7 @@ from embedshift.stores.embedded.records import EmbeddedRecords
 from embedshift.stores.embedded.schema import Schema
 from embedshift.stores.model import (
     NO_CONDITION,
+    NO_OPTIONS,
     Column,
     Estimate,
     Hit,
@@ -30,6 +31,7 @@ from embedshift.stores.model import (
     IndexState,
     Piece,
     Rejection,
+    SecondaryIndex,
     Table,
     WrittenIf,
     drained,
@@ -95,7 +97,29 @@ class EmbeddedStore(Store):
     def table_id(self, table: str) -> str:
         return self._schema.table_id(table)
 
-    def create(self, table: Table) -> None:
+    def options(self, table: str) -> Mapping[str, str]:
+        """None: a file has no options by table."""
+        return NO_OPTIONS
+
+    def set_options(self, table: str, options: Mapping[str, str]) -> None:
+        """Refused: see ``options``."""
+        raise SchemaError(f"{table} has no options here", hint="leave them out")
+
+    def secondary_indexes(self, table: str, vector: str) -> list[SecondaryIndex]:
+        """None: there are only indexes of vectors."""
+        return []
+
+    def create_secondary(self, index: SecondaryIndex, table: str) -> None:
+        """Refused: see ``secondary_indexes``."""
+        raise SchemaError(f"{table} can only have indexes of vectors here", hint="leave it out")
+
+    def secondary_serving(self, name: str) -> bool:
+        """None is ever built, so none is waited for."""
+        return True
+
+    def create(self, table: Table, options: Mapping[str, str] = NO_OPTIONS) -> None:
+        if options:
+            raise SchemaError(f"{table.name} cannot have options here", hint="leave them out")
         self._schema.create(table)
 
     def add_column(self, table: str, column: Column) -> None:
