@@ -165,9 +165,8 @@ class Cassandra(Dialect):
         at = (connection.keyspace, name)
         for host in connection.hosts():
             found = connection.rows(sai, at, doing=f"looking at {name}", host=host)
-            if not (
-                found[0]["is_queryable"] if found else connection.rows(built, at, doing=f"looking at {name}", host=host)
-            ):
+            ready = found[0]["is_queryable"] if found else connection.rows(built, at, doing=f"at {name}", host=host)
+            if not ready:
                 return False
         return True
 

@@ -73,8 +73,8 @@ def dependents(connection: CqlConnection, table: str) -> list[str]:
         # Indexes of ScyllaDB are views, too, and come along as indexes.
         if row["base_table_name"] == table and not row["view_name"].endswith("_index"):
             lines.append(
-                f"the materialized view {row['view_name']} stays with {table}: create one like it on the copy, and drop "
-                f"{row['view_name']} before {table} is retired"
+                f"the materialized view {row['view_name']} stays with {table}: create one like it on the copy, and "
+                f"drop {row['view_name']} before {table} is retired"
             )
     triggers = "SELECT trigger_name FROM system_schema.triggers WHERE keyspace_name = ? AND table_name = ?"
     lines += [
