@@ -13,6 +13,7 @@ from embedshift.errors import RefusedError, SchemaError
 from embedshift.stores.cql.store import CqlStore
 from scripts.run_cassandra import CassandraCluster
 from tests.cluster.worlds import cluster_world
+from tests.clusters import started
 from tests.world import World, now_us, some_articles
 
 TEN_DAYS = 864_000
@@ -48,7 +49,7 @@ def test_options_and_other_indexes_come_along(world, spark):
         "ALTER TABLE KS.articles ADD kind text",
         f"ALTER TABLE KS.articles WITH default_time_to_live = {10 * TEN_DAYS} AND gc_grace_seconds = 3600 "
         "AND comment = 'a ''shop'' AND more' AND compaction = {'class': 'LeveledCompactionStrategy'} "
-        "AND compression = {'class': 'ZstdCompressor'} AND cdc = true",
+        "AND compression = {'class': 'ZstdCompressor'}",
         "CREATE INDEX articles_kind_idx ON KS.articles (kind) USING 'sai' WITH OPTIONS = {'case_sensitive': 'false'}",
         "CREATE INDEX by_tag ON KS.articles (entries(tags)) USING 'sai'",
         "CREATE INDEX articles_title_2i ON KS.articles (title)",
@@ -56,12 +57,7 @@ def test_options_and_other_indexes_come_along(world, spark):
     world.write("articles", {"id": "typed", "title": ("Salt", now_us()), "kind": ("Spice", now_us())})
     world.steps("prepare", "load", "sync", "index")
     mine, theirs = options(world, "articles"), options(world, "articles_v2")
-    late = {"gc_grace_seconds", "cdc"}
-    assert {name: mine[name] for name in mine if name not in late} == {
-        name: theirs[name] for name in theirs if name not in late
-    }
-    assert theirs["gc_grace_seconds"] == str(TEN_DAYS)
-    assert theirs["cdc"] == "false"
+    assert theirs == {**mine, "gc_grace_seconds": str(TEN_DAYS)}
     names = {each.name for each in world.store.secondary_indexes("articles_v2", "embedding")}
     assert names == {"articles_v2_kind_idx", "by_tag_articles_v2", "articles_v2_title_2i"}
     world.steps("sync", "validate", "cutover")
@@ -70,8 +66,7 @@ def test_options_and_other_indexes_come_along(world, spark):
     cells = world.read("articles_v2")[("typed",)]
     assert cells["title"][2] is None  # it was written without a TTL, against the table's default
     world.step("retire")
-    assert options(world, "articles_v2")["gc_grace_seconds"] == "3600"
-    assert options(world, "articles_v2")["cdc"] == "true"
+    assert options(world, "articles_v2") == mine
 
 
 def test_an_application_writes_with_the_default_ttl_of_the_table(world, spark):
@@ -120,12 +115,31 @@ def test_a_column_of_ones_own_named_like_the_digest_is_refused(tmp_path, old_mod
             world.step("prepare")
 
 
-def test_what_depends_on_the_table_is_named(world):
-    world.create_source(some_articles(2))
-    define(
-        world,
-        "CREATE MATERIALIZED VIEW KS.by_title AS SELECT * FROM KS.articles WHERE title IS NOT NULL AND id IS NOT NULL "
-        "PRIMARY KEY (title, id)",
-    )
-    remarks = world.store.remarks(world.store.describe("articles"))
-    assert any("the materialized view by_title stays with articles" in line for line in remarks)
+@pytest.fixture(scope="module")
+def generous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraCluster]:
+    """A node with change logs and materialized views."""
+    settings = {"materialized_views_enabled": True, "cdc_enabled": True}
+    yield from started(CassandraCluster(tmp_path_factory.mktemp("generous"), settings=settings, use="once"))
+
+
+@pytest.mark.long
+def test_a_change_log_waits_and_what_depends_on_the_table_is_named(tmp_path, old_model, new_model, generous, spark):
+    with cluster_world(tmp_path, (old_model, new_model), generous) as world:
+        world.create_source(some_articles(8))
+        define(
+            world,
+            "ALTER TABLE KS.articles WITH cdc = true",
+            "CREATE MATERIALIZED VIEW KS.by_title AS SELECT * FROM KS.articles WHERE title IS NOT NULL AND id IS NOT "
+            "NULL PRIMARY KEY (title, id)",
+        )
+        remarks = world.store.remarks(world.store.describe("articles"))
+        assert any("the materialized view by_title stays with articles" in line for line in remarks)
+        world.steps("prepare", "load", "sync", "index", "sync", "validate", "cutover")
+        assert options(world, "articles_v2")["cdc"] == "false"
+        with pytest.raises(SchemaError):
+            world.step("retire")  # the view depends on it
+        assert world.step("rollback")
+        world.steps("sync", "validate", "cutover")
+        define(world, "DROP MATERIALIZED VIEW KS.by_title")
+        world.step("retire")
+        assert options(world, "articles_v2")["cdc"] == "true"
