@@ -16,7 +16,7 @@ import pytest
 
 from embedshift.errors import SchemaError
 from embedshift.settings import IndexSettings, StoreSettings
-from embedshift.stores.cql import cdc, indexes, records, ring, row_ttl, schema, search
+from embedshift.stores.cql import cdc, indexes, records, ring, row_ttl, schema, search, twin
 from embedshift.stores.cql.cassandra import Cassandra
 from embedshift.stores.cql.projection import Projection
 from embedshift.stores.cql.quoting import quote
@@ -24,7 +24,7 @@ from embedshift.stores.cql.scylla import Scylla
 from embedshift.stores.cql.store import detect
 from embedshift.stores.cql.write import Writing
 from embedshift.stores.cql_types import is_many_celled
-from embedshift.stores.model import Column, Index, Table
+from embedshift.stores.model import Column, Index, SecondaryIndex, Table
 from embedshift.stores.records import RecordTable
 from embedshift.tokens import WHOLE_RING
 
@@ -425,6 +425,30 @@ def new() -> Scylla:
             ["SELECT toUnixTimestamp(now()) AS now_ms FROM system.local"],
         ),
         (lambda c: indexes.drop_index(c, index()), [INDEXES, "DROP INDEX IF EXISTS ks.articles_idx"]),
+        (lambda c: twin.options_of(c, "articles"), ["DESC TABLE ks.articles"]),
+        (
+            lambda c: twin.set_options(c, "articles", {"gc_grace_seconds": "3600", "comment": "'shop'"}),
+            ["ALTER TABLE ks.articles WITH gc_grace_seconds = 3600 AND comment = 'shop'"],
+        ),
+        (
+            lambda c: twin.create_secondary(c, SecondaryIndex("by_kind", False, "(kind)"), "articles"),
+            ["CREATE INDEX IF NOT EXISTS by_kind ON ks.articles (kind)"],
+        ),
+        (
+            lambda c: twin.create_secondary(c, SecondaryIndex("By_Kind", True, "(kind) USING 'x'"), "articles"),
+            ["CREATE CUSTOM INDEX IF NOT EXISTS \"By_Kind\" ON ks.articles (kind) USING 'x'"],
+        ),
+        (
+            lambda c: new().secondary_serving(c, "by_kind"),
+            ["SELECT view_name FROM system.built_views WHERE keyspace_name = ? AND view_name = ?"],
+        ),
+        (
+            lambda c: twin.dependents(c, "articles"),
+            [
+                "SELECT view_name, base_table_name FROM system_schema.views WHERE keyspace_name = ?",
+                "SELECT trigger_name FROM system_schema.triggers WHERE keyspace_name = ? AND table_name = ?",
+            ],
+        ),
         (
             lambda c: cdc.log_began(c, "articles"),
             [

@@ -172,6 +172,7 @@ def test_every_step_has_its_target_and_its_line_in_make_help():
         "proof",
         "row_expiry",
         "service_cost",
+        "twin",
     }
     steps |= {"audit", "report", "reindex", "shadow", "status"}
     assert {"upgrade", "migrate", "prepare", "load", "cutover", "retire", "shadow", "reindex"} <= steps

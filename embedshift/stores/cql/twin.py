@@ -26,7 +26,7 @@ _OWN = frozenset({"ID", "CLUSTERING ORDER BY", "COMPACT STORAGE", "extensions"})
 def options_of(connection: CqlConnection, table: str) -> dict[str, str]:
     """The options of a table by name, each as CQL text (``contract.Store.options``); empty if the server won't say."""
     for row in _described(connection, table):
-        if row["type"] == "table":
+        if row.get("type") == "table":
             return dict(_options(str(row["create_statement"])))
     return {}
 
@@ -47,7 +47,7 @@ def secondary_indexes(connection: CqlConnection, table: str, vector: str) -> lis
     """Every index of a table but the one of its vectors (``contract.Store.secondary_indexes``)."""
     found = []
     for row in _described(connection, table):
-        match = _INDEX.match(str(row["create_statement"])) if row["type"] == "index" else None
+        match = _INDEX.match(str(row["create_statement"])) if row.get("type") == "index" else None
         if match is not None:
             index = SecondaryIndex(_plain(match["name"]), bool(match["custom"]), match["rest"].rstrip().rstrip(";"))
             if not _is_of_vector(index, vector):
