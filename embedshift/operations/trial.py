@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from rich.table import Table as RichTable
 
 from embedshift.catalog.alias import find_alias
@@ -29,7 +28,7 @@ from embedshift.embedding import Model, load_model
 from embedshift.errors import SettingsError, UnavailableError, UsageError
 from embedshift.operations.trial_sample import KINDS, Asked, Sample, asked_of, draw
 from embedshift.reporting.trial import trial_page
-from embedshift.settings import ModelSettings, Settings
+from embedshift.settings import ModelSettings, Settings, parse_model
 from embedshift.steps.context import StepContext
 from embedshift.steps.service_cost import ServiceCost
 from embedshift.stores.contract import Store
@@ -91,6 +90,27 @@ def trial(
             f"{asked.left_out} questions are left out: the table has none of their articles, or they have where"
         )
     _check_cost(candidates, drawn, asked, console.say, agree)
+    try:
+        result = _result(context, live, drawn, asked, candidates, seed)
+    except KeyboardInterrupt:
+        console.say(f"nothing is kept of this trial; --seed {seed} draws the same sample again")
+        raise
+    files = _write(result, output or Path(f"trial-{settings.alias}.html"))
+    _say(result, context)
+    console.say(f"page: {files}, figures: {files.with_suffix('.json')}")
+    return {**result, "page": str(files), "next": _next(result)}
+
+
+def _result(
+    context: StepContext,
+    live: VectorTable,
+    drawn: Sample,
+    asked: Asked,
+    candidates: Sequence[ModelSettings],
+    seed: int,
+) -> dict[str, Any]:
+    """Embed and judge: the record of the trial."""
+    settings, store, console = context.settings, context.store, context.console
     metric = live.index_options.metric
     judge = partial(judge_pool, drawn.pool, questions=asked.questions, metric=metric)
     old = proven_model(store, live)
@@ -99,9 +119,9 @@ def trial(
     for each in candidates:
         with console.watching(each.name, len(drawn.texts)) as watch:
             tried.append(_Tried.of(each, drawn, asked, watch.count))
-    result = {
+    return {
         "alias": settings.alias,
-        "table": table.name,
+        "table": live.table,
         "rows": drawn.table_rows,
         "made_us": now_us(),
         "seed": seed,
@@ -122,10 +142,6 @@ def trial(
             for each in tried
         ],
     }
-    files = _write(result, output or Path(f"trial-{settings.alias}.html"))
-    _say(result, context)
-    console.say(f"page: {files}")
-    return {**result, "page": str(files), "next": _next(result)}
 
 
 def candidate(settings: Settings, name: str) -> ModelSettings:
@@ -142,17 +158,19 @@ def candidate(settings: Settings, name: str) -> ModelSettings:
         return ModelSettings(name=name)
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return ModelSettings.model_validate(tree)
     except OSError as error:
         raise SettingsError(
             f"cannot read {path} ({error.strerror})", hint="name a model, or a YAML file of one"
         ) from error
     except yaml.YAMLError:
         raise SettingsError(f"{path} is not YAML") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise SettingsError(f"{path}: {at}: {first['msg'].removeprefix('Value error, ')}") from None
+    # As in the settings, or by itself.
+    for key in ("target", "model"):
+        if isinstance(tree, dict) and isinstance(tree.get(key), dict):
+            tree = tree[key]
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path} is no model", hint="write the keys of target.model, such as name and service")
+    return parse_model(tree, where=str(path))
 
 
 def _default(settings: Settings) -> list[ModelSettings]:
@@ -185,10 +203,13 @@ def _check_cost(
         if each.service is not None:
             cost = ServiceCost.of(each, number, size / number)
             price = "its price is unknown" if cost.cost is None else f"cost about {cost.cost:,.4g}"
-            say(f"{each.service.url} gets {number:,} texts, about {cost.tokens:,} tokens; {price}")
+            say(f"{each.service.url} gets {number:,} articles and questions, about {cost.tokens:,} tokens; {price}")
             total += cost.cost or 0.0
     if total > FREE_COST and not agree(f"This trial costs about {total:,.4g}. Go on?"):
-        raise UsageError(f"the trial would cost about {total:,.4g}", hint="add --yes, or draw fewer with --sample")
+        raise UsageError(
+            f"the trial would cost about {total:,.4g}",
+            hint="add --yes, draw fewer with --sample, or ask fewer questions",
+        )
 
 
 # A candidate.
@@ -293,7 +314,7 @@ def _say(result: dict[str, Any], context: StepContext) -> None:
             f"{each['bytes_per_row']:,}",
             "?" if each["cut"] is None else f"{each['cut']:.1%}",
             f"{each['texts_per_s']:,.0f}",
-            f"{each['hours']:,.1f}",
+            f"{each['hours']:,.1f}" if each["hours"] >= 0.05 else "<0.1",
             "" if each["cost"] is None else f"{each['cost']:,.4g}",
         )
     for table in (relevance, cost):
@@ -304,7 +325,7 @@ def _say(result: dict[str, Any], context: StepContext) -> None:
 
 def _table(*columns: str) -> RichTable:
     table = RichTable(box=None, pad_edge=False)
-    table.add_column("model", overflow="fold", max_width=28)
+    table.add_column("model", overflow="fold", max_width=34)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
@@ -327,7 +348,7 @@ def in_words(each: dict[str, Any], questions: int) -> str:
 
 def _next(result: dict[str, Any]) -> str:
     better = [each for each in result["candidates"] if each["verdict"] == "better"]
-    return f"embedshift prepare, with target.model {better[0]['model']}" if better else "embedshift status"
+    return f"embedshift prepare, with target.model {better[0]['model']}" if better else ""
 
 
 def _write(result: dict[str, Any], path: Path) -> Path:

@@ -19,7 +19,7 @@ Record = Mapping[str, Any]
 
 def trial_page(record: Record) -> str:
     """The HTML page of a trial's record."""
-    best = max(record["candidates"], key=lambda each: each["differences"]["ndcg@10"]["mean"])
+    best = max(record["candidates"], key=_difference)
     return page_of(
         record,
         [_relevance(record), _cost(record), _sample(record)],
@@ -38,9 +38,13 @@ def verdict(record: Record) -> str:
         f"{each['model']} {said[each['verdict']]} {record['live']['model']}"
         if each["verdict"] in said
         else f"between {each['model']} and {record['live']['model']} no difference was seen"
-        for each in record["candidates"]
+        for each in sorted(record["candidates"], key=_difference, reverse=True)
     ]
     return "; ".join(parts)
+
+
+def _difference(candidate: Mapping[str, Any]) -> float:
+    return float(candidate["differences"]["ndcg@10"]["mean"])
 
 
 def _relevance(record: Record) -> Section:
@@ -69,7 +73,7 @@ def _cost(record: Record) -> Section:
             each["model"],
             number(each["dimension"]),
             size(each["bytes_per_row"]),
-            percent(each["cut"]),
+            "?" if each["cut"] is None else percent(each["cut"]),
             number(each["faults"]),
             number(each["texts_per_s"]),
             f"{each['hours']:,.1f}",
@@ -79,7 +83,7 @@ def _cost(record: Record) -> Section:
     ]
     live = record["live"]
     rows.insert(0, (f"{live['model']} (live)", number(live["dimension"]), size(live["bytes_per_row"]), *("–",) * 5))
-    headers = ("model", "dimensions", "bytes a row", "texts cut", "texts failed", "texts/s", "hours", "price")
+    headers = ("model", "dimensions", "bytes/row", "cut", "failed", "texts/s", "hours", "price")
     lead = (
         f"For all {number(record['rows'])} rows. Hours are those of this machine alone, at the speed of the trial; "
         "bytes are those of a vector in table and index, in each replica."

@@ -5,7 +5,7 @@ not settings: user and password come from the environment or from a file of thei
 """
 
 from embedshift.settings.database import Replication, StoreSettings, TlsSettings, credentials
-from embedshift.settings.loading import known_keys, load_settings, parse_settings
+from embedshift.settings.loading import known_keys, load_settings, parse_model, parse_settings
 from embedshift.settings.operations import Hook, LogSettings, MetricsSettings, ThrottleSettings, without_paths
 from embedshift.settings.root import Settings
 from embedshift.settings.service import ServiceSettings
@@ -28,6 +28,7 @@ __all__ = [
     "credentials",
     "known_keys",
     "load_settings",
+    "parse_model",
     "parse_settings",
     "without_paths",
 ]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from embedshift.errors import SettingsError
 from embedshift.settings.root import Settings
+from embedshift.settings.tables import ModelSettings
 
 #: Keys of earlier versions, and their present names.
 RENAMED = {"validation.embedded_again": "validation.reembed_sample"}
@@ -52,6 +53,16 @@ def parse_settings(tree: Mapping[str, Any], *, where: str = "the settings") -> S
         return Settings.model_validate(tree)
     except ValidationError as error:
         faults = "; ".join(_explain(fault) for fault in error.errors())
+        raise SettingsError(f"{where}: {faults}") from None
+
+
+def parse_model(tree: Mapping[str, Any], *, where: str) -> ModelSettings:
+    """The settings of one model, as ``target.model`` has them. Raises SettingsError that names every fault."""
+    try:
+        return ModelSettings.model_validate(tree)
+    except ValidationError as error:
+        at = ("target", "model")
+        faults = "; ".join(_explain({**fault, "loc": (*at, *fault["loc"])}) for fault in error.errors())
         raise SettingsError(f"{where}: {faults}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
@@ -14,8 +15,6 @@ from embedshift.settings.values import Duration, Frozen
 
 #: What embedshift itself puts into a request.
 _OWN_FIELDS = frozenset({"model", "input", "encoding_format", "dimensions"})
-#: In capitals, so that a key that somebody writes here by mistake is refused, and not printed as a name.
-_VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 
 
 def _address(url: str) -> str:
@@ -30,6 +29,13 @@ def _address(url: str) -> str:
         # Not the address itself: it may have a key in it.
         raise ValueError("is no address: write https://host/v1, without a user, a query or a fragment")
     return url.rstrip("/")
+
+
+def _variable(name: str) -> str:
+    # In capitals, so that a key that somebody writes here by mistake is refused, and not printed as a name.
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+        raise ValueError("is the name of an environment variable, in capitals; the key itself is never a setting")
+    return name
 
 
 def _pairs(value: object) -> object:
@@ -60,8 +66,8 @@ class ServiceSettings(Frozen):
     url: Annotated[str, AfterValidator(_address)] = Field(
         description="the address before /embeddings, such as https://api.openai.com/v1; for Azure that of the resource"
     )
-    key_env: str | None = Field(
-        None, pattern=_VARIABLE, description="the environment variable that has the key; if null, no key is sent"
+    key_env: Annotated[str, AfterValidator(_variable)] | None = Field(
+        None, description="the environment variable that has the key; if null, no key is sent"
     )
     deployment: str | None = Field(
         None, pattern=r"^[A-Za-z0-9._-]+$", description="Azure: the deployment; api_version is needed with it"

@@ -70,7 +70,9 @@ def in_words(model: ModelSettings, made: ServiceCost) -> str:
         cost = f"cost about {made.cost:,.4g}"
     stops = "" if limit is None else f"; the migration stops at {limit:,g}"
     warn = " BEFORE IT IS DONE" if limit is not None and made.cost is not None and made.cost > limit else ""
-    about = f"about {made.tokens:,} tokens for {made.texts:,} texts, at {BYTES_A_TOKEN:g} bytes a token"
+    about = (
+        f"about {made.tokens:,} tokens for {made.texts:,} texts, at {BYTES_A_TOKEN:g} bytes a token, for the rows alone"
+    )
     return f"{about}; {cost}{stops}{warn}"
 
 

@@ -157,7 +157,9 @@ def test_a_service_is_paid_for_after_it_was_agreed_to(world, server, capfd, tmp_
     ("content", "said"),
     [
         ("name: [", "is not YAML"),
-        ("name: a\nnam: x", "nam: Extra inputs"),
+        ("name: a\nnam: x", "unknown key target.model.nam; did you mean name?"),
+        ("target: {model: {name: a, service: {url: ftp://a}}}", "service.url: is no"),
+        ("- a", "is no model"),
         ("name: a\nservice: {url: ftp://a}", "service.url: is no"),
     ],
 )

@@ -39,6 +39,8 @@ _LATER, _TEXTS, _NO_MONEY = (408, 409, 425), (400, 413, 422), "insufficient_quot
 #: Answers that are no answers: so many are borne in a row.
 _BROKEN_MOST = 3
 _CONNECT_S = 10.0
+#: Seconds for which an address is tried at which nobody has answered yet.
+_FIRST_S = 10.0
 #: Seconds between two tries: at random, up to twice as long each time.
 _WAIT_FIRST_S, _WAIT_MOST_S = 0.5, 30.0
 
@@ -67,11 +69,15 @@ class _Broken(_TryLater):
     """An answer that is none."""
 
 
+class _NoConnection(_TryLater):
+    """Nobody listens there."""
+
+
 class _Patience:
     """How long one request is tried again, and what is said of it meanwhile."""
 
-    def __init__(self, deadline: float, tell: Callable[[str], None]) -> None:
-        self._deadline, self._tell = deadline, tell
+    def __init__(self, deadline: float, tell: Callable[[str], None], first_deadline: float | None) -> None:
+        self._deadline, self._tell, self._first_deadline = deadline, tell, first_deadline
         self._broken = 0
         self._jitter = wait_random_exponential(_WAIT_FIRST_S, _WAIT_MOST_S)
 
@@ -79,6 +85,9 @@ class _Patience:
         """Whether there is no other try: the next one would come too late, or the answers are none."""
         error = _error(state)
         self._broken = self._broken + 1 if isinstance(error, _Broken) else 0
+        if self._first_deadline is not None and isinstance(error, _NoConnection):
+            # Nobody has ever answered there: the address is wrong, more likely than not.
+            return time.monotonic() >= self._first_deadline
         return time.monotonic() + error.wait_s >= self._deadline or self._broken >= _BROKEN_MOST
 
     def wait_s(self, state: RetryCallState) -> float:
@@ -110,7 +119,7 @@ class ServiceClient:
         self._name, self._service = settings.name, service
         self.host = urlsplit(service.url).hostname or ""
         self._base64 = True
-        self._lock, self._closed = Lock(), False
+        self._lock, self._closed, self._answered = Lock(), False, False
         self._opened: httpx2.Client | None = None
 
     def ask(
@@ -138,7 +147,9 @@ class ServiceClient:
             ServiceRefused: it refuses every request.
             ServiceUnavailable: it has not answered in time.
         """
-        patience = _Patience(time.monotonic() + patience_s, lambda why: allowance.slowed(f"{self.host}: {why}"))
+        began = time.monotonic()
+        first = None if self._answered else began + min(_FIRST_S, patience_s)
+        patience = _Patience(began + patience_s, lambda why: allowance.slowed(f"{self.host}: {why}"), first)
         tries = Retrying(
             retry=retry_if_exception_type(_TryLater),
             stop=patience.ends,
@@ -154,9 +165,10 @@ class ServiceClient:
             ) from None
         except _TryLater as error:
             raise ServiceUnavailable(
-                f"{self.host} gives no vectors within {patience_s:g} s: {error.why}",
+                f"{self.host} gives no vectors within {time.monotonic() - began:.0f} s: {error.why}",
                 hint="find out why, and run the same command again; model.service.patience lets it wait longer",
             ) from None
+        self._answered = True
         allowance.slowed("")
         return answer
 
@@ -182,7 +194,7 @@ class ServiceClient:
             response = self._http.post(self._address, json=body, headers=headers, timeout=limits)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             allowance.settle(tokens, 0)  # nothing was sent
-            raise _TryLater(f"no connection ({type(error).__name__})") from None
+            raise _NoConnection(f"no connection ({type(error).__name__})") from None
         except httpx2.TimeoutException:
             # It may be computed, and paid for, all the same: what was reserved stays spent.
             raise _TryLater(f"no answer within {timeout_s:g} s") from None
