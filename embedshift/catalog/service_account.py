@@ -105,8 +105,17 @@ def check_budget(account: Account, max_cost: float | None, model: str) -> None:
         )
 
 
-def change_account(store: Store, migration: str, model: str, change: Callable[[Account], Account]) -> Account:
+def change_account(
+    store: Store, migration: str, model: str, name: str, change: Callable[[Account], Account]
+) -> Account:
     """Change the account of a model by compare-and-set, whoever else changes it meanwhile.
+
+    Args:
+        store: has the catalog.
+        migration: whose account it is.
+        model: its fingerprint, which stays the same under another name.
+        name: for people.
+        change: makes the account that follows of the present one.
 
     Raises:
         StoreUnavailable: others have changed it for a minute without a gap.
@@ -118,7 +127,7 @@ def change_account(store: Store, migration: str, model: str, change: Callable[[A
         before = _account(row) if row else Account()
         after = change(before)
         version = row["version"] if row else 0
-        values = {**asdict(after), "version": version + 1, "updated_us": now_us()}
+        values = {**asdict(after), "name": name, "version": version + 1, "updated_us": now_us()}
         if row is None:
             done = store.records.insert(SERVICE_ACCOUNT, {**key, **values})
         else:
@@ -127,7 +136,7 @@ def change_account(store: Store, migration: str, model: str, change: Callable[[A
             return after
         time.sleep(random.uniform(0, _PAUSE_S))
     raise StoreUnavailable(
-        f"the account of {model} could not be changed for {_TRY_S:g} s, because others changed it",
+        f"the account of {name} could not be changed for {_TRY_S:g} s, because others changed it",
         hint="lower model.service.concurrency, or use fewer tasks",
     )
 
@@ -137,7 +146,7 @@ def accounts_of(store: Store, migration: str) -> dict[str, Account]:
     if not store.records.has(SERVICE_ACCOUNT):
         return {}
     rows = store.records.select(SERVICE_ACCOUNT, {"migration": migration})
-    return {row["model"]: _account(row) for row in rows}
+    return {row["name"]: _account(row) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

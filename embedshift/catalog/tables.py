@@ -94,7 +94,7 @@ SERVICE_ANSWER = declared(
 )
 SERVICE_ACCOUNT = declared(
     "service_account",
-    "migration text, model text, cost bigint, tokens bigint, requests bigint, tokens_free_us bigint, "
+    "migration text, model text, name text, cost bigint, tokens bigint, requests bigint, tokens_free_us bigint, "
     "requests_free_us bigint, version bigint, updated_us bigint",
     partition="migration",
     clustering="model",

@@ -90,12 +90,14 @@ class ServiceSettings(Frozen):
         16_384, ge=1, description="maximum tokens of one request, estimated; a longer text is a request of its own"
     )
     concurrency: int = Field(8, ge=1, le=256, description="requests in flight per task")
-    timeout: Duration = Field(timedelta(seconds=60), description="for one request")
+    timeout: Duration = Field(timedelta(seconds=60), gt=timedelta(0), description="for one request")
     question_timeout: Duration = Field(
-        timedelta(seconds=5), description="for one question of a search, with the second try that it may need"
+        timedelta(seconds=5),
+        gt=timedelta(0),
+        description="for one question of a search, whatever happens",
     )
     patience: Duration = Field(
-        timedelta(minutes=5), description="how long a request is tried again before the run stops"
+        timedelta(minutes=5), gt=timedelta(0), description="how long a request is tried again before the run stops"
     )
     requests_per_minute: float | None = Field(
         None, gt=0, description="maximum for all tasks of a run together; embedshift throttle may lower it"

@@ -42,6 +42,7 @@ class RunAllowance:
     Args:
         catalog: has the account.
         migration: whose account it is.
+        fingerprint: of the model.
         model: with its service, whose limits and price apply.
         run: who is told of an error that ends the run.
         state: the throttle state now; raises if the run is over.
@@ -51,13 +52,14 @@ class RunAllowance:
         self,
         catalog: Store,
         migration: str,
+        fingerprint: str,
         model: ModelSettings,
         run: str,
         state: Callable[[], ThrottleState] = ThrottleState,
     ) -> None:
         assert model.service is not None
         self._catalog, self._migration, self._run, self._state = catalog, migration, run, state
-        self._model, self._service = model.name, model.service
+        self._fingerprint, self._model, self._service = fingerprint, model.name, model.service
         self._price = model.service.price_per_million_tokens or 0.0
         self._lock, self._turn = threading.Lock(), threading.Lock()
         self._waiting: list[_Ticket] = []
@@ -135,7 +137,7 @@ class RunAllowance:
             return account
 
         try:
-            change_account(self._catalog, self._migration, self._model, change)
+            change_account(self._catalog, self._migration, self._fingerprint, self._model, change)
         except EmbedshiftError as error:
             # Nothing was written: what was answered is told again, and nobody sends anything.
             with self._lock:
@@ -175,7 +177,9 @@ def counted_models(store: Store, migration: str, run: str) -> Iterator[Callable[
     def model_of(vector_table: VectorTable, device: str) -> Model:
         if vector_table.model.service is None:
             return proven_model(store, vector_table, device)
-        allowances.append(RunAllowance(store, migration, vector_table.model.settings(), run))
+        allowances.append(
+            RunAllowance(store, migration, vector_table.model.fingerprint, vector_table.model.settings(), run)
+        )
         model = proven_model(store, vector_table, device, allowances[-1])
         assert isinstance(model, ServiceModel)
         fingerprint = vector_table.model.fingerprint

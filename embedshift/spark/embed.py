@@ -134,8 +134,10 @@ def allowance_of_worker(catalog: Store, transfer: Transfer) -> RunAllowance | No
     if key not in _allowances:
         _allowances.clear()  # those of steps that are over
         state = throttle_reader(catalog, transfer).now
-        settings = transfer.layout.target.model.settings()
-        _allowances[key] = RunAllowance(catalog, transfer.migration, settings, transfer.owner, state)
+        model = transfer.layout.target.model
+        _allowances[key] = RunAllowance(
+            catalog, transfer.migration, model.fingerprint, model.settings(), transfer.owner, state
+        )
     return _allowances[key]
 
 

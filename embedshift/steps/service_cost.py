@@ -86,7 +86,13 @@ def book_first_requests(store: Store, migration: str, settings: Settings) -> Non
         requests, tokens = model.take_uncounted()
         if requests:
             price = named.service.price_per_million_tokens or 0.0
-            change_account(store, migration, named.name, partial(_booked, Settlement(requests, 0, tokens), price))
+            change_account(
+                store,
+                migration,
+                model.fingerprint,
+                named.name,
+                partial(_booked, Settlement(requests, 0, tokens), price),
+            )
 
 
 def _booked(asked: Settlement, price: float, account: Account) -> Account:

@@ -52,10 +52,10 @@ def test_each_request_moves_the_moment_of_the_next():
 
 
 def test_what_is_never_settled_stays_spent(store):
-    allowance = RunAllowance(store, "m", model(price_per_million_tokens=10.0, max_cost=1.0), "run")
+    allowance = RunAllowance(store, "m", "f", model(price_per_million_tokens=10.0, max_cost=1.0), "run")
     allowance.reserve(60_000)
     # The task dies here; another one begins.
-    another = RunAllowance(store, "m", model(price_per_million_tokens=10.0, max_cost=1.0), "run")
+    another = RunAllowance(store, "m", "f", model(price_per_million_tokens=10.0, max_cost=1.0), "run")
     with pytest.raises(BudgetSpent, match="may cost 1"):
         another.reserve(60_000)
     another.reserve(30_000)
@@ -70,7 +70,7 @@ def test_a_request_without_an_answer_stays_spent(store):
     with embedding_server(key=None, wait_s=1.0) as server:
         settings = model(server.url, timeout="200ms", patience="600ms", price_per_million_tokens=1e6)
         assert settings.service is not None
-        allowance = RunAllowance(store, "m", settings, "run")
+        allowance = RunAllowance(store, "m", "f", settings, "run")
         asked = ServiceModel(settings, settings.service).under(allowance)
         with pytest.raises(ServiceUnavailable):
             asked.embed(["why bread rises"])
@@ -82,7 +82,7 @@ def test_a_request_without_an_answer_stays_spent(store):
 
 
 def test_however_many_ask_at_once_the_sum_is_right(store):
-    allowances = [RunAllowance(store, "m", model(price_per_million_tokens=1.0), "run") for _ in range(3)]
+    allowances = [RunAllowance(store, "m", "f", model(price_per_million_tokens=1.0), "run") for _ in range(3)]
 
     def work(number: int) -> None:
         allowance = allowances[number % 3]
@@ -98,7 +98,9 @@ def test_however_many_ask_at_once_the_sum_is_right(store):
 
 
 def test_money_is_never_reserved_beyond_its_limit(store):
-    allowances = [RunAllowance(store, "m", model(price_per_million_tokens=1e4, max_cost=10), "run") for _ in range(4)]
+    allowances = [
+        RunAllowance(store, "m", "f", model(price_per_million_tokens=1e4, max_cost=10), "run") for _ in range(4)
+    ]
     refused = []
 
     def work(number: int) -> None:
@@ -121,7 +123,7 @@ def test_a_pause_holds_requests_and_the_end_of_a_run_ends_them(store):
             raise OwnedByAnother("the run is over")
         return state[0]
 
-    allowance = RunAllowance(store, "m", model(), "run", now)
+    allowance = RunAllowance(store, "m", "f", model(), "run", now)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(allowance.reserve, 10)
         threading.Event().wait(0.2)
@@ -137,7 +139,7 @@ def test_a_pause_holds_requests_and_the_end_of_a_run_ends_them(store):
 
 def test_an_operators_limit_counts_beside_that_of_the_settings(store):
     state = ThrottleState(tokens_per_minute=600)
-    allowance = RunAllowance(store, "m", model(tokens_per_minute=60_000), "run", lambda: state)
+    allowance = RunAllowance(store, "m", "f", model(tokens_per_minute=60_000), "run", lambda: state)
     allowance.reserve(1)
     account = accounts_of(store, "m")["small"]
     allowance.reserve(1)
@@ -145,7 +147,7 @@ def test_an_operators_limit_counts_beside_that_of_the_settings(store):
 
 
 def test_an_error_that_ends_a_run_is_told_and_forgotten(store):
-    allowance = RunAllowance(store, "m", model(), "run")
+    allowance = RunAllowance(store, "m", "f", model(), "run")
     allowance.stop(ServiceRefused("refused", hint="look"))
     with pytest.raises(ServiceRefused):
         allowance.reserve(1)
@@ -163,7 +165,7 @@ def test_why_a_service_is_slow_is_shown(new_world):
     world = new_world()
     world.create_source()
     world.step("prepare")
-    allowance = RunAllowance(world.store, world.migration.id, model(), "run")
+    allowance = RunAllowance(world.store, world.migration.id, "f", model(), "run")
     allowance.slowed("api.example.org: too many requests (429), asks to wait 20 s")
     reason = throttle_of(world.store, world.migration, world.settings.throttle)["reason"]
     assert reason == "slowed by the service: api.example.org: too many requests (429), asks to wait 20 s"

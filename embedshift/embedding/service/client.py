@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from tenacity import RetryCallState, Retrying, retry_if_exception_type
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event
 from tenacity.wait import wait_random_exponential
 
 from embedshift.embedding.service.allowance import Allowance
@@ -43,6 +43,8 @@ _CONNECT_S = 10.0
 _FIRST_S = 10.0
 #: Seconds between two tries: at random, up to twice as long each time.
 _WAIT_FIRST_S, _WAIT_MOST_S = 0.5, 30.0
+#: The longest wait that a service may ask for; the most tokens of one request that are believed.
+_WAIT_ASKED_S, _TOKENS_MOST = 30 * 86_400.0, 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class ServiceClient:
         self._name, self._service = settings.name, service
         self.host = urlsplit(service.url).hostname or ""
         self._base64 = True
-        self._lock, self._closed, self._answered = Lock(), False, False
+        self._lock, self._closed, self._answered = Lock(), Event(), False
         self._opened: httpx2.Client | None = None
 
     def ask(
@@ -155,6 +157,7 @@ class ServiceClient:
             stop=patience.ends,
             wait=patience.wait_s,
             before_sleep=patience.tell,
+            sleep=sleep_using_event(self._closed),
             reraise=True,
         )
         try:
@@ -191,7 +194,7 @@ class ServiceClient:
         allowance.reserve(tokens)
         try:
             limits = httpx2.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s))
-            response = self._http.post(self._address, json=body, headers=headers, timeout=limits)
+            status, said, content = self._post(body, headers, limits, time.monotonic() + timeout_s)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             allowance.settle(tokens, 0)  # nothing was sent
             raise _NoConnection(f"no connection ({type(error).__name__})") from None
@@ -200,14 +203,20 @@ class ServiceClient:
             raise _TryLater(f"no answer within {timeout_s:g} s") from None
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             raise _TryLater(f"the connection broke ({type(error).__name__})") from None
-        if response.status_code != httpx2.codes.OK:
+        except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
             allowance.settle(tokens, 0)
-            if packed and response.status_code in _TEXTS and b"encoding_format" in response.content:
+            raise ServiceRefused(
+                f"{self.host} cannot be asked ({type(error).__name__})",
+                hint="check model.service.url, and the variables of the environment for proxies and certificates",
+            ) from None
+        if status != httpx2.codes.OK:
+            allowance.settle(tokens, 0)
+            if packed and status in _TEXTS and b"encoding_format" in content:
                 self._base64 = False  # from now on the vectors come as lists of numbers
                 return self._try(texts, fields, tokens, allowance, timeout_s)
-            raise self._refused(response, texts)
+            raise self._refused(status, said, content, texts)
         try:
-            answer = _answer(response.content, len(texts), tokens)
+            answer = _answer(content, len(texts), tokens)
         except _Broken:
             # It was computed, well or not.
             allowance.settle(tokens, tokens)
@@ -215,18 +224,31 @@ class ServiceClient:
         allowance.settle(tokens, answer.tokens)
         return answer
 
-    def _refused(self, response: httpx2.Response, texts: Sequence[str]) -> Exception:
+    def _post(
+        self, body: dict[str, Any], headers: dict[str, str], limits: httpx2.Timeout, deadline: float
+    ) -> tuple[int, httpx2.Headers, bytes]:
+        """Send a request. Returns status, headers and content of its answer, which must have ended by the deadline."""
+        import httpx2
+
+        content = bytearray()
+        with self._http.stream("POST", self._address, json=body, headers=headers, timeout=limits) as response:
+            for part in response.iter_bytes():
+                content += part
+                if time.monotonic() > deadline:
+                    raise httpx2.ReadTimeout("the answer does not end")
+        return response.status_code, response.headers, bytes(content)
+
+    def _refused(self, status: int, headers: httpx2.Headers, body: bytes, texts: Sequence[str]) -> Exception:
         """What a status means that is not 200."""
-        status, body = response.status_code, response.content
-        reason = reason_of(status, body, texts, self._key)
+        reason = reason_of(status, body, texts)
         if status == 429:
             if code_of(body) == _NO_MONEY:
                 return self._refusal(status, reason)
-            wait_s = _retry_after(response.headers)
+            wait_s = _retry_after(headers)
             told = f", asks to wait {wait_s:g} s" if wait_s else ""
             return _TryLater(f"too many requests (429){told}", wait_s)
         if status in _LATER or status >= 500:
-            return _TryLater(reason, _retry_after(response.headers))
+            return _TryLater(reason, _retry_after(headers))
         return RefusedTexts(reason) if status in _TEXTS else self._refusal(status, reason)
 
     def _refusal(self, status: int, reason: str) -> ServiceRefused:
@@ -269,7 +291,7 @@ class ServiceClient:
     def close(self) -> None:
         """Close its connections for good."""
         with self._lock:
-            self._closed = True
+            self._closed.set()
             if self._opened is not None:
                 self._opened.close()
 
@@ -284,7 +306,7 @@ class ServiceClient:
         import httpx2
 
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise ServiceUnavailable(f"the connections to {self.host} are closed", hint="open the model again")
             if self._opened is None:
                 for name in ("httpx2", "httpcore2"):
@@ -299,11 +321,11 @@ def _retry_after(headers: httpx2.Headers) -> float:
     """The seconds that a service asks to wait, RFC 9110, 10.2.3: a number, or a moment; 0 if it does not say."""
     text = headers.get("retry-after", "")
     try:
-        return max(0.0, float(text))
+        return min(max(0.0, float(text)), _WAIT_ASKED_S) if float(text) == float(text) else 0.0
     except ValueError:
         pass
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+        return min(max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time()), _WAIT_ASKED_S)
     except (TypeError, ValueError, OverflowError):
         return 0.0
 
@@ -317,13 +339,13 @@ def _answer(body: bytes, n: int, tokens: int) -> Answer:
         if len(found) != n or sorted(rows) != list(range(n)):
             raise _Broken(f"{len(found)} vectors for {n} texts, or not one for each")
         vectors = [_vector(rows[at]) for at in range(n)]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, binascii.Error):
         raise _Broken("an answer that cannot be read") from None
     if len({each.shape for each in vectors}) != 1 or not vectors[0].size:
         raise _Broken("vectors of several dimensions in one answer")
     usage = tree.get("usage")
     used = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
-    return Answer(np.stack(vectors), used if isinstance(used, int) and used > 0 else tokens)
+    return Answer(np.stack(vectors), used if isinstance(used, int) and 0 < used <= _TOKENS_MOST else tokens)
 
 
 def _vector(value: Any) -> NDArray[np.float32]:

@@ -16,7 +16,14 @@ from embedshift.embedding.service.client import RefusedTexts, ServiceClient
 from embedshift.embedding.service.fixed_texts import CHEAP, SHORT, TEXTS, cosine
 from embedshift.embedding.service.pool import Pool
 from embedshift.embedding.service.requests import RequestSizes
-from embedshift.errors import EmbedshiftError, InputError, ModelChanged, ModelUnavailable, ServiceRefused
+from embedshift.errors import (
+    EmbedshiftError,
+    InputError,
+    ModelChanged,
+    ModelUnavailable,
+    ServiceRefused,
+    ServiceUnavailable,
+)
 from embedshift.settings import ModelSettings, ServiceSettings
 
 #: The vectors of the fixed texts in one role by their numbers, shape (dimension,); None if the service refuses a text.
@@ -146,7 +153,12 @@ class ServiceModel:
         known = self._known_questions
         if known is not None and question in known:
             return known[question]
-        embedded = self._embedded([self._sent(question, "query")], "query", limit_s=self._question_s)
+        try:
+            sent = self._sent(question, "query")
+            sent.encode()
+        except UnicodeEncodeError:
+            raise InputError("the question is no text that can be sent") from None
+        embedded = self._within(partial(self._embedded, [sent], "query", limit_s=self._question_s))
         embedded = Embedded(finished(embedded.vectors, normalize=self.settings.normalize).vectors, embedded.faults)
         if embedded.faults or not embedded.vectors.any():
             raise InputError(f"the question cannot be embedded ({embedded.faults.get(0, 'its vector is no vector')})")
@@ -154,6 +166,18 @@ class ServiceModel:
         if known is not None and len(known) < _QUESTIONS_MAX:
             known[question] = vector
         return vector
+
+    def _within(self, work: Callable[[], Embedded]) -> Embedded:
+        """Work that an application waits for: no longer than ``question_timeout``, whatever the service does."""
+        if self._question_s is None:
+            return work()
+        try:
+            return self._pool.submit(work).result(self._question_s)
+        except TimeoutError:
+            raise ServiceUnavailable(
+                f"{self.client.host} gives no vector within {self._question_s:g} s",
+                hint="model.service.question_timeout lets a question wait longer",
+            ) from None
 
     def _sent(self, text: str, task: Task) -> str:
         """A text as it is sent."""
@@ -165,7 +189,7 @@ class ServiceModel:
             return Embedded(self._proven(sent, task, limit_s))
         except RefusedTexts as refusal:
             if len(sent) == 1:
-                return self._single(sent, task, limit_s, str(refusal))
+                return self._refused(task, limit_s, str(refusal))
         half = len(sent) // 2
         left = self._embedded(sent[:half], task, limit_s=limit_s)
         right = self._embedded(sent[half:], task, limit_s=limit_s)
@@ -174,20 +198,16 @@ class ServiceModel:
         moved = {row + half: reason for row, reason in right.faults.items()}
         return Embedded(np.concatenate([left.vectors, right.vectors]), left.faults | moved)
 
-    def _single(self, sent: Sequence[str], task: Task, limit_s: float | None, reason: str) -> Embedded:
-        """One text without a fixed text beside it, which follows in a request of its own, and must be answered."""
-        faults = {}
+    def _refused(self, task: Task, limit_s: float | None, reason: str) -> Embedded:
+        """The fault of one text, if it is at fault: two fixed texts must be answered where it was refused with one."""
         try:
-            vectors = self._asked(sent, task, limit_s)
-        except RefusedTexts as refusal:
-            vectors, faults = np.zeros((1, self.dimension), np.float32), {0: f"the service refused it: {refusal}"}
-        try:
-            self._proven([], task, limit_s)
+            self._proven([self._sent(SHORT[0], task)], task, limit_s)
         except RefusedTexts:
             raise ServiceRefused(
-                f"{self.client.host} refuses every text ({reason})", hint="check model.name and model.service"
+                f"{self.client.host} refuses every text, or more than one at a time ({reason})",
+                hint="check model.name and model.service; with each text goes a fixed one, which proves the model",
             ) from None
-        return Embedded(vectors, faults)
+        return Embedded(np.zeros((1, self.dimension), np.float32), {0: f"the service refused it: {reason}"})
 
     def _proven(self, sent: Sequence[str], task: Task, limit_s: float | None) -> NDArray[np.float32]:
         """The vectors of an answer in which one of the fixed texts has the vector that was recorded."""

@@ -24,6 +24,8 @@ class Pool:
 
     def submit(self, work: Callable[[], Result]) -> Future[Result]:
         """Have something done; what is cancelled before its turn is not begun."""
+        if not self._most:
+            raise RuntimeError("the pool is closed")
         future: Future[Result] = Future()
 
         def task() -> None:

@@ -16,7 +16,8 @@ from embedshift.stores.model import SecondaryIndex
 
 _NAME = r'(?:"(?:[^"]|"")+"|\w+)'
 _INDEX = re.compile(
-    rf"CREATE (?P<custom>CUSTOM )?INDEX (?:IF NOT EXISTS )?(?P<name>{_NAME}) ON (?:{_NAME}\.)?{_NAME} (?P<rest>\(.*)",
+    rf"\s*CREATE (?P<custom>CUSTOM )?INDEX (?:IF NOT EXISTS )?(?P<name>{_NAME}) "
+    rf"ON (?:{_NAME}\.)?{_NAME} (?P<rest>\(.*)",
     re.DOTALL,
 )
 #: What belongs to one table alone, or is part of its columns.
