@@ -51,6 +51,10 @@ class _Loading:
         Raises:
             ModelUnavailable: it cannot be found or read, or cannot embed.
         """
+        if settings.service is not None:
+            # A service names no prompts of its own: without one, and with an empty one, it is the same model.
+            prompts = {name: getattr(settings, name) or "" for name in ("query_prompt", "document_prompt")}
+            settings = settings.model_copy(update=prompts)
         if (kept := self._kept.get((settings, precision))) is not None:
             return kept
         if settings.service is not None:

@@ -295,7 +295,7 @@ def test_what_it_costs_is_said_before_it_is_asked(new_world, server, old_model, 
     first, second = typed(world, capfd, "prepare", "--dry-run").splitlines()[:2]
     assert first == f"small is embedded by {server.url}: it gets the texts of all rows (title, content)"
     assert second.startswith("about ")
-    assert "for 50 rows alone, at 4 bytes a token; cost about" in second
+    assert "for 50 texts, at 4 bytes a token, for the rows alone; cost about" in second
     assert "the migration stops at 0.01 BEFORE IT IS DONE" in second
     assert "service   about " in typed(world, capfd, "plan", "--replicas", "1")
     # A dry run has asked for a text, and recorded nothing.
