@@ -237,6 +237,7 @@ def _trial(figure: Any, record: Record) -> str:
     names = [each["model"] for each in reversed(candidates)]
     axes.set_yticks(range(len(candidates)), [name if len(name) <= 24 else f"{name[:23]}…" for name in names])
     axes.set_ylim(-0.7, len(candidates) - 0.3)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel("nDCG@10, candidate minus live")
     said = [f"{each['model']} {each['differences']['ndcg@10']['mean']:+.3f}" for each in candidates]
     return f"Mean difference and interval of each candidate: {', '.join(said)}"

@@ -96,7 +96,7 @@ def _sample(record: Record) -> Section:
     rows = [
         ("labelled articles", number(drawn["labelled"])),
         ("drawn articles", number(drawn["drawn"])),
-        ("a drawn one stands for", number(drawn["weight"])),
+        ("a drawn one stands for", f"{drawn['weight']:,.1f}"),
         ("questions left out", number(asked["left_out"])),
         ("seed", str(record["seed"])),
     ]
