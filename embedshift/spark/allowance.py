@@ -17,6 +17,7 @@ from embedshift.embedding import Model, ServiceModel
 from embedshift.embedding.service.fixed_texts import TEXTS
 from embedshift.errors import EmbedshiftError, StoreUnavailable
 from embedshift.settings import ModelSettings
+from embedshift.spark.throttle import slower
 from embedshift.stores.contract import Store
 from embedshift.times import now_us
 
@@ -157,8 +158,8 @@ class RunAllowance:
     def _limits(self, state: ThrottleState) -> Rates:
         service = self._service
         return Rates(
-            _lower(service.requests_per_minute, state.requests_per_minute),
-            _lower(service.tokens_per_minute, state.tokens_per_minute),
+            slower(service.requests_per_minute, state.requests_per_minute),
+            slower(service.tokens_per_minute, state.tokens_per_minute),
         )
 
 
@@ -191,7 +192,3 @@ def counted_models(store: Store, migration: str, run: str) -> Iterator[Callable[
     finally:
         for each in allowances:
             each.flush()
-
-
-def _lower(one: float | None, other: float | None) -> float | None:
-    return min((each for each in (one, other) if each is not None), default=None)

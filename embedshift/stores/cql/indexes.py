@@ -7,7 +7,7 @@ from typing import Any
 
 from embedshift.errors import SchemaError
 from embedshift.stores.cql.dialect import Dialect, is_class, to_settings
-from embedshift.stores.cql.quoting import listed, options, qualified, quote
+from embedshift.stores.cql.quoting import listed, options, qualified, quote, unquote
 from embedshift.stores.cql.schema import describe
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.cql_types import vector_dimension, vector_type
@@ -116,7 +116,7 @@ def _target(row: dict[str, Any]) -> tuple[str, tuple[str, ...], tuple[str, ...]]
     """
     said = str(row["options"].get("target", ""))
     if not said.startswith("{"):
-        return (said[1:-1].replace('""', '"') if said.startswith('"') else said), (), ()
+        return unquote(said), (), ()
     try:
         tree = json.loads(said)
         return str(tree["tc"]), tuple(tree.get("pk", ())), tuple(tree.get("fc", ()))

@@ -24,6 +24,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def unquote(name: str) -> str:
+    """The identifier that stands in a statement of a server, quoted or not."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+
+
 def qualified(keyspace: str, name: str) -> str:
     """``keyspace.name``."""
     return f"{quote(keyspace)}.{quote(name)}"

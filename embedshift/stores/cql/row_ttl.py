@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from embedshift.errors import NotPermitted, SchemaError
-from embedshift.stores.cql.quoting import qualified, quote
+from embedshift.stores.cql.quoting import qualified, quote, unquote
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.model import Column
 
@@ -48,8 +48,7 @@ def of_statement(creation: str) -> str | None:
         if line.startswith(")"):
             return None
         if found := _LINE.fullmatch(line):
-            name = found[1]
-            return name[1:-1].replace('""', '"') if name.startswith('"') else name
+            return unquote(found[1])
     return None
 
 

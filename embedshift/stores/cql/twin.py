@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from embedshift.errors import NotPermitted, SchemaError
-from embedshift.stores.cql.quoting import qualified, quote
+from embedshift.stores.cql.quoting import qualified, quote, unquote
 from embedshift.stores.cql.session import CqlConnection
 from embedshift.stores.model import SecondaryIndex
 
@@ -50,7 +50,7 @@ def secondary_indexes(connection: CqlConnection, table: str, vector: str) -> lis
     for row in _described(connection, table):
         match = _INDEX.match(str(row["create_statement"])) if row.get("type") == "index" else None
         if match is not None:
-            index = SecondaryIndex(_plain(match["name"]), bool(match["custom"]), match["rest"].rstrip().rstrip(";"))
+            index = SecondaryIndex(unquote(match["name"]), bool(match["custom"]), match["rest"].rstrip().rstrip(";"))
             if not _is_of_vector(index, vector):
                 found.append(index)
     return found
@@ -129,7 +129,3 @@ def _parts(clause: str) -> Iterator[str]:
 def _is_of_vector(index: SecondaryIndex, vector: str) -> bool:
     inner = index.definition[1:].lstrip()
     return inner.startswith((f"{quote(vector)})", f"{quote(vector)},")) or f", {quote(vector)})" in index.definition
-
-
-def _plain(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
